@@ -1,0 +1,43 @@
+"""`justzoom`: every job of the package from the command line.
+
+Exit status: 0 done, 2 wrong input (one line on stderr). One module of this folder per command;
+each adds its parser and runs its job, importing what is heavy only then.
+"""
+
+import argparse
+import sys
+from importlib import import_module
+
+from justzoom_ros import __version__
+from justzoom_ros.errors import JustZoomError
+
+COMMANDS = ('map', 'train', 'localize', 'evaluate', 'bag', 'replay', 'demo')
+
+
+def build_parser():
+    """The whole command line as an argparse parser."""
+    parser = argparse.ArgumentParser(
+        prog='justzoom', description='Where in the city is this camera? One image and a map.'
+    )
+    parser.add_argument('--version', action='version', version=f'justzoom {__version__}')
+    subparsers = parser.add_subparsers(metavar='COMMAND', required=True)
+    for command in COMMANDS:
+        import_module(f'justzoom_ros.cli.{command}').add_parser(subparsers)
+    return parser
+
+
+def main(arguments=None):
+    """Run one command; returns the exit status."""
+    args = build_parser().parse_args(arguments)
+    try:
+        return args.run(args) or 0
+    except JustZoomError as error:
+        print(f'justzoom: error: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('justzoom: interrupted', file=sys.stderr)
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -208,7 +208,7 @@ class Region:
         return index
 
     def actions(self, level, index):
-        """Inverse of `index`: the actions, `level` of them, to the cell with path index `index`."""
+        """Inverse of `index`: the `level` actions to the cell with path index `index`."""
         digits = []
         for _ in range(level):
             index, digit = divmod(int(index), self.branching)

@@ -1,0 +1,8 @@
+"""The network: encoder, causal decoder and the policy that joins them. Knows actions, not
+geography."""
+
+from justzoom_ros.model.decoder import DecoderConfig
+from justzoom_ros.model.encoder import ConvConfig, EncoderConfig
+from justzoom_ros.model.policy import PolicyConfig, ZoomPolicy
+
+__all__ = ['ConvConfig', 'DecoderConfig', 'EncoderConfig', 'PolicyConfig', 'ZoomPolicy']

@@ -1,0 +1,42 @@
+"""Files appear whole or not at all."""
+
+import os
+import shutil
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path):
+    """Yield a temporary path beside `path`; on success it takes the place of `path`.
+
+    The temporary may become a file or a folder; when the block fails it is removed and `path`
+    stays as it was. The parent folder is made. OSError passes through.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    try:
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            _swap_folders(temporary, path)
+        else:
+            os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _swap_folders(new, old):
+    """A folder cannot be replaced in one call: move the old one aside, then remove it."""
+    aside = old.with_name(f'.{old.name}.{os.getpid()}.old')
+    os.replace(old, aside)
+    try:
+        os.replace(new, old)
+    except OSError:
+        os.replace(aside, old)
+        raise
+    shutil.rmtree(aside)

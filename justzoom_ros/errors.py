@@ -40,3 +40,11 @@ class BagError(JustZoomError):
 
 class RuntimeUnavailableError(JustZoomError):
     """The requested runtime (a package, a device, an engine file) is not there."""
+
+
+class OutputError(JustZoomError):
+    """A result cannot be written where it is asked to go."""
+
+
+class LiveError(JustZoomError):
+    """A running node does not answer over ROS."""

@@ -1,0 +1,70 @@
+"""Results appear whole or not at all."""
+
+import os
+
+import pytest
+
+from justzoom_ros.errors import OutputError
+from justzoom_ros.files import output_folder, whole_file, whole_folder
+
+
+def names(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_whole_file_replaces_at_the_end(tmp_path):
+    target = tmp_path / 'new' / 'a.json'
+    with whole_file(target) as path:
+        assert path.suffix == '.json'
+        path.write_text('old')
+        assert not target.exists()
+    with whole_file(target) as path:
+        path.write_text('new')
+        assert target.read_text() == 'old'
+    assert target.read_text() == 'new' and names(target.parent) == ['a.json']
+
+
+@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
+def test_nothing_half_written_is_left(tmp_path, error):
+    (tmp_path / 'a.txt').write_text('old')
+    with pytest.raises(error), whole_file(tmp_path / 'a.txt') as path:
+        path.write_text('half')
+        raise error
+    with pytest.raises(error), whole_folder(tmp_path / 'bag') as path:
+        path.mkdir()
+        (path / 'file').write_text('half')
+        raise error
+    assert names(tmp_path) == ['a.txt'] and (tmp_path / 'a.txt').read_text() == 'old'
+
+
+def test_a_full_disk_is_an_output_error(tmp_path):
+    with (
+        pytest.raises(OutputError, match='a.txt cannot be written: No space'),
+        whole_file(tmp_path / 'a.txt') as path,
+    ):
+        path.write_text('half')
+        raise OSError(28, 'No space left on device')
+    assert names(tmp_path) == []
+
+
+def test_whole_folder_never_replaces(tmp_path):
+    with whole_folder(tmp_path / 'bag') as path:
+        path.mkdir()
+    with pytest.raises(OutputError, match='exists already'), whole_folder(tmp_path / 'bag'):
+        pass
+    assert names(tmp_path) == ['bag']
+
+
+def test_output_folder(tmp_path):
+    assert output_folder(tmp_path / 'a' / 'b').is_dir()
+    assert names(tmp_path / 'a' / 'b') == []
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(OutputError, match='cannot be written'):
+        output_folder(tmp_path / 'file')
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
+def test_read_only_output(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match='Permission denied'):
+        output_folder(tmp_path / 'out')

@@ -1,0 +1,178 @@
+"""Camera messages to RGB arrays, without cv_bridge and without rclpy.
+
+Works on anything that has the fields of `sensor_msgs/Image` or `sensor_msgs/CompressedImage`:
+messages of rclpy, of rosbags, or stand-ins. The meaning of the encodings is that of
+`sensor_msgs/image_encodings.hpp`; where `cv_bridge` knows an encoding, the result is the same.
+"""
+
+import io
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from justzoom_ros.errors import ImageError
+
+COMPRESSED_FORMATS = ('JPEG', 'PNG', 'TIFF')
+"""What image_transport's compressed plugin writes."""
+
+CHANNELS = {'mono': 1, 'rgb': 3, 'bgr': 3, 'rgba': 4, 'bgra': 4}
+PLAIN = {f'{name}{bits}': (count, bits) for name, count in CHANNELS.items() for bits in (8, 16)}
+"""Encoding -> (channels, bits of each), rows of whole pixels."""
+PLAIN |= {'8UC1': (1, 8), '8UC3': (3, 8), '8UC4': (4, 8), '16UC1': (1, 16), '16UC3': (3, 16)}
+
+# OpenCV names a Bayer pattern after the second row's second and third pixel, ROS after the
+# first row's first two and the second row's first two.
+BAYER = {
+    f'bayer_{pattern}{bits}': (code, bits)
+    for pattern, code in {
+        'rggb': cv2.COLOR_BayerBG2RGB,
+        'bggr': cv2.COLOR_BayerRG2RGB,
+        'gbrg': cv2.COLOR_BayerGR2RGB,
+        'grbg': cv2.COLOR_BayerGB2RGB,
+    }.items()
+    for bits in (8, 16)
+}
+YUV422 = {
+    'yuv422': cv2.COLOR_YUV2RGB_UYVY,
+    'uyvy': cv2.COLOR_YUV2RGB_UYVY,
+    'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUY2,
+    'yuyv': cv2.COLOR_YUV2RGB_YUY2,
+}
+
+
+def image_from_message(message):
+    """The picture of a `sensor_msgs/Image` or `CompressedImage` as RGB uint8 (height, width, 3).
+
+    Depths of 16 bits, `16UC1` included, are scaled from 0..65535 to 0..255. An orientation tag
+    inside a JPEG is ignored, as image_transport does: the pixels are the sensor's.
+    Raises ImageError, naming the encoding, for anything that is not a whole picture.
+    """
+    if message is None:
+        raise ImageError('there is no image message (None)')
+    if hasattr(message, 'encoding'):
+        return _decode_raw(message)
+    if hasattr(message, 'format'):
+        return _decode_compressed(message)
+    raise ImageError(
+        f'a message of type {type(message).__name__} is neither sensor_msgs/Image nor '
+        'sensor_msgs/CompressedImage'
+    )
+
+
+def _decode_raw(message):
+    name = str(message.encoding)
+    encoding = name if name in PLAIN else name.lower()
+    if encoding in PLAIN:
+        return _decode_plain(message, encoding)
+    if encoding in BAYER:
+        return _decode_bayer(message, encoding)
+    if encoding in YUV422:
+        return _decode_yuv422(message, encoding)
+    if encoding == 'nv21':
+        return _decode_nv21(message)
+    known = sorted([*PLAIN, *BAYER, *YUV422, 'nv21'])
+    raise ImageError(f'image encoding {name!r} is not a known picture; use {", ".join(known)}')
+
+
+def _decode_plain(message, encoding):
+    channels, bits = PLAIN[encoding]
+    pixels = _to_8_bits(_rows(message, channels, bits))
+    pixels = pixels.reshape(len(pixels), -1, channels)
+    if channels == 1:
+        return np.repeat(pixels, 3, axis=2)
+    # OpenCV's own types, such as 8UC3, are in its own order.
+    order = [0, 1, 2] if encoding.startswith('rgb') else [2, 1, 0]
+    return np.ascontiguousarray(pixels[..., order])
+
+
+def _decode_bayer(message, encoding):
+    code, bits = BAYER[encoding]
+    mosaic = _to_8_bits(_rows(message, 1, bits))
+    if min(mosaic.shape) < 3:
+        raise _error(message, 'a Bayer mosaic needs at least 3 x 3 pixels')
+    return cv2.cvtColor(mosaic, code)
+
+
+def _decode_yuv422(message, encoding):
+    if message.width % 2:
+        raise _error(message, 'the width must be even, two pixels share their colour')
+    pixels = _rows(message, 2, 8)
+    return cv2.cvtColor(pixels.reshape(len(pixels), -1, 2), YUV422[encoding])
+
+
+def _decode_nv21(message):
+    if message.width % 2 or message.height % 2:
+        raise _error(message, 'width and height must be even, four pixels share their colour')
+    # The rows of the half-resolution VU plane follow those of the Y plane.
+    planes = _rows(message, 1, 8, rows=int(message.height) * 3 // 2)
+    return cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV21)
+
+
+def _rows(message, channels, bits, rows=None):
+    """The samples (rows, width * channels) as uint8 or uint16 of this machine's byte order,
+    the padding at the end of each row cut off. A view of the message's data where possible."""
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    rows = height if rows is None else rows
+    if height <= 0 or width <= 0:
+        raise _error(message, 'it has no pixels')
+    used = width * channels * bits // 8
+    if step < used:
+        raise _error(message, f'step is {step} bytes, but a row takes {used}')
+    data = _bytes(message)
+    # The padding of the last row may be missing: nobody needs it.
+    needed = step * (rows - 1) + used
+    if len(data) < needed:
+        raise _error(message, f'the data is truncated: {len(data)} of {needed} bytes')
+    strides = (step, 1)
+    rows_of_bytes = np.lib.stride_tricks.as_strided(data, (rows, used), strides, writeable=False)
+    rows_of_bytes = np.ascontiguousarray(rows_of_bytes)
+    if bits == 8:
+        return rows_of_bytes
+    order = '>' if message.is_bigendian else '<'
+    return rows_of_bytes.view(f'{order}u2').astype(np.uint16)
+
+
+def _to_8_bits(samples):
+    """0..65535 to 0..255, rounded to the nearest; uint8 passes."""
+    if samples.dtype == np.uint8:
+        return samples
+    return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _bytes(message):
+    """The message's data, whatever holds it, as a flat uint8 array without a copy."""
+    data = message.data
+    if isinstance(data, (bytes, bytearray, memoryview)) or hasattr(data, 'typecode'):
+        return np.frombuffer(data, np.uint8)
+    return np.ascontiguousarray(data, dtype=np.uint8).ravel()
+
+
+def _decode_compressed(message):
+    data = _bytes(message)
+    if data.size == 0:
+        raise _error(message, 'it is empty')
+    try:
+        with Image.open(io.BytesIO(data), formats=COMPRESSED_FORMATS) as picture:
+            return _picture_pixels(picture)
+    except UnidentifiedImageError:
+        formats = ', '.join(COMPRESSED_FORMATS)
+        raise _error(message, f'the data is not one of {formats}') from None
+    # Pillow raises these, and its own DecompressionBombError, on damaged files.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise _error(message, f'it cannot be decoded: {error}') from error
+
+
+def _picture_pixels(picture):
+    if picture.mode.startswith('I;16'):
+        grey = _to_8_bits(np.asarray(picture).astype(np.uint16))
+        return np.repeat(grey[..., None], 3, axis=2)
+    return np.array(picture.convert('RGB'))
+
+
+def _error(message, problem):
+    """An ImageError that names the message's encoding or format, and its size."""
+    if hasattr(message, 'encoding'):
+        size = f'{message.width} x {message.height}'
+        return ImageError(f'image of encoding {message.encoding!r}, {size}: {problem}')
+    return ImageError(f'compressed image of format {str(message.format)!r}: {problem}')

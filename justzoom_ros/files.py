@@ -5,6 +5,8 @@ import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from justzoom_ros.errors import OutputError
+
 
 @contextmanager
 def replacing(path):
@@ -40,3 +42,25 @@ def _swap_folders(new, old):
         os.replace(aside, old)
         raise
     shutil.rmtree(aside)
+
+
+@contextmanager
+def writing(path):
+    """`replacing` for what a user asked for: where it cannot be written, OutputError says so."""
+    try:
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise OutputError(f'{path} cannot be written: {error.strerror or error}') from error
+
+
+def output_folder(path):
+    """`path` as a Path to a folder that can be written to, made where missing.
+
+    Raises OutputError where it cannot be: to be called before long work, not after it.
+    """
+    probe = Path(path) / '.writable'
+    with writing(probe) as temporary:
+        temporary.touch()
+    probe.unlink()
+    return probe.parent

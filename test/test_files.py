@@ -5,32 +5,39 @@ import os
 import pytest
 
 from justzoom_ros.errors import OutputError
-from justzoom_ros.files import output_folder, whole_file, whole_folder
+from justzoom_ros.files import output_folder, replacing, writing
 
 
 def names(folder):
     return sorted(p.name for p in folder.iterdir())
 
 
-def test_whole_file_replaces_at_the_end(tmp_path):
+def test_a_file_is_replaced_at_the_end(tmp_path):
     target = tmp_path / 'new' / 'a.json'
-    with whole_file(target) as path:
-        assert path.suffix == '.json'
+    with replacing(target) as path:
         path.write_text('old')
         assert not target.exists()
-    with whole_file(target) as path:
+    with replacing(target) as path:
         path.write_text('new')
         assert target.read_text() == 'old'
     assert target.read_text() == 'new' and names(target.parent) == ['a.json']
 
 
+def test_a_folder_is_replaced_at_the_end(tmp_path):
+    for content in ('old', 'new'):
+        with replacing(tmp_path / 'map') as path:
+            path.mkdir()
+            (path / content).touch()
+        assert names(tmp_path) == ['map'] and names(tmp_path / 'map') == [content]
+
+
 @pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
 def test_nothing_half_written_is_left(tmp_path, error):
     (tmp_path / 'a.txt').write_text('old')
-    with pytest.raises(error), whole_file(tmp_path / 'a.txt') as path:
+    with pytest.raises(error), replacing(tmp_path / 'a.txt') as path:
         path.write_text('half')
         raise error
-    with pytest.raises(error), whole_folder(tmp_path / 'bag') as path:
+    with pytest.raises(error), replacing(tmp_path / 'bag') as path:
         path.mkdir()
         (path / 'file').write_text('half')
         raise error
@@ -38,21 +45,11 @@ def test_nothing_half_written_is_left(tmp_path, error):
 
 
 def test_a_full_disk_is_an_output_error(tmp_path):
-    with (
-        pytest.raises(OutputError, match='a.txt cannot be written: No space'),
-        whole_file(tmp_path / 'a.txt') as path,
-    ):
+    says = 'a.txt cannot be written: No space'
+    with pytest.raises(OutputError, match=says), writing(tmp_path / 'a.txt') as path:
         path.write_text('half')
         raise OSError(28, 'No space left on device')
     assert names(tmp_path) == []
-
-
-def test_whole_folder_never_replaces(tmp_path):
-    with whole_folder(tmp_path / 'bag') as path:
-        path.mkdir()
-    with pytest.raises(OutputError, match='exists already'), whole_folder(tmp_path / 'bag'):
-        pass
-    assert names(tmp_path) == ['bag']
 
 
 def test_output_folder(tmp_path):

@@ -1,0 +1,262 @@
+"""From imagery to a map folder.
+
+The source is warped window by window into the region's plane, so memory stays small whatever the
+size, and everything happens in a hidden folder beside the result, which is read back and checked
+before it gets its name: a build that fails or is interrupted leaves nothing behind.
+"""
+
+import math
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+from tqdm import tqdm
+
+from justzoom_ros.errors import ConfigError, MapError
+from justzoom_ros.map_file import (
+    MAX_SIDE_PX,
+    TIF_NAME,
+    YAML_NAME,
+    MapInfo,
+    checksum,
+    one_line,
+    write_info,
+)
+from justzoom_ros.map_sources import RasterSource, plane_transform
+from justzoom_ros.region import Region
+from justzoom_ros.satellite import SatelliteMap
+
+WINDOW_PX = 1024
+BLOCK_PX = 256
+DEFAULT_CROP_PX = 96
+COMPRESSIONS = {
+    # Lossless, and every program that reads GeoTIFF knows it.
+    'deflate': {'compress': 'deflate', 'predictor': 2, 'zlevel': 6},
+    'jpeg': {'compress': 'jpeg', 'photometric': 'ycbcr', 'jpeg_quality': 90},
+}
+
+
+def build(
+    source,
+    region,
+    out,
+    crop_px=DEFAULT_CROP_PX,
+    resolution_m=None,
+    compression='deflate',
+    attribution='',
+    bands=None,
+    stretch=None,
+    overwrite=False,
+    progress=False,
+):
+    """Make the map folder `out` of `region` from imagery and return it, opened.
+
+    `source` is a raster file. A crop of a cell of level depth - 1, the finest that a policy
+    looks at, has `crop_px` pixels at full resolution unless the source is coarser; `resolution_m`
+    (metres per pixel) asks for another. `compression` is 'deflate' (lossless) or 'jpeg',
+    `attribution` a text to show with the map, `bands` and `stretch` as in `RasterSource`.
+    An existing map is only replaced with `overwrite`.
+
+    Raises ConfigError for wrong options and MapError for a source or folder that cannot be used.
+    """
+    _check_options(crop_px, resolution_m, compression, stretch)
+    out = Path(out)
+    _check_target(out, overwrite)
+    with open_source(source, bands, stretch) as imagery:
+        _check_overlap(imagery, region)
+        side_px = choose_side_px(region, imagery.resolution_m(region), crop_px, resolution_m)
+        imagery.prepare(region, side_px)
+        with _folder_beside(out) as folder:
+            coverage, fill_rgb = _write_tif(
+                folder / TIF_NAME, imagery, region, side_px, compression, progress
+            )
+            info = MapInfo(
+                region=region,
+                side_px=side_px,
+                crop_px=int(crop_px),
+                coverage=coverage,
+                fill_rgb=fill_rgb,
+                source=imagery.path.name,
+                source_crs=imagery.crs,
+                stretch=imagery.stretch,
+                attribution=attribution,
+                compression=compression,
+                checksum=checksum(region, fill_rgb, folder / TIF_NAME),
+            )
+            write_info(folder, info)
+            built = SatelliteMap.open(folder)
+            _move(folder, out)
+    built.path = out
+    return built
+
+
+def open_source(path, bands=None, stretch=None):
+    """The imagery at a path as a source, a context manager."""
+    return RasterSource(path, bands, stretch)
+
+
+def choose_side_px(region, source_resolution_m, crop_px, resolution_m=None):
+    """Pixels along the region's side at full resolution: a whole number per terminal cell.
+
+    Raises ConfigError where that would be a map too large to hold in memory.
+    """
+    if resolution_m is None:
+        wanted = math.ceil(crop_px / region.grid)
+        finest = math.ceil(region.terminal_side_m / source_resolution_m - 1e-6)
+        cell_px = max(1, min(wanted, finest))
+    else:
+        cell_px = max(1, round(region.terminal_side_m / resolution_m))
+    side_px = cell_px * region.grid**region.depth
+    if side_px > MAX_SIDE_PX:
+        raise ConfigError(
+            f'the map would have {side_px} pixels along a side ({cell_px} per terminal cell of '
+            f'{region.terminal_side_m:g} m) and at most {MAX_SIDE_PX} can be held in memory; '
+            'choose a smaller depth, grid, crop_px or a coarser resolution'
+        )
+    return side_px
+
+
+def enclosing_region(source, grid=4, depth=4, plane='wgs84'):
+    """The smallest square region that holds a source, side rounded up to a whole metre."""
+    lat, lon = (values[np.isfinite(values)] for values in source.outline())
+    # Longitudes as offsets of the first point, so that the antimeridian does not split them.
+    lon = lon[0] + (lon - lon[0] + 180.0) % 360.0 - 180.0
+    region = Region(*_middle(lat, lon), 1.0, grid, depth, plane)
+    for _ in range(3):
+        east, north = region.to_enu(*source.outline())
+        middle = [(np.nanmin(v) + np.nanmax(v)) / 2 for v in (east, north)]
+        side_m = math.ceil(max(np.ptp(east), np.ptp(north)))
+        region = Region(*region.to_latlon(*middle), float(side_m), grid, depth, plane)
+    return region
+
+
+def _middle(lat, lon):
+    middle = (lon.min() + lon.max()) / 2
+    return float((lat.min() + lat.max()) / 2), float((middle + 180.0) % 360.0 - 180.0)
+
+
+# --- checks ------------------------------------------------------------------------------------
+
+
+def _check_options(crop_px, resolution_m, compression, stretch):
+    if not (isinstance(crop_px, (int, np.integer)) and 8 <= crop_px <= 4096):
+        raise ConfigError(f'crop_px is {crop_px!r}; it must be a whole number in 8..4096')
+    if resolution_m is not None and not 1e-3 <= resolution_m <= 1e5:
+        raise ConfigError(f'resolution_m is {resolution_m!r}; it must be in 0.001..100000')
+    if compression not in COMPRESSIONS:
+        known = ', '.join(COMPRESSIONS)
+        raise ConfigError(f'compression is {compression!r}; it must be one of {known}')
+    if stretch is not None and not (
+        len(stretch) == 2 and -math.inf < stretch[0] < stretch[1] < math.inf
+    ):
+        raise ConfigError(f'stretch is {tuple(stretch)}; it must be two numbers, low < high')
+
+
+def _check_target(out, overwrite):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / YAML_NAME).is_file():
+        raise MapError(f'{out} exists and is not a map; choose another place for the map')
+    if not overwrite:
+        raise MapError(f'{out} is a map already; choose another place or allow to overwrite it')
+
+
+def _check_overlap(imagery, region):
+    east, north = region.to_enu(*imagery.outline())
+    half = region.side_m / 2
+    spans = [(np.nanmin(v), np.nanmax(v)) for v in (east, north) if np.isfinite(v).any()]
+    if len(spans) == 2 and all(low < half and high > -half for low, high in spans):
+        return
+    lat, lon = (np.nanmean(values) for values in imagery.outline())
+    raise MapError(
+        f'{imagery.path} does not overlap the region, a square of {region.side_m:g} m round '
+        f'{region.latitude:.6f}, {region.longitude:.6f}; the imagery is round {lat:.6f}, {lon:.6f}'
+    )
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+class _folder_beside:
+    """A hidden folder beside `out`; gone after the block unless it was moved away."""
+
+    def __init__(self, out):
+        self._out = out
+
+    def __enter__(self):
+        parent = self._out.absolute().parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self._path = Path(tempfile.mkdtemp(prefix=f'.{self._out.name}.', dir=parent))
+            self._path.chmod(0o755)
+        except OSError as error:
+            raise MapError(f'{parent} cannot be written to: {one_line(error)}') from None
+        return self._path
+
+    def __exit__(self, kind, error, trace):
+        shutil.rmtree(self._path, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise MapError(f'{self._out} cannot be written: {one_line(error)}') from None
+
+
+def _move(folder, out):
+    """Give the finished folder its name; in an existing map, replace the two files."""
+    if not (out / YAML_NAME).is_file():
+        os.rename(folder, out)
+        return
+    for name in (TIF_NAME, YAML_NAME):
+        os.replace(folder / name, out / name)
+
+
+def _write_tif(path, imagery, region, side_px, compression, progress):
+    """Write `map.tif`; returns its coverage and the mean colour of what is covered."""
+    profile = {
+        'driver': 'GTiff',
+        'width': side_px,
+        'height': side_px,
+        'count': 3,
+        'dtype': 'uint8',
+        'crs': region.crs.to_wkt(),
+        'transform': plane_transform(region, side_px),
+        'tiled': True,
+        'blockxsize': BLOCK_PX,
+        'blockysize': BLOCK_PX,
+        'interleave': 'pixel',
+        'bigtiff': 'if_safer',
+        'num_threads': 'all_cpus',
+        **COMPRESSIONS[compression],
+    }
+    total, covered = np.zeros(3), 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, 'w', **profile) as file:
+        for window in tqdm(_windows(side_px), desc='map', unit='window', disable=not progress):
+            rgb, mask = imagery.read(window)
+            if mask.any():
+                window_sum = rgb[mask].sum(axis=0, dtype=np.float64)
+                # A neutral colour under the mask: jpeg would smear a hard edge into the imagery.
+                rgb[~mask] = np.rint(window_sum / mask.sum())
+                total, covered = total + window_sum, covered + int(mask.sum())
+            file.write(rgb.transpose(2, 0, 1), window=window)
+            file.write_mask(mask, window=window)
+    if not covered:
+        raise MapError(f'{imagery.path} has no imagery within the region: all of it is masked')
+    with rasterio.open(path, 'r+') as file:
+        file.build_overviews(_overview_factors(side_px), Resampling.average)
+    return covered / side_px**2, tuple(int(c) for c in np.rint(total / covered))
+
+
+def _windows(side_px):
+    steps = range(0, side_px, WINDOW_PX)
+    return [
+        Window(left, top, min(WINDOW_PX, side_px - left), min(WINDOW_PX, side_px - top))
+        for top in steps
+        for left in steps
+    ]
+
+
+def _overview_factors(side_px):
+    return [2**k for k in range(1, 12) if side_px / 2**k >= BLOCK_PX / 2]

@@ -1,0 +1,145 @@
+"""What the node says: a `Fix` as ROS messages. No node, no time: the header is given.
+
+All covariances are ENU, square metres, row-major, as REP-103 and `sensor_msgs/NavSatFix` ask.
+"""
+
+import math
+import sys
+from array import array
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from sensor_msgs.msg import Image, NavSatFix, NavSatStatus, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from justzoom_ros.errors import JustZoomError
+
+HYPOTHESIS = np.dtype(
+    {
+        'names': [
+            *('x', 'y', 'z', 'mass', 'cov_xx', 'cov_xy', 'cov_yy'),
+            *('latitude', 'longitude'),
+        ],
+        'formats': ['<f4'] * 7 + ['<f8'] * 2,
+        'offsets': [0, 4, 8, 12, 16, 20, 24, 32, 40],
+        'itemsize': 48,
+    }
+)
+"""One point of the hypotheses cloud: metres east, north and up of the region's centre, mass 0..1,
+covariance in square metres, degrees. Doubles lie on multiples of eight."""
+
+UNKNOWN_ANGLE_VARIANCE_RAD2 = math.pi**2 / 3
+"""Variance of an angle that may be anything."""
+
+
+def fix_message(fix, header, altitude_m, altitude_std_m, calibrated):
+    """The `sensor_msgs/NavSatFix` of a `Fix`.
+
+    STATUS_FIX or STATUS_NO_FIX, always set; altitude and all variances finite and positive,
+    since navsat_transform takes them as they are. The covariance is KNOWN only if `calibrated`.
+    Raises JustZoomError rather than publish a fix that would poison a filter.
+    """
+    covariance = _checked_covariance(fix)
+    if not (abs(fix.latitude) <= 90.0 and abs(fix.longitude) <= 180.0):
+        raise JustZoomError(f'the fix at {fix.latitude}, {fix.longitude} is not on the earth')
+    message = NavSatFix(header=header)
+    found = fix.status == 'fix'
+    message.status.status = NavSatStatus.STATUS_FIX if found else NavSatStatus.STATUS_NO_FIX
+    # No satellite was used. Older distributions have no name for it.
+    message.status.service = 0
+    message.latitude = float(fix.latitude)
+    message.longitude = float(fix.longitude)
+    message.altitude = float(altitude_m)
+    full = np.zeros((3, 3))
+    full[:2, :2] = covariance
+    full[2, 2] = altitude_std_m**2
+    message.position_covariance = full.ravel().tolist()
+    known, approximated = NavSatFix.COVARIANCE_TYPE_KNOWN, NavSatFix.COVARIANCE_TYPE_APPROXIMATED
+    message.position_covariance_type = known if calibrated else approximated
+    return message
+
+
+def pose_message(fix, header, map_frame, altitude_std_m):
+    """The `geometry_msgs/PoseWithCovarianceStamped` of a `Fix`: metres east and north of the
+    region's centre in `map_frame`, height 0, heading unknown (identity, with the variance of an
+    angle that may be anything)."""
+    message = PoseWithCovarianceStamped(header=Header(stamp=header.stamp, frame_id=map_frame))
+    message.pose.pose.position.x = float(fix.east_m)
+    message.pose.pose.position.y = float(fix.north_m)
+    message.pose.pose.orientation.w = 1.0
+    full = np.diag([0.0] * 3 + [UNKNOWN_ANGLE_VARIANCE_RAD2] * 3)
+    full[:2, :2] = _checked_covariance(fix)
+    full[2, 2] = altitude_std_m**2
+    message.pose.covariance = full.ravel().tolist()
+    return message
+
+
+def hypotheses_message(fix, header, map_frame):
+    """The hypotheses of a `Fix` as `sensor_msgs/PointCloud2` of `HYPOTHESIS` points in
+    `map_frame`, heaviest first: RViz shows them, sensor_msgs_py reads them."""
+    points = np.zeros(len(fix.hypotheses), HYPOTHESIS)
+    for point, hypothesis in zip(points, fix.hypotheses, strict=True):
+        covariance = hypothesis.covariance_m2
+        point['x'], point['y'] = hypothesis.east_m, hypothesis.north_m
+        point['mass'] = hypothesis.mass
+        point['cov_xx'], point['cov_xy'] = covariance[0][0], covariance[0][1]
+        point['cov_yy'] = covariance[1][1]
+        point['latitude'], point['longitude'] = hypothesis.latitude, hypothesis.longitude
+    return PointCloud2(
+        header=Header(stamp=header.stamp, frame_id=map_frame),
+        height=1,
+        width=len(points),
+        fields=_point_fields(HYPOTHESIS),
+        is_bigendian=False,
+        point_step=HYPOTHESIS.itemsize,
+        row_step=HYPOTHESIS.itemsize * len(points),
+        data=array('B', points.tobytes()),
+        is_dense=True,
+    )
+
+
+def picture_message(rgb, header):
+    """An RGB array uint8 (H, W, 3) as `sensor_msgs/Image`, rgb8."""
+    height, width = rgb.shape[:2]
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding='rgb8',
+        is_bigendian=int(sys.byteorder == 'big'),
+        step=3 * width,
+        # An array: rclpy would check bytes one by one.
+        data=array('B', rgb.tobytes()),
+    )
+
+
+def diagnostics_message(stamp, name, level, text, values):
+    """One `diagnostic_msgs/DiagnosticStatus` in its array. `level`: 'ok', 'warn' or 'error';
+    `values`: mapping of any printable things."""
+    status = DiagnosticStatus(
+        level=getattr(DiagnosticStatus, level.upper()),
+        name=name,
+        message=text,
+        hardware_id='justzoom',
+        values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
+    )
+    return DiagnosticArray(header=Header(stamp=stamp), status=[status])
+
+
+def _checked_covariance(fix):
+    covariance = np.asarray(fix.covariance_m2, float)
+    covariance = (covariance + covariance.T) / 2
+    if not (np.isfinite(covariance).all() and np.linalg.eigvalsh(covariance)[0] > 0.0):
+        raise JustZoomError(
+            f'the covariance {covariance.tolist()} of a fix is not finite and positive'
+        )
+    return covariance
+
+
+def _point_fields(dtype):
+    kinds = {'f4': PointField.FLOAT32, 'f8': PointField.FLOAT64}
+    return [
+        PointField(name=name, offset=offset, datatype=kinds[kind.str[1:]], count=1)
+        for name, (kind, offset) in dtype.fields.items()
+    ]

@@ -1,0 +1,287 @@
+"""Bags: camera images with their true positions, written to and read from rosbag2.
+
+Reading takes mcap and sqlite3 bags, a bag's folder or one of its files, through `rosbags`, so that
+no ROS installation is needed. Everything that is wrong with a bag is a BagError naming it.
+"""
+
+import io
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from justzoom_ros.errors import BagError, DatasetError, JustZoomError
+from justzoom_ros.files import writing
+
+IMAGE_TYPES = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image')
+TRUTH_TYPES = ('sensor_msgs/msg/NavSatFix',)
+NO_FIX = -1
+"""sensor_msgs/NavSatStatus.STATUS_NO_FIX"""
+
+MAX_GAP_S = 5.0
+"""A truth that is farther than this in time from an image says nothing about it."""
+
+JPEG_QUALITY = 95
+
+
+# --- reading -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BagMessage:
+    """One message: its topic and type, the stamp of its header (nanoseconds; the time of the
+    recording where it has none), its bytes as recorded (CDR) and itself, deserialised."""
+
+    topic: str
+    type: str
+    stamp_ns: int
+    raw: bytes
+    message: object
+
+
+class Bag:
+    """An open bag; use as a context manager: `with Bag(path) as bag`.
+
+    `topics` is {name: type}, `counts` {name: number of messages}. Raises BagError for a path that
+    is missing, empty, truncated or no rosbag2.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._reader = None
+
+    def __enter__(self):
+        file = _storage(self.path)
+        with _naming(self.path):
+            reader = AnyReader([file], default_typestore=get_typestore(Stores.ROS2_KILTED))
+            reader.open()
+            self._reader = reader
+            self.topics = {name: info.msgtype for name, info in reader.topics.items()}
+            self.counts = {name: info.msgcount for name, info in reader.topics.items()}
+        if not sum(self.counts.values()):
+            self._reader.close()
+            raise BagError(f'bag {self.path} holds no messages')
+        return self
+
+    def __exit__(self, *_):
+        self._reader.close()
+
+    def topic(self, types, wanted=None):
+        """The name of the topic `wanted`, or of the only one that has one of `types`.
+
+        Raises BagError, listing the topics there are, where there is none or a choice of them.
+        """
+        if wanted is not None:
+            if wanted not in self.topics:
+                raise BagError(f'bag {self.path} has no topic {wanted}; {self._listing()}')
+            if self.topics[wanted] not in types:
+                raise BagError(
+                    f'topic {wanted} of bag {self.path} is a {self.topics[wanted]}, not a '
+                    f'{" or ".join(types)}; {self._listing()}'
+                )
+            candidates = [wanted]
+        else:
+            candidates = [name for name, kind in self.topics.items() if kind in types]
+        if len(candidates) != 1:
+            found = 'no topic' if not candidates else 'more than one topic'
+            raise BagError(
+                f'bag {self.path} has {found} of type {" or ".join(types)}; {self._listing()}'
+            )
+        if not self.counts[candidates[0]]:
+            raise BagError(f'topic {candidates[0]} of bag {self.path} has no messages')
+        return candidates[0]
+
+    def messages(self, topics):
+        """Yield a BagMessage for each message on `topics`, in the order of the recording."""
+        wanted = [c for c in self._reader.connections if c.topic in topics]
+        left = sum(c.msgcount for c in wanted)
+        with _naming(self.path):
+            for connection, recorded_ns, raw in self._reader.messages(wanted):
+                message = self._reader.deserialize(raw, connection.msgtype)
+                stamp_ns = _stamp_ns(message) or recorded_ns
+                left -= 1
+                yield BagMessage(connection.topic, connection.msgtype, stamp_ns, raw, message)
+        if left > 0:
+            raise BagError(f'bag {self.path} is truncated: {left} messages are missing')
+
+    def _listing(self):
+        listed = (f'{name} ({kind}, {self.counts[name]})' for name, kind in self.topics.items())
+        return 'it has ' + ', '.join(listed)
+
+
+def _storage(path):
+    """What to open for `path`: itself, or the only storage file in a folder without metadata."""
+    if not path.exists():
+        raise BagError(f'bag {path} does not exist')
+    if path.is_file() or (path / 'metadata.yaml').exists():
+        if path.is_file() and path.suffix not in ('.mcap', '.db3'):
+            raise BagError(f'{path} is no rosbag2 (a folder, .mcap or .db3); convert it first')
+        return path
+    files = [f for f in path.iterdir() if f.suffix in ('.mcap', '.db3')]
+    if len(files) != 1:
+        raise BagError(f'{path} is no rosbag2: it has neither metadata.yaml nor one .mcap or .db3')
+    return files[0]
+
+
+@contextmanager
+def _naming(path):
+    """Turn whatever the reader raises on a damaged bag into a BagError that names it."""
+    try:
+        yield
+    except JustZoomError:
+        raise
+    # A damaged file reaches the parsers of four formats, which raise nearly everything there is.
+    except Exception as error:
+        says = str(error).rstrip('.') or type(error).__name__
+        raise BagError(f'bag {path} is damaged or truncated: {says:.300}') from error
+
+
+def _stamp_ns(message):
+    header = getattr(message, 'header', None)
+    return header.stamp.sec * 10**9 + header.stamp.nanosec if header else 0
+
+
+# --- truth -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Track:
+    """True positions over time: nanoseconds ascending (N,), degrees (N,), degrees (N,);
+    `dropped` messages had no position (no fix, or not a number)."""
+
+    stamps_ns: np.ndarray
+    latitudes: np.ndarray
+    longitudes: np.ndarray
+    dropped: int = 0
+
+    def at(self, stamp_ns, max_gap_s=MAX_GAP_S):
+        """(latitude, longitude) at a time, linear between the neighbours; None where the nearest
+        of them is more than `max_gap_s` seconds away. Beyond the ends the end itself."""
+        after = int(np.searchsorted(self.stamps_ns, stamp_ns))
+        pair = np.clip([after - 1, after], 0, len(self.stamps_ns) - 1)
+        # Differences of int64 first: a float holds a stamp of today only to 0.2 microseconds.
+        since_s = (np.int64(stamp_ns) - self.stamps_ns[pair]) / 1e9
+        if np.abs(since_s).min() > max_gap_s:
+            return None
+        span_s = since_s[0] - since_s[1]
+        share = since_s[0] / span_s if span_s > 0 else 0.0
+        lat, lon = self.latitudes[pair], self.longitudes[pair]
+        turn = (lon[1] - lon[0] + 180.0) % 360.0 - 180.0
+        longitude = (lon[0] + share * turn + 180.0) % 360.0 - 180.0
+        return float(lat[0] + share * (lat[1] - lat[0])), float(longitude)
+
+
+def read_track(bag, topic):
+    """The Track of a NavSatFix topic. Raises BagError where no message has a position."""
+    samples, dropped = {}, 0
+    for item in bag.messages([topic]):
+        fix = item.message
+        valid = abs(fix.latitude) <= 90 and abs(fix.longitude) <= 180  # False for NaN
+        if valid and fix.status.status > NO_FIX:
+            samples[item.stamp_ns] = fix.latitude, fix.longitude
+        else:
+            dropped += 1
+    if not samples:
+        raise BagError(f'topic {topic} of bag {bag.path} has no message with a position')
+    stamps_ns = np.array(sorted(samples), np.int64)
+    latitudes, longitudes = np.array([samples[stamp] for stamp in sorted(samples)]).T
+    return Track(stamps_ns, latitudes, longitudes, dropped)
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter):
+    """Write GeoImages as a rosbag2 (mcap): CompressedImage on `topic`, NavSatFix on `truth_topic`.
+
+    Stamps are the images' times; a file that is an upright JPEG goes in as it is. `progress`
+    wraps the list of images, as tqdm does. Raises DatasetError for an image without a time or
+    with another one's, OutputError where `out` cannot be written, BagError where it exists.
+    """
+    images = _in_time(images)
+    if Path(out).exists():
+        raise BagError(f'{out} exists already; remove it or choose another place for the bag')
+    with writing(out) as temporary:
+        store = get_typestore(Stores.ROS2_KILTED)
+        with Writer(temporary, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            truths = writer.add_connection(truth_topic, TRUTH_TYPES[0], typestore=store)
+            frames = writer.add_connection(topic, IMAGE_TYPES[0], typestore=store)
+            for image in progress(images):
+                for connection, message in (
+                    (truths, truth_message(store, image)),
+                    (frames, image_message(store, image, frame_id)),
+                ):
+                    raw = store.serialize_cdr(message, connection.msgtype)
+                    writer.write(connection, image.stamp_ns, raw)
+        _name_storage(temporary, Path(out).name)
+
+
+def _in_time(images):
+    for image in images:
+        if image.stamp_ns is None:
+            raise DatasetError(
+                f'{image.row}: {image.path} has no time, in EXIF or in a column, to stamp it with'
+            )
+    images = sorted(images, key=lambda image: image.stamp_ns)
+    for earlier, later in zip(images, images[1:], strict=False):
+        if earlier.stamp_ns == later.stamp_ns:
+            raise DatasetError(
+                f'{later.row}: {later.path} has the time of {earlier.path}; images of a bag '
+                'need different ones, add a column `stamp` in seconds'
+            )
+    return images
+
+
+def _name_storage(folder, name):
+    """The writer names the storage after the folder, which has a temporary name: put it right."""
+    for old in folder.glob('*.mcap'):
+        metadata = folder / 'metadata.yaml'
+        metadata.write_text(metadata.read_text().replace(old.name, f'{name}.mcap'))
+        old.rename(folder / f'{name}.mcap')
+
+
+def image_message(store, image, frame_id):
+    """A GeoImage as a CompressedImage message of a rosbags typestore."""
+    types = store.types
+    data = np.frombuffer(_jpeg(image), np.uint8)
+    return types[IMAGE_TYPES[0]](_header(types, image.stamp_ns, frame_id), 'jpeg', data)
+
+
+def _jpeg(image):
+    """The file's own bytes when it is a JPEG whose top is up, else its pixels as a JPEG."""
+    pixels = image.load()  # raises for a corrupt file
+    with Image.open(image.path) as picture:
+        if picture.format == 'JPEG' and picture.getexif().get(0x0112, 1) == 1:
+            return image.path.read_bytes()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, 'JPEG', quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def truth_message(store, image):
+    """The position of a GeoImage as a NavSatFix message of a rosbags typestore.
+
+    Neither its altitude nor its accuracy is known, and the message says so.
+    """
+    types = store.types
+    status = types['sensor_msgs/msg/NavSatStatus'](status=0, service=1)
+    return types[TRUTH_TYPES[0]](
+        header=_header(types, image.stamp_ns, 'gps'),
+        status=status,
+        latitude=image.latitude,
+        longitude=image.longitude,
+        altitude=float('nan'),
+        position_covariance=np.zeros(9),
+        position_covariance_type=0,
+    )
+
+
+def _header(types, stamp_ns, frame_id):
+    seconds, nanoseconds = divmod(stamp_ns, 10**9)
+    stamp = types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds)
+    return types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)

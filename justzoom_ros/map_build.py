@@ -28,6 +28,7 @@ from justzoom_ros.map_file import (
     write_info,
 )
 from justzoom_ros.map_sources import RasterSource, plane_transform
+from justzoom_ros.map_tiles import LAYOUT_NAME, TileSource
 from justzoom_ros.region import Region
 from justzoom_ros.satellite import SatelliteMap
 
@@ -56,9 +57,9 @@ def build(
 ):
     """Make the map folder `out` of `region` from imagery and return it, opened.
 
-    `source` is a raster file. A crop of a cell of level depth - 1, the finest that a policy
-    looks at, has `crop_px` pixels at full resolution unless the source is coarser; `resolution_m`
-    (metres per pixel) asks for another. `compression` is 'deflate' (lossless) or 'jpeg',
+    `source` is a raster file or a folder of tiles. A crop of a cell of level depth - 1, the
+    finest that a policy looks at, has `crop_px` pixels at full resolution unless the source is
+    coarser; `resolution_m` (metres per pixel) asks for another. `compression` is 'deflate' (lossless) or 'jpeg',
     `attribution` a text to show with the map, `bands` and `stretch` as in `RasterSource`.
     An existing map is only replaced with `overwrite`.
 
@@ -97,7 +98,14 @@ def build(
 
 def open_source(path, bands=None, stretch=None):
     """The imagery at a path as a source, a context manager."""
-    return RasterSource(path, bands, stretch)
+    path = Path(path)
+    if path.name == LAYOUT_NAME:
+        path = path.parent
+    if not path.is_dir():
+        return RasterSource(path, bands, stretch)
+    if bands is not None or stretch is not None:
+        raise ConfigError(f'{path} is a folder of tiles, for which bands and stretch do not apply')
+    return TileSource(path)
 
 
 def choose_side_px(region, source_resolution_m, crop_px, resolution_m=None):
@@ -167,10 +175,7 @@ def _check_target(out, overwrite):
 
 
 def _check_overlap(imagery, region):
-    east, north = region.to_enu(*imagery.outline())
-    half = region.side_m / 2
-    spans = [(np.nanmin(v), np.nanmax(v)) for v in (east, north) if np.isfinite(v).any()]
-    if len(spans) == 2 and all(low < half and high > -half for low, high in spans):
+    if imagery.overlaps(region):
         return
     lat, lon = (np.nanmean(values) for values in imagery.outline())
     raise MapError(

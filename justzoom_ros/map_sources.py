@@ -21,6 +21,8 @@ WGS84 = 'OGC:CRS84'
 AVERAGE_FROM = 2.0
 """Source pixels per map pixel from which on the area average is taken; below, cubic."""
 STRETCH_PERCENT = (2.0, 98.0)
+ALPHA_MAX = {'uint16': 65_535, 'int16': 32_767}
+"""Full opacity in GDAL's alpha bands; 255 in those of other types."""
 
 
 class RasterSource:
@@ -80,23 +82,15 @@ class RasterSource:
                 f'{self.path} cannot be read: {one_line(error)}; is the file whole?'
             ) from None
         colour, alpha = values[:-1], values[-1]
-        mask = (alpha >= _half(alpha.dtype)) & np.isfinite(colour).all(axis=0)
+        mask = (alpha > ALPHA_MAX.get(alpha.dtype.name, 255) / 2) & np.isfinite(colour).all(axis=0)
         return _to_rgb(colour, mask, self.stretch), mask
 
     def resolution_m(self, region):
         """Metres per source pixel at the region's centre (geometric mean of both axes)."""
-        step = region.side_m / 1000
-        columns, rows = self._to_pixels(region, [0.0, step, 0.0], [0.0, 0.0, step])
-        area = abs(
-            (columns[1] - columns[0]) * (rows[2] - rows[0])
-            - (columns[2] - columns[0]) * (rows[1] - rows[0])
-        )
-        if not (math.isfinite(area) and area > 0):
-            raise MapError(
-                f'the region round {region.latitude:.6f}, {region.longitude:.6f} has no place in '
-                f'the projection of {self.path} ({self.crs})'
-            )
-        return step / math.sqrt(area)
+        x_axis, y_axis = self._file.transform * (1, 0), self._file.transform * (0, 1)
+        corner = self._file.transform * (0, 0)
+        (a, b), (c, d) = (np.subtract(axis, corner) for axis in (x_axis, y_axis))
+        return plane_resolution_m(region, self._file.crs) * math.sqrt(abs(a * d - b * c))
 
     def outline(self):
         """Latitudes and longitudes (two arrays) of points along the source's border."""
@@ -107,6 +101,12 @@ class RasterSource:
         x, y = self._file.transform * (across, down)
         lon, lat = transform(self._file.crs, WGS84, x, y)
         return np.array(lat), np.array(lon)
+
+    def overlaps(self, region):
+        """True where the box round the source, in the region's plane, meets the region."""
+        half = region.side_m / 2
+        spans = [values[np.isfinite(values)] for values in region.to_enu(*self.outline())]
+        return all(v.size and v.min() < half and v.max() > -half for v in spans)
 
     def _to_pixels(self, region, east_m, north_m):
         x, y = transform(region.crs.to_wkt(), self._file.crs, east_m, north_m)
@@ -135,6 +135,25 @@ def plane_transform(region, side_px):
     """Affine from map pixels (column, row) to metres east and north of the region's centre."""
     size_m, half = region.side_m / side_px, region.side_m / 2
     return rasterio.Affine(size_m, 0.0, -half, 0.0, -size_m, half)
+
+
+def plane_resolution_m(region, crs):
+    """Metres per unit of a CRS at the region's centre, the geometric mean of both directions.
+
+    Raises MapError where the CRS has no place for the region.
+    """
+    step = region.side_m / 1000
+    try:
+        x, y = transform(region.crs.to_wkt(), crs, [0.0, step, 0.0], [0.0, 0.0, step])
+    except rasterio.errors.RasterioError:
+        x = y = [math.nan] * 3
+    area = abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0]))
+    if not (math.isfinite(area) and area > 0):
+        raise MapError(
+            f'the region round {region.latitude:.6f}, {region.longitude:.6f} has no place in the '
+            f'projection of the imagery, {crs}'
+        )
+    return step / math.sqrt(area)
 
 
 def _open_raster(path):
@@ -199,12 +218,6 @@ def _resampling(source_pixels_per_pixel):
     if source_pixels_per_pixel >= AVERAGE_FROM:
         return Resampling.average
     return Resampling.cubic
-
-
-def _half(dtype):
-    """Half of full opacity in the alpha band of a WarpedVRT."""
-    return 128 if np.dtype(dtype) == np.uint8 else 0.5 * np.iinfo(dtype).max if (
-        np.issubdtype(dtype, np.integer)) else 0.5  # fmt: skip
 
 
 def _percentile_pair(values):

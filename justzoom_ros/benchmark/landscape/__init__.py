@@ -6,15 +6,15 @@ and cars, so that what is flown over one is not a copy of the other. `maps/demo`
     python -m justzoom_ros.benchmark.landscape maps/demo
 """
 
-import argparse
 import tempfile
 from math import radians
 from pathlib import Path
 
 import rasterio
 
-from justzoom_ros.benchmark.landscape_lots import make_plan
-from justzoom_ros.benchmark.landscape_paint import Day, paint
+from justzoom_ros.benchmark.landscape.canvas import Day
+from justzoom_ros.benchmark.landscape.paint import paint
+from justzoom_ros.benchmark.landscape.planner import make_plan
 from justzoom_ros.files import replacing
 from justzoom_ros.map_sources import plane_transform
 from justzoom_ros.region import Region
@@ -67,16 +67,3 @@ def build_demo_map(out):
             attribution='An invented town, drawn by justzoom_ros; no real place',
             overwrite=True,
         )
-
-
-def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog='python -m justzoom_ros.benchmark.landscape', description='Make the demo map again.'
-    )
-    parser.add_argument('out', type=Path, help='the map folder, e.g. maps/demo')
-    built = build_demo_map(parser.parse_args(arguments).out)
-    print(f'{built.path}: {built.region.side_m:g} m at {built.resolution_m:g} m per pixel')
-
-
-if __name__ == '__main__':
-    main()

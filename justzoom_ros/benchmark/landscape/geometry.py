@@ -1,84 +1,9 @@
-"""The plan of an invented small town: what stands where, without light or season.
+"""Convex blocks of land, the displacement that bends them, and a raster of what is taken."""
 
-A square is cut again and again by straight lines; the cuts become roads, the pieces blocks. Then
-everything is bent by one smooth displacement, so that roads curve and blocks follow them. What
-fills a block is up to `landscape_lots`. All positions are metres east and north of the middle.
-"""
-
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
-TOWN_SHARE = 0.34
-"""Radius of the built-up part as a share of the side."""
-
-ROAD_WIDTH_M = {'arterial': 10.0, 'street': 6.6, 'lane': 4.6, 'track': 2.6, 'hedge': 0.0}
-FOOTWAY_M = {'arterial': 2.4, 'street': 1.7}
-
-
-@dataclass(frozen=True)
-class Road:
-    """A strip of one `kind` along `path` (N, 2), `width_m` wide; `tone` 0..1 varies its colour."""
-
-    path: np.ndarray
-    width_m: float
-    kind: str
-    tone: float = 0.5
-
-
-@dataclass(frozen=True)
-class Area:
-    """A polygon `outline` (N, 2) put to one `use`; `yaw_rad` is the direction of its rows and
-    `tint` (0..1) chooses among the colours of the use."""
-
-    outline: np.ndarray
-    use: str
-    yaw_rad: float = 0.0
-    tint: float = 0.5
-
-
-@dataclass(frozen=True)
-class Building:
-    """A block with its middle at `east_m`, `north_m`, its ridge along `yaw_rad`."""
-
-    east_m: float
-    north_m: float
-    yaw_rad: float
-    length_m: float
-    width_m: float
-    roof: str
-    eave_m: float
-    rise_m: float
-    rgb: tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A crown; `kind` is broadleaf, conifer, fruit or bush, `tint` (0..1) its own shade."""
-
-    east_m: float
-    north_m: float
-    radius_m: float
-    height_m: float
-    kind: str
-    tint: float
-
-
-@dataclass
-class Plan:
-    """Everything that stays where it is. `slots` are places (east, north, yaw) for cars."""
-
-    side_m: float
-    areas: list[Area] = field(default_factory=list)
-    roads: list[Road] = field(default_factory=list)
-    water: list[Road] = field(default_factory=list)
-    rails: list[Road] = field(default_factory=list)
-    buildings: list[Building] = field(default_factory=list)
-    trees: list[Tree] = field(default_factory=list)
-    slots: list[tuple[float, float, float]] = field(default_factory=list)
-    lines: list[Road] = field(default_factory=list)
-    rings: list[tuple[float, float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -207,40 +132,45 @@ def rectangle(east_m, north_m, yaw_rad, length_m, width_m):
     return np.array([east_m, north_m]) + np.array([-u - v, u - v, u + v, v - u])
 
 
-def cut_blocks(rng, side_m, town_middle, town_radius_m):
-    """Cut the square into blocks.
-
-    Returns the blocks and the cuts, each as (kind, start, end): 'arterial', 'street', 'lane',
-    'track' or 'hedge', the earlier cuts being the greater roads.
-    """
-    half = side_m / 2 * 1.12
-    pending = [(Block(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half), 0)]
-    blocks, cuts = [], []
-    while pending:
-        block, level = pending.pop()
-        nearness = np.linalg.norm(block.middle - town_middle) / town_radius_m
-        wanted_m2 = np.interp(nearness, [0.3, 1.0, 1.3], [4300, 6200, 13500])
-        if block.area_m2 < wanted_m2 * rng.uniform(0.85, 1.5):
-            blocks.append(block)
-            continue
-        yaw_rad = block.long_yaw_rad + np.pi / 2 + rng.normal(0, 0.10)
-        point = block.middle + rng.normal(0, 0.05, 2) * np.sqrt(block.area_m2)
-        normal = np.array([-np.sin(yaw_rad), np.cos(yaw_rad)])
-        parts = [clip(block.outline, point, sign * normal) for sign in (1, -1)]
-        if min(len(part) for part in parts) < 3:
-            blocks.append(block)
-            continue
-        shared = parts[0][np.abs((parts[0] - point) @ normal) < 1e-6]
-        cuts.append((_cut_kind(rng, level, nearness), shared[0], shared[-1]))
-        pending += [(Block(part), level + 1) for part in parts]
-    return blocks, cuts
+def edges(block):
+    """(start, along, inward, length) of every edge of a counter-clockwise block."""
+    for start, end in zip(block.outline, np.roll(block.outline, -1, axis=0), strict=True):
+        length_m = float(np.linalg.norm(end - start))
+        if length_m > 1.0:
+            along = (end - start) / length_m
+            yield start, along, np.array([-along[1], along[0]]), length_m
 
 
-def _cut_kind(rng, level, nearness):
-    if level < 2:
-        return 'arterial'
-    if nearness < 1.05:
-        return 'street'
-    if level == 2:
-        return 'lane'
-    return str(rng.choice(['lane', 'track', 'hedge'], p=[0.25, 0.4, 0.35]))
+def within(outline, block):
+    """The part of a convex outline inside a block."""
+    for start, _, inward, _ in edges(block):
+        if len(outline) < 3:
+            break
+        outline = clip(outline, start, inward)
+    return outline
+
+
+def inside(points, block):
+    inside = np.ones(len(points), bool)
+    for start, _, inward, _ in edges(block):
+        inside &= (points - start) @ inward > 0
+    return inside
+
+
+def random_points(rng, block, count):
+    weights = rng.dirichlet(np.ones(len(block.outline)), count)
+    return weights @ block.outline
+
+
+def grid(block, spacing_m, yaw_rad, across_m=None):
+    """Points (N, 2) of a grid along `yaw_rad` inside the block."""
+    across_m = across_m or spacing_m
+    u = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
+    v = np.array([-u[1], u[0]])
+    local = (block.outline - block.middle) @ np.stack([u, v], axis=1)
+    low, high = local.min(axis=0), local.max(axis=0)
+    a = np.arange(low[0] + spacing_m / 2, high[0], spacing_m)
+    b = np.arange(low[1] + across_m / 2, high[1], across_m)
+    points = block.middle + a[:, None, None] * u + b[None, :, None] * v
+    points = points.reshape(-1, 2)
+    return points[inside(points, block)]

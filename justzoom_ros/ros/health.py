@@ -1,0 +1,83 @@
+"""How the node is doing: counters and the one line that diagnostics show. No ROS in here."""
+
+import threading
+import time
+
+SILENCE_S = 5.0
+"""Without an image for so long, an active node complains."""
+
+
+class Health:
+    """Counts what happens to frames, from any thread, and tells the state of the node."""
+
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
+        self._lock = threading.Lock()
+        self.refusal = ''
+        self.restart()
+
+    def restart(self):
+        """Begin anew with an activation: all counters zero, nothing wrong."""
+        with self._lock:
+            self.counts = dict.fromkeys(
+                ('received', 'localized', 'fixes', 'replaced', 'late', 'bad'), 0
+            )
+            self.last_error = self._problem = self._doubt = ''
+            self.latency_s = self.age_s = None
+            self._heard_s = self._clock()
+
+    def count(self, what):
+        """One more frame 'received', 'replaced' or 'late'."""
+        with self._lock:
+            self.counts[what] += 1
+            if what == 'received':
+                self._heard_s = self._clock()
+
+    def bad(self, error):
+        """A frame could not be used."""
+        with self._lock:
+            self.counts['bad'] += 1
+            self.last_error = self._problem = error
+
+    def localized(self, fix, latency_s, age_s):
+        """A frame was localized: `latency_s` since its arrival, `age_s` since its stamp."""
+        with self._lock:
+            self.counts['localized'] += 1
+            self.counts['fixes'] += fix.status == 'fix'
+            self._doubt = '' if fix.status == 'fix' else f'no fix: {fix.reason}'
+            self._problem = ''
+            self.latency_s, self.age_s = latency_s, age_s
+
+    def verdict(self, state, source):
+        """(level, text) of a lifecycle state; `source` says in words where images come from.
+
+        'error': configuring failed, or the latest frame could not be used. 'warn': no images,
+        or the latest one gave no fix. 'ok' otherwise.
+        """
+        with self._lock:
+            if state == 'unconfigured' and self.refusal:
+                return 'error', f'configure failed: {self.refusal}'
+            if state != 'active':
+                return 'ok', state
+            silence_s = self._clock() - self._heard_s
+            if silence_s > SILENCE_S:
+                return 'warn', f'no image for {silence_s:.0f} s on {source}'
+            if self._problem:
+                return 'error', self._problem
+            if self._doubt:
+                return 'warn', self._doubt
+            return 'ok', 'localizing'
+
+    def values(self):
+        """Everything countable, for the key-value list of diagnostics."""
+        with self._lock:
+            return {
+                **{f'frames {what}': number for what, number in self.counts.items()},
+                'latency (s)': _seconds(self.latency_s),
+                'age (s)': _seconds(self.age_s),
+                'last error': self.last_error,
+            }
+
+
+def _seconds(value):
+    return '' if value is None else f'{value:.3f}'

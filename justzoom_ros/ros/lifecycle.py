@@ -1,0 +1,289 @@
+"""The ROS 2 lifecycle node: camera frames in, fixes out.
+
+configure loads and warms up, activate subscribes, deactivate unsubscribes, cleanup frees memory.
+The executor's thread only sorts messages; one worker thread decodes, localizes and publishes.
+"""
+
+import gc
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix, PointCloud2
+from std_msgs.msg import Header
+from std_srvs.srv import Trigger
+
+from justzoom_ros.errors import ConfigError, ImageError, JustZoomError
+from justzoom_ros.localizer import FixDecision, Localizer
+from justzoom_ros.ros import messages, parameters
+from justzoom_ros.ros.frames import LatestWorker, StampGate
+from justzoom_ros.ros.health import Health
+from justzoom_ros.ros.image_message import image_from_message
+from justzoom_ros.ros.undistortion import Undistorter
+from justzoom_ros.ros.zoom_picture import zoom_picture
+
+DIAGNOSTICS_PERIOD_S = 1.0
+LOG_PERIOD_S = 5.0
+OUTPUTS = {
+    'fix': NavSatFix,
+    'pose': PoseWithCovarianceStamped,
+    'hypotheses': PointCloud2,
+    'zoom_image': Image,
+}
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image message on its way: when it arrived, and how many resets there were before."""
+
+    message: object
+    arrived_s: float
+    epoch: int
+
+
+class LocalizeNode(LifecycleNode):
+    """The node `justzoom`; keyword arguments are those of `rclpy.node.Node`."""
+
+    def __init__(self, **arguments):
+        super().__init__('justzoom', **arguments)
+        self._localizer = self._worker = None
+        self._subscriptions_made, self._outputs = [], {}
+        self._gate, self._health = StampGate(), Health()
+        self._epoch, self._publishing = 0, threading.Lock()
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        parameters.declare(self)
+        self._image_topic = self._choose_image_topic()
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        # Steady: diagnostics go on where simulated time stands still.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
+        self.create_service(Trigger, '~/reset', self._on_reset)
+
+    # --- transitions ---------------------------------------------------------------------------
+    # rclpy swallows exceptions of these callbacks without a word, so none may leave them.
+
+    def on_configure(self, state):
+        try:
+            self._configure()
+        except Exception as error:
+            self._free()
+            self._health.refusal = _in_words(error)
+            self.get_logger().error(f'configure failed: {self._health.refusal}')
+            return TransitionCallbackReturn.FAILURE
+        self._health.refusal = ''
+        return super().on_configure(state)
+
+    def on_activate(self, state):
+        self._health.restart()
+        self._gate.reset()
+        self._worker = LatestWorker(self._handle, 'localize')
+        self._subscribe()
+        return super().on_activate(state)
+
+    def on_deactivate(self, state):
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state):
+        self._free()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state):
+        self._stop()
+        self._free()
+        return super().on_shutdown(state)
+
+    def on_error(self, state):
+        self._stop()
+        self._free()
+        return TransitionCallbackReturn.SUCCESS
+
+    def destroy_node(self):
+        self._stop()
+        super().destroy_node()
+
+    def _configure(self):
+        for name in ('map', 'weights'):
+            if not self._value(name):
+                raise ConfigError(f'parameter {name} is empty; set it to a path and configure')
+        started_s = time.monotonic()
+        self._localizer = Localizer.open(
+            map=self._value('map'),
+            weights=self._value('weights'),
+            runtime=self._value('runtime'),
+            search=self._value('search'),
+        )
+        self._localizer.locate(np.full((64, 128, 3), 128, np.uint8))
+        for topic, kind in OUTPUTS.items():
+            self._outputs[topic] = self.create_lifecycle_publisher(kind, topic, 10)
+        self.get_logger().info(
+            f'map {self._localizer.map.path}, runtime {self._localizer.runtime}: ready after '
+            f'{time.monotonic() - started_s:.1f} s, images from {self._image_topic}'
+        )
+
+    def _subscribe(self):
+        compressed = self._value('image_transport') == 'compressed'
+        reliability = ReliabilityPolicy[self._value('image_reliability').upper()]
+        quality = QoSProfile(depth=1, reliability=reliability)
+        kind = CompressedImage if compressed else Image
+        add = self._subscriptions_made.append
+        add(self.create_subscription(kind, self._image_topic, self._on_image, quality))
+        self._undistorter = Undistorter() if self._value('undistort') else None
+        if self._undistorter:
+            take, quality = self._undistorter.set_info, QoSProfile(depth=1)
+            quality.reliability = ReliabilityPolicy.BEST_EFFORT
+            add(self.create_subscription(CameraInfo, 'camera_info', take, quality))
+
+    def _choose_image_topic(self):
+        """image_transport's way: the compressed images of a topic are on a topic below it."""
+        topic = self.resolve_topic_name('image')
+        if self._value('image_transport') == 'raw' or topic.endswith('/compressed'):
+            return topic
+        return f'{topic}/compressed'
+
+    def _stop(self):
+        """No more frames, neither new ones nor those on their way."""
+        for subscription in self._subscriptions_made:
+            self.destroy_subscription(subscription)
+        self._subscriptions_made.clear()
+        self._begin_epoch()
+        if self._worker:
+            self._worker.stop()
+            self._worker = None
+
+    def _free(self):
+        for publisher in self._outputs.values():
+            self.destroy_lifecycle_publisher(publisher)
+        self._outputs.clear()
+        self._localizer = None
+        gc.collect()
+
+    # --- frames: the executor's thread ---------------------------------------------------------
+
+    def _on_image(self, message):
+        self._health.count('received')
+        verdict = self._gate.judge(Time.from_msg(message.header.stamp).nanoseconds)
+        if verdict == 'unset':
+            return self._report(ImageError('image has no header.stamp; let the driver set it'))
+        if verdict == 'late':
+            return self._health.count('late')
+        if verdict == 'jump':
+            self.get_logger().warning('time jumped back (a bag loops?): starting anew')
+            self._begin_epoch()
+        frame = Frame(message, time.monotonic(), self._epoch)
+        if self._worker.offer(frame):
+            self._health.count('replaced')
+
+    def _begin_epoch(self):
+        """What was seen so far no longer counts; frames of before are not published."""
+        with self._publishing:
+            self._epoch += 1
+        if self._worker:
+            self._worker.drop()
+
+    def _on_reset(self, request, response):
+        self._begin_epoch()
+        self._gate.reset()
+        self.get_logger().info('reset')
+        response.success, response.message = True, 'waiting for the next image'
+        return response
+
+    # --- frames: the worker's thread -----------------------------------------------------------
+
+    def _handle(self, frame):
+        try:
+            self._localize(frame)
+        except Exception as error:
+            # While ROS shuts down publishers fail, which is nobody's fault.
+            if self.context.ok():
+                self._report(error)
+
+    def _localize(self, frame):
+        header = self._fix_header(frame.message.header)
+        image = image_from_message(frame.message)
+        if self._undistorter:
+            image = self._undistorter.undistort(image)
+        self._localizer.decision = FixDecision(
+            min_confidence=self._value('min_confidence'), max_radius_m=self._value('max_radius_m')
+        )
+        fix = self._localizer.locate(image)
+        made = self._messages(fix, header, image)
+        with self._publishing:
+            if frame.epoch != self._epoch:
+                return
+            for topic, message in made.items():
+                self._outputs[topic].publish(message)
+        age_s = (self.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds / 1e9
+        self._health.localized(fix, time.monotonic() - frame.arrived_s, age_s)
+
+    def _fix_header(self, header):
+        frame_id = header.frame_id or self._value('camera_frame')
+        if not frame_id:
+            raise ImageError(
+                'image has no header.frame_id; let the driver set it, or set camera_frame'
+            )
+        return Header(stamp=header.stamp, frame_id=frame_id)
+
+    def _messages(self, fix, header, image):
+        """Topic -> message. A pose cannot say that it is none, so there is one only for a fix."""
+        altitude_m, altitude_std_m = self._value('altitude_m'), self._value('altitude_std_m')
+        map_frame, calibrated = self._value('map_frame'), self._localizer.calibrated
+        made = {
+            'fix': messages.fix_message(fix, header, altitude_m, altitude_std_m, calibrated),
+            'hypotheses': messages.hypotheses_message(fix, header, map_frame),
+        }
+        if fix.status == 'fix':
+            made['pose'] = messages.pose_message(fix, header, map_frame, altitude_std_m)
+        if self._outputs['zoom_image'].get_subscription_count():
+            picture = zoom_picture(image, fix, self._localizer.map)
+            made['zoom_image'] = messages.picture_message(picture, header)
+        return made
+
+    # --- parameters and diagnostics ------------------------------------------------------------
+
+    def _value(self, name):
+        return self.get_parameter(name).value
+
+    def _on_set_parameters(self, changed):
+        configured = self._localizer is not None
+        problems = [parameters.problem(p.name, p.value, configured) for p in changed]
+        reason = '; '.join(filter(None, problems))
+        return SetParametersResult(successful=not reason, reason=reason)
+
+    def _report(self, error):
+        """A frame could not be used: say so and go on."""
+        text = _in_words(error)
+        self._health.bad(text)
+        self.get_logger().error(text, throttle_duration_sec=LOG_PERIOD_S)
+
+    def _publish_diagnostics(self):
+        state = self._state_machine.current_state[1]
+        publishers = self.count_publishers(self._image_topic)
+        level, text = self._health.verdict(state, f'{self._image_topic} ({publishers} publishers)')
+        values = {
+            'state': state,
+            'runtime': self._localizer.runtime if self._localizer else '',
+            'map': self._value('map'),
+            'weights': self._value('weights'),
+            'image topic': self._image_topic,
+            **self._health.values(),
+        }
+        stamp, name = self.get_clock().now().to_msg(), self.get_fully_qualified_name()
+        self._diagnostics.publish(
+            messages.diagnostics_message(stamp, f'{name}: localization', level, text, values)
+        )
+
+
+def _in_words(error):
+    """The sentence of an error of ours; the type and text of any other."""
+    if isinstance(error, JustZoomError):
+        return str(error)
+    return f'{type(error).__name__}: {error}'

@@ -1,0 +1,47 @@
+"""The executable `localize`: the lifecycle node of lifecycle.py, spun until it is interrupted."""
+
+import signal
+import sys
+
+
+def main(args=None):
+    """Run the node; `args` are ROS arguments. Returns the exit status: 0 when interrupted, 2 where
+    ROS is not there or a parameter is wrong."""
+    try:
+        import rclpy
+    except ImportError as error:
+        print(f'justzoom: error: {error}; source your ROS 2 setup', file=sys.stderr)
+        return 2
+    try:
+        return _run(rclpy, args)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        # Launch repeats the signal of a terminal; the second must not break the orderly end.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        rclpy.try_shutdown()
+
+
+def _run(rclpy, args):
+    from rclpy.exceptions import ParameterException
+    from rclpy.executors import ExternalShutdownException
+
+    from justzoom_ros.ros.lifecycle import LocalizeNode
+
+    rclpy.init(args=args)
+    try:
+        node = LocalizeNode()
+    except ParameterException as error:
+        print(f'justzoom: error: {error}', file=sys.stderr)
+        return 2
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""The node's parameters as one table: the node declares them, the launch file takes its choices
+from them, and the documentation is checked against them. Readable without ROS."""
+
+import math
+from dataclasses import dataclass
+
+START = 'start'
+"""Fixed when the node starts (read_only)."""
+UNCONFIGURED = 'unconfigured'
+"""Used by configure: changed in the unconfigured state only."""
+ALWAYS = 'always'
+"""Used for every frame: changed at any time."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its default, what it means, and which values and moments are allowed."""
+
+    name: str
+    default: object
+    text: str
+    changes: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+
+PARAMETERS = (
+    Parameter('map', '', 'Folder of the map, as made by `justzoom map build`.', UNCONFIGURED),
+    Parameter('weights', '', 'Weights file of the policy (.safetensors).', UNCONFIGURED),
+    Parameter(
+        'runtime',
+        'auto',
+        'Where the policy runs; auto takes the fastest that is there.',
+        UNCONFIGURED,
+        choices=('auto', 'torch'),
+    ),
+    Parameter(
+        'search',
+        'exact',
+        'How the zoom tree is searched for the posterior.',
+        UNCONFIGURED,
+        choices=('exact', 'best_first', 'beam', 'greedy'),
+    ),
+    Parameter(
+        'min_confidence',
+        0.8,
+        'Mass (0..1) that the first hypothesis needs for a fix.',
+        ALWAYS,
+        low=0.0,
+        high=1.0,
+    ),
+    Parameter(
+        'max_radius_m',
+        50.0,
+        'Radius in metres of the 90 % region above which there is no fix.',
+        ALWAYS,
+        low=0.001,
+        high=1e6,
+    ),
+    Parameter(
+        'altitude_m',
+        0.0,
+        'Altitude in metres above the WGS84 ellipsoid written into each fix: the map has none.',
+        ALWAYS,
+        low=-1000.0,
+        high=100_000.0,
+    ),
+    Parameter(
+        'altitude_std_m',
+        100.0,
+        'Standard deviation in metres of that altitude.',
+        ALWAYS,
+        low=0.001,
+        high=100_000.0,
+    ),
+    Parameter('map_frame', 'map', 'Frame of pose and hypotheses: ENU, region centre.', START),
+    Parameter('camera_frame', '', 'frame_id of fixes where the image itself has none.', START),
+    Parameter(
+        'image_transport',
+        'raw',
+        'raw subscribes to `image`, compressed to `image` + `/compressed`.',
+        START,
+        choices=('raw', 'compressed'),
+    ),
+    Parameter(
+        'image_reliability',
+        'best_effort',
+        'QoS of the image subscription; best_effort receives from every publisher.',
+        START,
+        choices=('best_effort', 'reliable'),
+    ),
+    Parameter(
+        'undistort',
+        False,
+        'Undistort images by `camera_info` before localizing.',
+        START,
+    ),
+)
+BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+
+
+def declare(node):
+    """Declare the table on an rclpy node, with values from its command line and files.
+
+    Raises rclpy's parameter exceptions where one of those has the wrong type or is out of range.
+    """
+    for parameter in PARAMETERS:
+        node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+
+
+def problem(name, value, configured):
+    """Why `value` cannot be set now, or '' where it can. `configured`: the node is not in its
+    unconfigured state. Parameters of others (`use_sim_time`) are none of our business."""
+    parameter = BY_NAME.get(name)
+    if parameter is None:
+        return ''
+    if parameter.changes == UNCONFIGURED and configured:
+        return f'{name} is used by configure: clean up the node, set it, configure again'
+    if parameter.choices and value not in parameter.choices:
+        return f'{name} is {value!r}; it must be one of {", ".join(parameter.choices)}'
+    # rclpy's own range check lets NaN pass.
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'{name} is {value}; it must be a finite number'
+    return ''
+
+
+def _descriptor(parameter):
+    from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+
+    limits = []
+    if parameter.low is not None:
+        limits.append(FloatingPointRange(from_value=parameter.low, to_value=parameter.high))
+    choices = f'One of: {", ".join(parameter.choices)}.' if parameter.choices else ''
+    return ParameterDescriptor(
+        description=parameter.text,
+        additional_constraints=choices,
+        floating_point_range=limits,
+        read_only=parameter.changes == START,
+    )

@@ -1,0 +1,68 @@
+"""Straight lines for the policy: images undistorted by their `sensor_msgs/CameraInfo`.
+
+No rclpy in here: anything with the fields of the message will do.
+"""
+
+import cv2
+import numpy as np
+
+from justzoom_ros.errors import ImageError
+
+PINHOLE_MODELS = ('plumb_bob', 'rational_polynomial', 'thin_prism')
+FISHEYE_MODEL = 'equidistant'
+
+
+class Undistorter:
+    """Undistorts images by the latest camera info; its tables are made once per calibration."""
+
+    def __init__(self):
+        self._info = None
+        self._key = None
+        self._tables = None
+
+    def set_info(self, info):
+        """Take a `sensor_msgs/CameraInfo`; may be called from another thread."""
+        self._info = info
+
+    def undistort(self, image):
+        """RGB uint8 (H, W, 3) as an ideal pinhole camera with the same matrix would see it.
+
+        Raises ImageError without camera info, or with one that does not fit the image.
+        """
+        info = self._info
+        if info is None:
+            raise ImageError('undistort is on, but no camera_info has arrived yet')
+        if (info.height, info.width) != image.shape[:2]:
+            raise ImageError(
+                f'camera_info is of {info.width} x {info.height} pixels, the image has '
+                f'{image.shape[1]} x {image.shape[0]}'
+            )
+        key = (info.width, info.height, info.distortion_model, tuple(info.k), tuple(info.d))
+        if key != self._key:
+            self._tables, self._key = _tables(info), key
+        return cv2.remap(image, *self._tables, cv2.INTER_LINEAR)
+
+
+def _tables(info):
+    matrix = np.array(info.k, float).reshape(3, 3)
+    distortion = np.array(info.d, float)
+    if not (np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
+        raise ImageError('camera_info holds no calibration (its focal length is not positive)')
+    if not np.isfinite(distortion).all():
+        raise ImageError('camera_info has distortion coefficients that are not finite')
+    size, straight = (info.width, info.height), np.eye(3)
+    if info.distortion_model == FISHEYE_MODEL and len(distortion) == 4:
+        make = cv2.fisheye.initUndistortRectifyMap
+    elif _is_pinhole(info.distortion_model, len(distortion)):
+        make = cv2.initUndistortRectifyMap
+    else:
+        raise ImageError(
+            f'camera_info has distortion model {info.distortion_model!r} with '
+            f'{len(distortion)} coefficients, which is not known'
+        )
+    return make(matrix, distortion, straight, matrix, size, cv2.CV_16SC2)
+
+
+def _is_pinhole(model, coefficients):
+    known = model in PINHOLE_MODELS and coefficients in (4, 5, 8, 12, 14)
+    return known or coefficients == 0

@@ -16,6 +16,7 @@ from justzoom_ros.benchmark.landscape.canvas import Day
 from justzoom_ros.benchmark.landscape.paint import paint
 from justzoom_ros.benchmark.landscape.planner import make_plan
 from justzoom_ros.files import replacing
+from justzoom_ros.images import resize
 from justzoom_ros.map_sources import plane_transform
 from justzoom_ros.region import Region
 from justzoom_ros.satellite import SatelliteMap
@@ -23,6 +24,8 @@ from justzoom_ros.satellite import SatelliteMap
 DEMO_SEED = 7
 DEMO_REGION = Region(latitude=-41.3, longitude=-18.6, side_m=640.0, grid=4, depth=3)
 """In the empty South Atlantic, so that nobody takes the town for a real one."""
+
+DEMO_RESOLUTION_M = 0.5
 
 SURVEY_DAY = Day(radians(48), radians(54), autumn=0.0, seed=11)
 """The map's day: a morning in early summer, the sun in the north-east."""
@@ -56,13 +59,15 @@ def build_demo_map(out):
     """Make the demo's map folder `out`, in place of an older one; returns the `SatelliteMap`."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / f'landscape-{DEMO_SEED}.tif'
-        write_geotiff(landscape(), DEMO_REGION, source)
+        # Painted finer than kept, and reduced here: whatever warps the map later leaves it alone.
+        side_px = round(DEMO_REGION.side_m / DEMO_RESOLUTION_M)
+        write_geotiff(resize(landscape(), side_px, side_px), DEMO_REGION, source)
         return SatelliteMap.build(
             source,
             DEMO_REGION,
             out,
             crop_px=80,
-            resolution_m=0.5,
+            resolution_m=DEMO_RESOLUTION_M,
             compression='jpeg',
             attribution='An invented town, drawn by justzoom_ros; no real place',
             overwrite=True,

@@ -10,13 +10,13 @@ import tempfile
 from math import radians
 from pathlib import Path
 
+import cv2
 import rasterio
 
 from justzoom_ros.benchmark.landscape.canvas import Day
 from justzoom_ros.benchmark.landscape.paint import paint
 from justzoom_ros.benchmark.landscape.planner import make_plan
 from justzoom_ros.files import replacing
-from justzoom_ros.images import resize
 from justzoom_ros.map_sources import plane_transform
 from justzoom_ros.region import Region
 from justzoom_ros.satellite import SatelliteMap
@@ -61,7 +61,8 @@ def build_demo_map(out):
         source = Path(folder) / f'landscape-{DEMO_SEED}.tif'
         # Painted finer than kept, and reduced here: whatever warps the map later leaves it alone.
         side_px = round(DEMO_REGION.side_m / DEMO_RESOLUTION_M)
-        write_geotiff(resize(landscape(), side_px, side_px), DEMO_REGION, source)
+        pixels = cv2.resize(landscape(), (side_px, side_px), interpolation=cv2.INTER_AREA)
+        write_geotiff(pixels, DEMO_REGION, source)
         return SatelliteMap.build(
             source,
             DEMO_REGION,

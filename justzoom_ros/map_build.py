@@ -6,9 +6,6 @@ before it gets its name: a build that fails or is interrupted leaves nothing beh
 """
 
 import math
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +15,13 @@ from rasterio.windows import Window
 from tqdm import tqdm
 
 from justzoom_ros.errors import ConfigError, MapError
+from justzoom_ros.files import writing
 from justzoom_ros.map_file import (
     MAX_SIDE_PX,
     TIF_NAME,
     YAML_NAME,
     MapInfo,
     checksum,
-    one_line,
     write_info,
 )
 from justzoom_ros.map_sources import RasterSource, plane_transform
@@ -35,6 +32,8 @@ from justzoom_ros.satellite import SatelliteMap
 WINDOW_PX = 1024
 BLOCK_PX = 256
 DEFAULT_CROP_PX = 96
+MAP_ENTRIES = {YAML_NAME, TIF_NAME, f'{TIF_NAME}.aux.xml', 'embeddings'}
+"""What may be deleted with a map: its files, statistics left by a GIS, a cache made from it."""
 COMPRESSIONS = {
     # Lossless, and every program that reads GeoTIFF knows it.
     'deflate': {'compress': 'deflate', 'predictor': 2, 'zlevel': 6},
@@ -59,11 +58,12 @@ def build(
 
     `source` is a raster file or a folder of tiles. A crop of a cell of level depth - 1, the
     finest that a policy looks at, has `crop_px` pixels at full resolution unless the source is
-    coarser; `resolution_m` (metres per pixel) asks for another. `compression` is 'deflate' (lossless) or 'jpeg',
-    `attribution` a text to show with the map, `bands` and `stretch` as in `RasterSource`.
-    An existing map is only replaced with `overwrite`.
+    coarser; `resolution_m` (metres per pixel) asks for another. `compression` is 'deflate'
+    (lossless) or 'jpeg', `attribution` a text to show with the map, `bands` and `stretch` as in
+    `RasterSource`. An existing map is only replaced with `overwrite`.
 
-    Raises ConfigError for wrong options and MapError for a source or folder that cannot be used.
+    Raises ConfigError for wrong options, MapError for a source or folder that cannot be used and
+    OutputError where the disk is full or cannot be written to.
     """
     _check_options(crop_px, resolution_m, compression, stretch)
     out = Path(out)
@@ -72,7 +72,8 @@ def build(
         _check_overlap(imagery, region)
         side_px = choose_side_px(region, imagery.resolution_m(region), crop_px, resolution_m)
         imagery.prepare(region, side_px)
-        with _folder_beside(out) as folder:
+        with writing(out) as folder:
+            folder.mkdir()
             coverage, fill_rgb = _write_tif(
                 folder / TIF_NAME, imagery, region, side_px, compression, progress
             )
@@ -91,7 +92,6 @@ def build(
             )
             write_info(folder, info)
             built = SatelliteMap.open(folder)
-            _move(folder, out)
     built.path = out
     return built
 
@@ -171,7 +171,12 @@ def _check_target(out, overwrite):
     if not (out / YAML_NAME).is_file():
         raise MapError(f'{out} exists and is not a map; choose another place for the map')
     if not overwrite:
-        raise MapError(f'{out} is a map already; choose another place or allow to overwrite it')
+        raise MapError(f'{out} is a map already; choose another place or ask for --overwrite')
+    if foreign := {path.name for path in out.iterdir()} - MAP_ENTRIES:
+        raise MapError(
+            f'{out} also holds {", ".join(sorted(foreign))}, which would be deleted with the old '
+            'map; move that away first'
+        )
 
 
 def _check_overlap(imagery, region):
@@ -185,37 +190,6 @@ def _check_overlap(imagery, region):
 
 
 # --- writing -----------------------------------------------------------------------------------
-
-
-class _folder_beside:
-    """A hidden folder beside `out`; gone after the block unless it was moved away."""
-
-    def __init__(self, out):
-        self._out = out
-
-    def __enter__(self):
-        parent = self._out.absolute().parent
-        try:
-            parent.mkdir(parents=True, exist_ok=True)
-            self._path = Path(tempfile.mkdtemp(prefix=f'.{self._out.name}.', dir=parent))
-            self._path.chmod(0o755)
-        except OSError as error:
-            raise MapError(f'{parent} cannot be written to: {one_line(error)}') from None
-        return self._path
-
-    def __exit__(self, kind, error, trace):
-        shutil.rmtree(self._path, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise MapError(f'{self._out} cannot be written: {one_line(error)}') from None
-
-
-def _move(folder, out):
-    """Give the finished folder its name; in an existing map, replace the two files."""
-    if not (out / YAML_NAME).is_file():
-        os.rename(folder, out)
-        return
-    for name in (TIF_NAME, YAML_NAME):
-        os.replace(folder / name, out / name)
 
 
 def _write_tif(path, imagery, region, side_px, compression, progress):

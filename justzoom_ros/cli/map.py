@@ -1,2 +1,186 @@
+"""`justzoom map`: build a map from imagery, say what one holds, draw it."""
+
+import argparse
+import json
+import sys
+
+BUILD_EXAMPLE = """examples:
+  justzoom map build ortho.tif -o maps/farm
+  justzoom map build naip.tif --center 37.8717 -122.2593 --side 1280 --depth 3 -o maps/berkeley
+  justzoom map build tiles/ --center 0.3509 32.5940 --side 140 --depth 2 -o maps/kampala
+"""
+
+
 def add_parser(subparsers):
-    pass
+    """Add `map` and its three jobs."""
+    parser = subparsers.add_parser(
+        'map', help='build, describe or draw a map', description='Overhead maps to localize in.'
+    )
+    jobs = parser.add_subparsers(metavar='JOB', required=True)
+    _add_build(jobs)
+    _add_info(jobs)
+    _add_show(jobs)
+
+
+def _add_build(jobs):
+    parser = jobs.add_parser(
+        'build',
+        help='make a map from imagery',
+        description='Make a map folder from a GeoTIFF, COG, VRT or other raster in any projection,'
+        ' from a folder of XYZ tiles {z}/{x}/{y}.png, or from a tiledwebmaps folder.',
+        epilog=BUILD_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('source', metavar='SOURCE', help='raster file, or folder of tiles')
+    add('-o', '--output', metavar='DIR', required=True, help='folder to make')
+    add('--center', nargs=2, type=float, metavar=('LAT', 'LON'), help='centre of the square, '
+        'degrees; without it and --side: the square that encloses the imagery')  # fmt: skip
+    add('--side', type=float, metavar='M', help='side of the square, metres')
+    add('--grid', type=int, default=4, metavar='N', help='cells along a side in one zoom step, '
+        '2..8 (default 4)')  # fmt: skip
+    add('--depth', type=int, default=4, metavar='N', help='zoom steps, 1..8 (default 4)')
+    add('--plane', choices=('wgs84', 'sphere'), default='wgs84', help='local plane: wgs84 (true '
+        'to scale, default) or sphere (that of the published dataset)')  # fmt: skip
+    add('--crop-px', type=int, default=96, metavar='PX', help='side of the finest crop that '
+        'a policy looks at, in pixels (default 96; published 384)')  # fmt: skip
+    add('--resolution', type=float, metavar='M', help='metres per pixel instead; rounded so that '
+        'a terminal cell is a whole number of pixels')  # fmt: skip
+    add('--compression', choices=('deflate', 'jpeg'), default='deflate', help='deflate is '
+        'lossless (default), jpeg about ten times smaller')  # fmt: skip
+    add('--attribution', default='', metavar='TEXT', help='licence or credit to keep and show')
+    add('--bands', nargs=3, type=int, metavar=('R', 'G', 'B'), help='bands to take, from 1')
+    add('--stretch', nargs=2, type=float, metavar=('LOW', 'HIGH'), help='values that become black '
+        'and white (default: 8-bit values stay, else 2 to 98 percent of each band)')  # fmt: skip
+    add('--overwrite', action='store_true', help='replace an existing map')
+    _add_json(parser)
+    parser.set_defaults(run=build)
+
+
+def _add_info(jobs):
+    parser = jobs.add_parser(
+        'info',
+        help='say what a map holds',
+        description='Check a map and say what it holds.',
+        epilog='example: justzoom map info maps/farm --json',
+    )
+    parser.add_argument('map', metavar='DIR', help='map folder')
+    _add_json(parser)
+    parser.set_defaults(run=info)
+
+
+def _add_show(jobs):
+    parser = jobs.add_parser(
+        'show',
+        help='draw a map with its grid',
+        description='Draw a map as a PNG: cell borders, numbers of the first step, scale, north; '
+        'parts without imagery are hatched.',
+        epilog='example: justzoom map show maps/farm -o farm.png --levels 1 2',
+    )
+    parser.add_argument('map', metavar='DIR', help='map folder')
+    parser.add_argument('-o', '--output', metavar='PNG', required=True, help='picture to write')
+    parser.add_argument('--levels', nargs='*', type=int, default=None, metavar='N',
+                        help='levels whose cells are drawn (default: 1 and 2)')  # fmt: skip
+    _add_json(parser)
+    parser.set_defaults(run=show)
+
+
+def _add_json(parser):
+    parser.add_argument('--json', action='store_true', help='print one JSON object')
+
+
+def build(args):
+    """Run `justzoom map build`."""
+    from justzoom_ros.satellite import SatelliteMap
+
+    region = _region(args)
+    satellite_map = SatelliteMap.build(
+        args.source,
+        region,
+        args.output,
+        crop_px=args.crop_px,
+        resolution_m=args.resolution,
+        compression=args.compression,
+        attribution=args.attribution,
+        bands=args.bands,
+        stretch=args.stretch,
+        overwrite=args.overwrite,
+        progress=True,
+    )
+    _print_map(satellite_map, args.json)
+
+
+def info(args):
+    """Run `justzoom map info`."""
+    from justzoom_ros.satellite import SatelliteMap
+
+    _print_map(SatelliteMap.open(args.map), args.json)
+
+
+def show(args):
+    """Run `justzoom map show`."""
+    from justzoom_ros.map_picture import draw_map
+    from justzoom_ros.satellite import SatelliteMap
+
+    satellite_map = SatelliteMap.open(args.map)
+    levels = range(1, min(2, satellite_map.region.depth) + 1)
+    draw_map(satellite_map, args.output, levels if args.levels is None else args.levels)
+    print(json.dumps({'picture': args.output}) if args.json else f'wrote {args.output}')
+
+
+def _region(args):
+    """The region asked for, or the square that encloses the source."""
+    from justzoom_ros.errors import ConfigError
+    from justzoom_ros.map_build import enclosing_region, open_source
+    from justzoom_ros.region import Region
+
+    if (args.center is None) != (args.side is None):
+        raise ConfigError('--center and --side go together; give both, or none for all of it')
+    if args.center is not None:
+        return Region(*args.center, args.side, args.grid, args.depth, args.plane)
+    with open_source(args.source) as imagery:
+        region = enclosing_region(imagery, args.grid, args.depth, args.plane)
+    print(
+        f'taking the square that encloses {args.source}: --center {region.latitude:.7f} '
+        f'{region.longitude:.7f} --side {region.side_m:g}',
+        file=sys.stderr,
+    )
+    return region
+
+
+def _print_map(satellite_map, as_json):
+    facts = _facts(satellite_map)
+    if as_json:
+        print(json.dumps(facts))
+        return
+    region, info = satellite_map.region, satellite_map.info
+    stretch = 'none (8 bit)' if info.stretch is None else ' '.join(
+        f'{low:g}..{high:g}' for low, high in info.stretch)  # fmt: skip
+    rows = {
+        'map': facts['path'],
+        'centre': f'{region.latitude:.7f}, {region.longitude:.7f} ({region.plane} plane)',
+        'side': f'{region.side_m:g} m, {info.side_px} px, {info.resolution_m:.4g} m per pixel',
+        'zoom tree': f'{region.grid} x {region.grid} cells, {region.depth} steps, '
+        f'terminal cells of {region.terminal_side_m:.4g} m',
+        'crop': f'{info.crop_px} px',
+        'coverage': f'{info.coverage:.1%}, the rest is filled with RGB {info.fill_rgb}',
+        'source': f'{info.source} ({info.source_crs}), stretch {stretch}',
+        'compression': info.compression,
+        'memory': f'{facts["memory_bytes"] / 1e6:.1f} MB when open',
+        'attribution': info.attribution or 'none given',
+        'checksum': info.checksum,
+    }
+    for name, value in rows.items():
+        print(f'{name + ":":13}{value}')
+
+
+def _facts(satellite_map):
+    from dataclasses import asdict
+
+    return {
+        'path': str(satellite_map.path),
+        **asdict(satellite_map.info),
+        'resolution_m': satellite_map.resolution_m,
+        'terminal_side_m': satellite_map.region.terminal_side_m,
+        'memory_bytes': satellite_map.memory_bytes,
+    }

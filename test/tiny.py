@@ -1,0 +1,61 @@
+"""A tiny map and a tiny policy for tests: invented imagery, random weights, no time spent.
+
+The policy has learned nothing; its last layer is scaled up, so that it is sure of something.
+"""
+
+import numpy as np
+import rasterio
+import torch
+from rasterio.transform import from_bounds
+
+from justzoom_ros.model.decoder import DecoderConfig
+from justzoom_ros.model.encoder import ConvConfig, EncoderConfig
+from justzoom_ros.model.policy import PolicyConfig, ZoomPolicy
+from justzoom_ros.region import Region
+from justzoom_ros.satellite import SatelliteMap
+
+REGION = Region(latitude=52.5, longitude=13.4, side_m=256.0, grid=4, depth=2)
+SIDE_PX = 128
+
+
+def make_map(folder, region=REGION, name='map'):
+    """Build a map of blotchy colours below `folder`; returns the opened SatelliteMap."""
+    coarse = np.random.default_rng(7).integers(0, 256, (3, 16, 16), np.uint8)
+    pixels = coarse.repeat(SIDE_PX // 16, axis=1).repeat(SIDE_PX // 16, axis=2)
+    half = region.side_m / 2
+    profile = {
+        'driver': 'GTiff',
+        'width': SIDE_PX,
+        'height': SIDE_PX,
+        'count': 3,
+        'dtype': 'uint8',
+        'crs': region.crs,
+        'transform': from_bounds(-half, -half, half, half, SIDE_PX, SIDE_PX),
+    }
+    source = folder / f'{name}_source.tif'
+    with rasterio.open(source, 'w', **profile) as file:
+        file.write(pixels)
+    return SatelliteMap.build(source, region, folder / name, crop_px=16, attribution='invented')
+
+
+def make_weights(folder, map, gain=30.0, seed=3):
+    """Save a random downward-looking policy that fits the map; returns the path of its weights.
+
+    `gain` multiplies the logits: 30 makes sharp posteriors, 0 even ones.
+    """
+    torch.manual_seed(seed)
+    config = PolicyConfig(
+        grid=map.region.grid,
+        depth=map.region.depth,
+        view='nadir',
+        image_px=16,
+        ground_aspect=1.0,
+        encoder=EncoderConfig(conv=ConvConfig(channels=(16, 16), pooled=2, width=32)),
+        decoder=DecoderConfig(layers=1, heads=2),
+    )
+    policy = ZoomPolicy(config)
+    with torch.no_grad():
+        policy.decoder.output_head.weight.mul_(gain)
+    path = folder / 'weights.safetensors'
+    policy.save(path)
+    return path

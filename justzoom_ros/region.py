@@ -117,11 +117,9 @@ class Region:
         lat, lon = np.broadcast_arrays(np.asarray(lat, float), np.asarray(lon, float))
         valid = np.isfinite(lat) & np.isfinite(lon) & (np.abs(lat) <= 90.0)
         # pyproj is fed offsets within half a turn, so that the antimeridian is nothing special.
+        lat, lon = np.where(valid, lat, self.latitude), np.where(valid, lon, self.longitude)
         offset = (lon - self.longitude + 180.0) % 360.0 - 180.0
-        east, north = self._proj(
-            np.where(valid, self.longitude + offset, self.longitude),
-            np.where(valid, lat, self.latitude),
-        )
+        east, north = self._proj(self.longitude + offset, lat)
         good = valid & np.isfinite(east) & np.isfinite(north)
         return _scalar(np.where(good, east, np.nan)), _scalar(np.where(good, north, np.nan))
 

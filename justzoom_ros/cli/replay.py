@@ -1,2 +1,124 @@
+"""`justzoom replay`: the fixes of a bag's images, in process or from a running node."""
+
+HELP = 'localize every image of a bag and compare with the truth'
+EPILOG = """examples:
+  justzoom replay flight --map maps/seneca --weights weights.safetensors -o out
+  justzoom replay flight --map maps/seneca --live --fix-topic /fix -o out
+"""
+
+
 def add_parser(subparsers):
-    pass
+    """Add `replay` to the commands."""
+    import argparse
+
+    parser = subparsers.add_parser(
+        'replay',
+        help=HELP,
+        description=f'{HELP}; writes fixes.csv, track.geojson, map.png and summary.json',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('bag', help='rosbag2: its folder, or an .mcap or .db3 file')
+    parser.add_argument('--map', required=True, help='map folder')
+    parser.add_argument('--weights', help='weights file; with --live the node has its own')
+    parser.add_argument('-o', '--out', required=True, help='folder for the results')
+    parser.add_argument('--image-topic', help='topic of the images, where there are several')
+    parser.add_argument(
+        '--truth',
+        metavar='TOPIC',
+        help='NavSatFix topic of the true positions, where there are several',
+    )
+    parser.add_argument(
+        '--max-gap', type=float, default=5.0, metavar='S',
+        help='seconds to the nearest true position beyond which there is none (%(default)s)',
+    )  # fmt: skip
+    parser.add_argument('--search', default='exact', help='search of the posterior (%(default)s)')
+    parser.add_argument('--runtime', default='auto', help='where the policy runs (%(default)s)')
+    live = parser.add_argument_group('with a running node')
+    live.add_argument('--live', action='store_true', help='publish the bag to a running node')
+    live.add_argument('--fix-topic', default='fix', help="the node's fixes (%(default)s)")
+    live.add_argument(
+        '--rate', type=float, help='speed, 1.0 as recorded; else each image waits for the last fix'
+    )
+    live.add_argument(
+        '--timeout', type=float, default=60.0, metavar='S',
+        help='seconds to wait for the node and for each fix (%(default)s)',
+    )  # fmt: skip
+    parser.add_argument('--json', action='store_true', help='print the summary as JSON')
+    parser.set_defaults(run=run)
+
+
+def run(args):
+    """Replay, write the results, print the summary."""
+    import json
+
+    from justzoom_ros.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
+    from justzoom_ros.files import output_folder
+    from justzoom_ros.replay import describe, write_results
+    from justzoom_ros.satellite import SatelliteMap
+
+    _check(args)
+    output_folder(args.out)
+    with Bag(args.bag) as bag:
+        topic = bag.topic(IMAGE_TYPES, args.image_topic)
+        has_truth = args.truth or any(kind in TRUTH_TYPES for kind in bag.topics.values())
+        track = read_track(bag, bag.topic(TRUTH_TYPES, args.truth)) if has_truth else None
+        if args.live:
+            map = SatelliteMap.open(args.map)
+            fixes = _live(args, bag, topic)
+        else:
+            map, fixes = _in_process(args, bag, topic)
+    summary = write_results(args.out, map, fixes, track, args.max_gap)
+    print(json.dumps(summary) if args.json else f'{args.out}: {describe(summary)}')
+
+
+def _check(args):
+    import math
+
+    from justzoom_ros.errors import ConfigError
+
+    if not (args.live or args.weights):
+        raise ConfigError('replay needs --weights, or --live and a running node')
+    if args.rate is not None and not args.live:
+        raise ConfigError('--rate is for --live; in process every image is localized')
+    for name in ('rate', 'timeout', 'max_gap'):
+        value = getattr(args, name)
+        if value is not None and not (math.isfinite(value) and value > 0):
+            option = name.replace('_', '-')
+            raise ConfigError(f'--{option} is {value:g}; it must be greater than 0')
+
+
+def _in_process(args, bag, topic):
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from justzoom_ros.localizer import Localizer
+    from justzoom_ros.replay import in_process
+
+    localizer = Localizer.open(
+        map=args.map, weights=args.weights, runtime=args.runtime, search=args.search
+    )
+    progress = partial(tqdm, desc='replay', unit='image', total=bag.counts[topic])
+    return localizer.map, list(in_process(bag, topic, localizer, progress))
+
+
+def _live(args, bag, topic):
+    import sys
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from justzoom_ros.errors import RuntimeUnavailableError
+
+    try:
+        from justzoom_ros.ros.live import LiveNode, live
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f'--live needs ROS 2 in Python, source its setup file: {error}'
+        ) from error
+    with LiveNode(bag.topics, topic, args.fix_topic, args.timeout) as node:
+        for left_out in node.left_out:
+            print(f'justzoom: {left_out} of the bag is not published', file=sys.stderr)
+        progress = partial(tqdm, desc='live', unit='msg', total=sum(bag.counts.values()))
+        return list(live(bag, topic, node, args.rate, progress))

@@ -1,0 +1,228 @@
+"""Replay: the fixes of every image of a bag, compared with the truth, as tables and a picture.
+
+`in_process` runs a `Localizer` itself; `justzoom_ros.ros.live` asks a running node. Both yield
+`ReplayedFix`es, which `write_results` turns into fixes.csv, track.geojson, map.png, summary.json.
+"""
+
+import csv
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from justzoom_ros.bags import MAX_GAP_S, Track
+from justzoom_ros.benchmark import metrics
+from justzoom_ros.errors import ImageError
+from justzoom_ros.files import output_folder, writing
+from justzoom_ros.report import Mark, draw_track, ellipse
+from justzoom_ros.ros.image_message import image_from_message
+
+STATUSES = ('fix', 'no_fix', 'error', 'missed')
+"""What came of an image: a fix, none since unsure, an image that cannot be decoded, and (live
+with a rate only) one that the node passed over for a newer one."""
+
+CSV_COLUMNS = (
+    *('stamp_ns', 'status', 'reason', 'latitude', 'longitude', 'confidence'),
+    *('variance_east_m2', 'covariance_east_north_m2', 'variance_north_m2'),
+    *('truth_latitude', 'truth_longitude', 'error_m', 'truth_in_90_ellipse'),
+)
+
+
+@dataclass(frozen=True)
+class ReplayedFix:
+    """What came of one image: `status` of STATUSES with the `reason` where it is known.
+
+    `latitude`, `longitude` (degrees) and `covariance_m2` (2, 2; ENU) are None for 'error' and
+    'missed'; `confidence` (0..1) is None where it is not known, as it is from a NavSatFix.
+    """
+
+    stamp_ns: int
+    status: str
+    reason: str = ''
+    latitude: float | None = None
+    longitude: float | None = None
+    covariance_m2: np.ndarray | None = None
+    confidence: float | None = None
+
+
+def in_process(bag, topic, localizer, progress=iter):
+    """Yield the ReplayedFix of each image on a topic of an open `Bag`, in its order.
+
+    `progress` wraps the messages, as tqdm does.
+    """
+    for item in progress(bag.messages([topic])):
+        try:
+            fix = localizer.locate(image_from_message(item.message))
+        except ImageError as error:
+            yield ReplayedFix(item.stamp_ns, 'error', str(error))
+            continue
+        position = fix.latitude, fix.longitude, np.asarray(fix.covariance_m2)
+        yield ReplayedFix(item.stamp_ns, fix.status, fix.reason, *position, fix.confidence)
+
+
+# --- against the truth -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A ReplayedFix beside the truth, in metres east and north of the region's centre.
+
+    None is: the truth where it is not known, the position of an image without one, and what
+    follows from these. `in_ellipse`: the truth lies in the 90 % ellipse of the covariance.
+    """
+
+    fix: ReplayedFix
+    position_m: np.ndarray | None
+    truth: tuple[float, float] | None
+    truth_m: np.ndarray | None
+    error_m: float | None
+    in_ellipse: bool | None
+
+
+def judge(fix, region, track=None, max_gap_s=MAX_GAP_S):
+    """The `Judged` of a ReplayedFix by a Track of true positions."""
+    truth = track and track.at(fix.stamp_ns, max_gap_s)
+    truth_m = None if truth is None else np.array(region.to_enu(*truth))
+    if fix.latitude is None:
+        return Judged(fix, None, truth, truth_m, None, None)
+    position_m = np.array(region.to_enu(fix.latitude, fix.longitude))
+    if truth is None:
+        return Judged(fix, position_m, None, None, None, None)
+    off_m = truth_m - position_m
+    squared = off_m @ np.linalg.solve(fix.covariance_m2, off_m)
+    inside = bool(squared <= -2.0 * math.log(1 - 0.9))
+    return Judged(fix, position_m, truth, truth_m, float(np.hypot(*off_m)), inside)
+
+
+def summarize(judged, region, track=None):
+    """Counts and figures as a dictionary for JSON; the protocol is the full grid.
+
+    `all` is over all images that have a position and a truth inside the region, `fix` over those
+    of them with a fix.
+    """
+    counts = Counter(item.fix.status for item in judged)
+    known = [item for item in judged if item.error_m is not None]
+    inside = [item for item in known if region.contains(*item.truth)]
+    return {
+        'images': len(judged),
+        **{status: counts[status] for status in STATUSES},
+        'truth_unknown': len(judged) - sum(item.truth is not None for item in judged),
+        'truth_outside_region': len(known) - len(inside),
+        'truth_messages_dropped': track.dropped if track else 0,
+        'share_fix': counts['fix'] / len(judged) if judged else None,
+        'protocol': 'full grid',
+        'all': _figures(inside, region),
+        'fix': _figures([item for item in inside if item.fix.status == 'fix'], region),
+    }
+
+
+def _figures(judged, region):
+    truths = np.array([item.truth_m for item in judged]).reshape(-1, 2)
+    positions = np.array([item.position_m for item in judged]).reshape(-1, 2)
+    covariances = [item.fix.covariance_m2 for item in judged]
+    hits = [_cell(region, item.truth_m) == _cell(region, item.position_m) for item in judged]
+    figures = {
+        **metrics.summary(truths, positions, hits),
+        'coverage_90_ellipse': metrics.share([item.in_ellipse for item in judged]),
+        'anees': metrics.anees(truths, positions, covariances),
+    }
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
+
+
+def _cell(region, position_m):
+    inside = np.abs(position_m).max() <= region.side_m / 2
+    return tuple(region.encode_enu(*position_m).tolist()) if inside else None
+
+
+# --- results -----------------------------------------------------------------------------------
+
+
+def write_results(out, map, fixes, track: Track | None = None, max_gap_s=MAX_GAP_S):
+    """Write fixes.csv, track.geojson, map.png and summary.json into the folder `out`, each whole
+    or not at all; returns the summary. Raises OutputError."""
+    out = output_folder(out)
+    judged = [judge(fix, map.region, track, max_gap_s) for fix in fixes]
+    summary = summarize(judged, map.region, track)
+    _write_csv(out / 'fixes.csv', judged)
+    _write_json(out / 'track.geojson', geojson(judged, map.region, track))
+    title = describe(summary)
+    marks = [
+        Mark(item.position_m, item.fix.covariance_m2, item.fix.status, item.truth_m)
+        for item in judged
+        if item.position_m is not None
+    ]
+    truths_m = track and np.stack(map.region.to_enu(track.latitudes, track.longitudes), axis=1)
+    draw_track(map, marks, out / 'map.png', title, truths_m)
+    _write_json(out / 'summary.json', summary)
+    return summary
+
+
+def describe(summary):
+    """The summary in one line."""
+    parts = [f'{summary["images"]} images: {summary["fix"]} fix, {summary["no_fix"]} no fix']
+    parts += [f'{summary[s]} {s}' for s in ('error', 'missed') if summary[s]]
+    figures = summary['fix']
+    if figures['median_m'] is not None:
+        parts.append(f'median error of fixes {figures["median_m"]:.1f} m')
+        parts.append(f'{100 * summary["all"]["coverage_90_ellipse"]:.0f} % in 90 % ellipses')
+    return ', '.join(parts)
+
+
+def _write_csv(path, judged):
+    with writing(path) as temporary, temporary.open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(CSV_COLUMNS)
+        for item in judged:
+            fix = item.fix
+            covariance = (None,) * 3
+            if fix.covariance_m2 is not None:
+                covariance = fix.covariance_m2[[0, 0, 1], [0, 1, 1]].tolist()
+            writer.writerow([
+                *(fix.stamp_ns, fix.status, fix.reason),
+                *(fix.latitude, fix.longitude, fix.confidence),
+                *covariance,
+                *(item.truth or (None, None)),
+                *(item.error_m, item.in_ellipse),
+            ])  # fmt: skip
+
+
+def geojson(judged, region, track=None):
+    """Truth as a line, fixes as points, their 90 % ellipses as polygons: a FeatureCollection
+    (RFC 7946: longitude first, outer rings counter-clockwise)."""
+    features = []
+    if track is not None:
+        line = np.stack([track.longitudes, track.latitudes], axis=1).tolist()
+        kind, line = ('LineString', line) if len(line) > 1 else ('Point', line[0])
+        features.append(_feature(kind, line, kind='truth'))
+    for item in judged:
+        fix = item.fix
+        if fix.latitude is None:
+            continue
+        about = {'stamp_ns': fix.stamp_ns, 'status': fix.status, 'error_m': item.error_m}
+        ring = ellipse(item.position_m, fix.covariance_m2)
+        lat, lon = region.to_latlon(*ring.T)
+        features.append(
+            _feature(
+                'Point',
+                [fix.longitude, fix.latitude],
+                kind='fix',
+                **about,
+                confidence=fix.confidence,
+                reason=fix.reason,
+            )
+        )
+        polygon = [np.stack([lon, lat], axis=1).tolist()]
+        features.append(_feature('Polygon', polygon, kind='ellipse_90', **about))
+    return {'type': 'FeatureCollection', 'features': features}
+
+
+def _feature(shape, coordinates, **properties):
+    geometry = {'type': shape, 'coordinates': coordinates}
+    return {'type': 'Feature', 'geometry': geometry, 'properties': properties}
+
+
+def _write_json(path, value):
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + '\n')

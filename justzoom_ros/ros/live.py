@@ -1,0 +1,178 @@
+"""Replay over DDS: a bag's messages to a running node, its fixes back."""
+
+import time
+from importlib import import_module
+
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import NavSatFix, NavSatStatus
+
+from justzoom_ros.errors import ImageError, LiveError
+from justzoom_ros.replay import ReplayedFix
+from justzoom_ros.ros.image_message import image_from_message
+
+POLL_S = 0.05
+QUEUE = 100
+QOS = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class LiveNode:
+    """A running localizer node as seen over DDS: messages to it, its fixes from it.
+
+    Use as a context manager. `types` {topic: type} are the topics to publish on; those whose
+    message package is not installed are left out and named in `left_out`.
+    """
+
+    def __init__(self, types, image_topic, fix_topic='fix', timeout_s=60.0):
+        self.image_topic, self.timeout_s = image_topic, timeout_s
+        self.fixes = {}
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node('justzoom_replay', context=self._context)
+        self.fix_topic = self._node.resolve_topic_name(fix_topic)
+        self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
+        self._publishers = {}
+        for topic, kind in types.items():
+            message_type = _message_type(kind)
+            if message_type and topic != self.fix_topic:
+                publisher = self._node.create_publisher(message_type, topic, QOS)
+                self._publishers[topic] = publisher
+        self.left_out = sorted(set(types) - set(self._publishers))
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def wait_until_there(self):
+        """Return once the node listens to the images and offers fixes. Raises LiveError."""
+        images = self._publishers[self.image_topic]
+        if not self._spin_until(lambda: images.get_subscription_count() > 0):
+            raise LiveError(
+                f'nobody subscribes to {self.image_topic} within {self.timeout_s:g} s; is the '
+                'node active, with this image topic and type, in the same ROS_DOMAIN_ID?'
+            )
+        if not self._spin_until(lambda: self._node.count_publishers(self.fix_topic) > 0):
+            raise LiveError(
+                f'nobody publishes {self.fix_topic} within {self.timeout_s:g} s; name the '
+                "node's topic with --fix-topic"
+            )
+
+    def send(self, item):
+        """Publish a BagMessage as it was recorded."""
+        if item.topic in self._publishers:
+            self._publishers[item.topic].publish(item.raw)
+
+    def ask(self, item):
+        """Publish an image and wait for the fix with its stamp. Raises LiveError."""
+        self.fixes.pop(item.stamp_ns, None)
+        self.send(item)
+        if not self._spin_until(lambda: item.stamp_ns in self.fixes):
+            raise LiveError(
+                f'no fix on {self.fix_topic} within {self.timeout_s:g} s of the image stamped '
+                f'{item.stamp_ns} on {self.image_topic}; {self._advice()}'
+            )
+        return self.fixes[item.stamp_ns]
+
+    def receive(self, seconds):
+        """Take in fixes for a while."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._executor.spin_once(timeout_sec=min(left, POLL_S))
+
+    def receive_until(self, stamps_ns):
+        """Take in fixes until those with these stamps are there, or the time is up."""
+        self._spin_until(lambda: self.fixes.keys() >= set(stamps_ns))
+
+    def _on_fix(self, message):
+        self.fixes[_stamp_ns(message)] = message
+
+    def _spin_until(self, condition):
+        end = time.monotonic() + self.timeout_s
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            self._executor.spin_once(timeout_sec=POLL_S)
+        return True
+
+    def _advice(self):
+        found = self._node.get_subscriptions_info_by_topic(self.image_topic)
+        if not found:
+            return 'the node is gone'
+        if any(i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for i in found):
+            return 'it subscribes best effort, which loses large images: make it reliable'
+        return "see the node's diagnostics"
+
+
+def live(bag, topic, node, rate=None, progress=iter):
+    """Yield the ReplayedFix of each image on a topic of an open `Bag`, localized by a LiveNode.
+
+    Every message of the bag is published. Without `rate` each image waits for the fix of the one
+    before, so that none is passed over; with it (1.0: as recorded) the stamps set the pace and an
+    image that the node passes over is 'missed'. `progress` wraps all messages, as tqdm does.
+    Raises LiveError.
+    """
+    node.wait_until_there()
+    items = progress(bag.messages(bag.topics))
+    return _in_step(items, topic, node) if rate is None else _in_time(items, topic, node, rate)
+
+
+def _in_step(items, topic, node):
+    for item in items:
+        if item.topic != topic:
+            node.send(item)
+        elif bad := _bad_image(item):
+            node.send(item)  # the node says so in its diagnostics: there is no fix to wait for
+            yield bad
+        else:
+            yield _replayed(node.ask(item), item.stamp_ns)
+
+
+def _in_time(items, topic, node, rate):
+    sent, start_ns, start = [], None, time.monotonic()
+    for item in items:
+        start_ns = item.stamp_ns if start_ns is None else start_ns
+        due = start + (item.stamp_ns - start_ns) / 1e9 / rate
+        node.receive(due - time.monotonic())
+        node.send(item)
+        if item.topic == topic:
+            sent.append((item.stamp_ns, _bad_image(item)))
+    node.receive_until([stamp_ns for stamp_ns, bad in sent if not bad][-1:])
+    for stamp_ns, bad in sent:
+        yield bad or _replayed(node.fixes.get(stamp_ns), stamp_ns)
+
+
+def _bad_image(item):
+    try:
+        image_from_message(item.message)
+    except ImageError as error:
+        return ReplayedFix(item.stamp_ns, 'error', str(error))
+
+
+def _replayed(message, stamp_ns):
+    if message is None:
+        return ReplayedFix(stamp_ns, 'missed', 'the node took a newer image')
+    status = 'no_fix' if message.status.status == NavSatStatus.STATUS_NO_FIX else 'fix'
+    covariance = np.array(message.position_covariance).reshape(3, 3)[:2, :2]
+    position = message.latitude, message.longitude, covariance
+    return ReplayedFix(stamp_ns, status, '', *position)
+
+
+def _message_type(kind):
+    """The class of 'package/msg/Name', None where the package is not installed."""
+    package, _, name = kind.split('/')
+    try:
+        return getattr(import_module(f'{package}.msg'), name, None)
+    except ImportError:
+        return None
+
+
+def _stamp_ns(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec

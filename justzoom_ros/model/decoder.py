@@ -44,6 +44,12 @@ class Cache:
         """The cache of `rows` (N,) of the batch, repeated and reordered as they come."""
         return Cache([(k[rows], v[rows]) for k, v in self.pairs])
 
+    @staticmethod
+    def join(caches):
+        """One cache of the rows of several."""
+        layers = zip(*(cache.pairs for cache in caches), strict=True)
+        return Cache([tuple(torch.cat(part) for part in zip(*la, strict=True)) for la in layers])
+
 
 class Decoder(nn.Module):
     """Tokens (B, T, D) -> logits (B, T, A), with or without a cache of earlier tokens."""

@@ -78,6 +78,7 @@ class ZoomPolicy(nn.Module):
     def __init__(self, config: PolicyConfig):
         super().__init__()
         self.config = config
+        self.provenance = {}  # what it was trained on and how; kept in the weights file
         self.encoder = build_encoder(config.encoder)
         if self.encoder.width % (2 * config.decoder.heads):
             raise ConfigError(
@@ -137,8 +138,10 @@ class ZoomPolicy(nn.Module):
     def save(self, path):
         """Write one safetensors file with the configuration in its metadata, atomically."""
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        metadata = {'format': FORMAT, 'policy': self.config.to_json()}
+        metadata['provenance'] = json.dumps(self.provenance, sort_keys=True)
         with replacing(path) as temporary:
-            save_file(tensors, temporary, {'format': FORMAT, 'policy': self.config.to_json()})
+            save_file(tensors, temporary, metadata)
 
     @classmethod
     def load(cls, path):
@@ -151,7 +154,8 @@ class ZoomPolicy(nn.Module):
             )
         try:
             policy = cls(PolicyConfig.from_json(metadata.get('policy', '')))
-        except ConfigError as error:
+            policy.provenance = json.loads(metadata.get('provenance', '{}'))
+        except (ConfigError, ValueError) as error:
             raise WeightsError(f'{path}: {error}') from error
         return policy._filled(tensors, path)
 

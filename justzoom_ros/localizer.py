@@ -1,0 +1,99 @@
+"""One image in, one fix out: what the node, the replay, the evaluation and the command line share.
+
+localizer = Localizer.open(map='maps/demo', weights='maps/demo/weights.safetensors')
+fix = localizer.locate(image_rgb)
+fix.latitude, fix.longitude, fix.covariance_m2, fix.status
+"""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from justzoom_ros.errors import WeightsError
+from justzoom_ros.fix import Fix, FixDecision, Hypothesis, decide
+from justzoom_ros.images import ground_views, normalised
+from justzoom_ros.model import ZoomPolicy
+from justzoom_ros.runtime import map_embeddings, open_runtime
+from justzoom_ros.satellite import SatelliteMap
+from justzoom_ros.search import SearchConfig, search
+
+__all__ = ['Fix', 'FixDecision', 'Hypothesis', 'Localizer']
+
+log = logging.getLogger(__name__)
+
+
+class Localizer:
+    """A policy at work on one map. Build it with `open`; all methods may be called from one
+    thread at a time."""
+
+    def __init__(self, satellite_map, runtime, embeddings, search_config, decision):
+        self.map, self.region = satellite_map, satellite_map.region
+        self.search_config, self.decision = search_config, decision
+        self._runtime, self._embeddings = runtime, embeddings
+
+    @classmethod
+    def open(cls, map, weights, runtime='auto', search=None, decision=None, progress=True):
+        """Read a map folder and a weights file and make ready, map embeddings included.
+
+        `runtime` one of `RUNTIMES`, `search` a method or a `SearchConfig`, `decision` a
+        `FixDecision`. Raises MapError, WeightsError, RuntimeUnavailableError, ConfigError.
+        """
+        satellite_map, policy = SatelliteMap.open(map), ZoomPolicy.load(weights)
+        _check_fits(satellite_map, policy, weights)
+        chosen = open_runtime(policy, runtime)
+        log.info('%s runs on %s over %s', weights, chosen.name, map)
+        embeddings = map_embeddings(satellite_map, chosen, progress)
+        config = search if isinstance(search, SearchConfig) else SearchConfig(search or 'exact')
+        localizer = cls(satellite_map, chosen, embeddings, config, decision or FixDecision())
+        localizer.locate(np.zeros((96, 128, 3), np.uint8))  # the first call is the slow one
+        return localizer
+
+    @property
+    def runtime(self):
+        """Name of the runtime in use."""
+        return self._runtime.name
+
+    @property
+    def config(self):
+        """The policy's `PolicyConfig`."""
+        return self._runtime.config
+
+    @property
+    def calibrated(self):
+        """True where the weights were calibrated on held-out images."""
+        return False
+
+    def embed(self, image_rgb):
+        """Ground embedding (D,) of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
+        views = normalised(ground_views(image_rgb, self.config))
+        return self._runtime.encode_ground(views[None])[0]
+
+    def posterior(self, image, search_config=None):
+        """The `CellPosterior` of a camera image, or of its embedding from `embed`; another
+        `SearchConfig` than the localizer's own may be given. Raises ImageError."""
+        ground = image if isinstance(image, torch.Tensor) else self.embed(image)
+        config = search_config or self.search_config
+        return search(self._runtime, self._embeddings, ground, config)
+
+    def locate(self, image_rgb):
+        """The `Fix` of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
+        return decide(self.posterior(image_rgb), self.decision)
+
+
+def _check_fits(satellite_map, policy, weights):
+    region, config = satellite_map.region, policy.config
+    if (region.grid, region.depth) != (config.grid, config.depth):
+        raise WeightsError(
+            f'{Path(weights)}: weights for a {config.grid} x {config.grid} grid of depth '
+            f'{config.depth}, but the map {satellite_map.path} is {region.grid} x {region.grid} '
+            f'of depth {region.depth}; build the map anew or use other weights'
+        )
+    trained_on = policy.provenance.get('map')
+    if trained_on not in (None, satellite_map.checksum):
+        log.warning(
+            '%s was trained from another map than %s: its fixes may be worthless here',
+            weights,
+            satellite_map.path,
+        )

@@ -1,0 +1,202 @@
+"""Where the camera may be: probabilities over the cells of a zoom tree.
+
+A posterior holds the *leaves* of a tree that a search has expanded as far as it went: terminal
+cells, and cells that were not looked into. The leaves' masses sum to one, so nothing is hidden:
+what was not explored is known by its mass and place.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.region import Region
+
+CHI2_2DOF = {0.5: 1.3862943611, 0.9: 4.6051701860, 0.95: 5.9914645471, 0.99: 9.2103403720}
+"""Squared Mahalanobis radius that holds a share of a Gaussian in the plane: -2 ln(1 - share)."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One hypothesis: a connected group of terminal cells.
+
+    `mass` is its probability, at most `mass_upper` where part of the tree was not explored;
+    `mean_m` (2,) and `covariance_m2` (2, 2), east and north, are those of the group alone.
+    """
+
+    mass: float
+    mass_upper: float
+    mean_m: np.ndarray
+    covariance_m2: np.ndarray
+
+
+@dataclass(frozen=True)
+class CellPosterior:
+    """Leaves of an expanded zoom tree: `levels` (N,) and path `indices` (N,) as in `Region`,
+    `masses` (N,) float64, summing to one. Leaves do not overlap; cells without imagery are left
+    out. Raises ConfigError where the masses are no distribution."""
+
+    region: Region
+    levels: np.ndarray
+    indices: np.ndarray
+    masses: np.ndarray
+
+    def __post_init__(self):
+        masses = self.masses
+        if not (len(masses) and np.all(masses >= 0) and abs(masses.sum() - 1) < 1e-6):
+            raise ConfigError('masses of a posterior must be non-negative and sum to one')
+
+    # --- moments -------------------------------------------------------------------------------
+
+    @cached_property
+    def centers_m(self):
+        """Centres of the leaves (N, 2), east and north."""
+        return self.region.centers(self.levels, self.indices)
+
+    @cached_property
+    def sides_m(self):
+        """Sides of the leaves (N,)."""
+        return self.region.side_m / np.power(float(self.region.grid), self.levels)
+
+    @cached_property
+    def mean_m(self):
+        """Mean position (2,), east and north."""
+        return self.masses @ self.centers_m
+
+    @cached_property
+    def covariance_m2(self):
+        """Covariance (2, 2) about the mean: between the leaves plus uniform within each."""
+        return _moments(self.centers_m, self.sides_m, self.masses)[1]
+
+    @cached_property
+    def entropy_nats(self):
+        """Entropy over terminal cells, unexplored leaves counted as uniform inside."""
+        cells = np.power(float(self.region.branching), self.region.depth - self.levels)
+        some = self.masses > 0
+        return float(-np.sum(self.masses[some] * np.log(self.masses[some] / cells[some])))
+
+    @cached_property
+    def explored_mass(self):
+        """Share of the mass that was followed down to terminal cells."""
+        return float(self.masses[self.levels == self.region.depth].sum())
+
+    # --- places --------------------------------------------------------------------------------
+
+    @property
+    def best_cell(self):
+        """The leaf of greatest density as a `Cell`: the most probable terminal cell."""
+        best = self._by_density[0]
+        actions = self.region.actions(self.levels[best], self.indices[best])
+        return self.region.cell(actions)
+
+    def leaf_at(self, east_m, north_m):
+        """Number of the leaf that a point lies in, -1 where there is none (no imagery).
+
+        Raises OutsideRegionError beyond the square.
+        """
+        index = self.region.index(self.region.encode_enu(east_m, north_m))
+        above = index // self.region.branching ** (self.region.depth - self.levels)
+        found = np.flatnonzero(above == self.indices)
+        return int(found[0]) if len(found) else -1
+
+    def bounds(self, actions):
+        """Lowest and highest probability that one terminal cell can have, given what was not
+        explored. Equal after an exact search."""
+        level, index = len(actions), self.region.index(actions)
+        above = index // self.region.branching ** np.maximum(level - self.levels, 0)
+        found = np.flatnonzero((above == self.indices) & (self.levels <= level))
+        if not len(found):
+            return 0.0, 0.0
+        mass = float(self.masses[found[0]])
+        if self.levels[found[0]] == level:
+            return mass, self._upper(mass)
+        return 0.0, mass / (self.explored_mass + mass)
+
+    def credible_region(self, mass):
+        """Numbers of the leaves of the smallest region that holds at least `mass`, densest
+        first."""
+        total = np.cumsum(self.masses[self._by_density])
+        count = int(np.searchsorted(total, mass - 1e-12)) + 1
+        return self._by_density[: min(count, len(total))]
+
+    def holds(self, east_m, north_m, mass):
+        """True where a point lies in the smallest region that holds `mass`."""
+        return bool(np.isin(self.leaf_at(east_m, north_m), self.credible_region(mass)))
+
+    def mass_within(self, east_m, north_m, radius_m):
+        """Mass of the leaves whose centres lie within a radius of a point."""
+        offset = self.centers_m - (east_m, north_m)
+        return float(self.masses[np.hypot(*offset.T) <= radius_m].sum())
+
+    @cached_property
+    def _by_density(self):
+        return np.argsort(-self.masses / self.sides_m**2, kind='stable')
+
+    def _upper(self, mass):
+        """The highest that a mass among explored cells can be: if all unexplored ground turned
+        out to be without imagery, the explored part would be everything."""
+        return min(1.0, mass / self.explored_mass)
+
+    # --- hypotheses ----------------------------------------------------------------------------
+
+    def modes(self, mass=0.95):
+        """The terminal cells of the smallest region holding `mass`, grouped where they touch
+        (sides or corners), as `Mode`s, heaviest first. Empty if no terminal cell is in it."""
+        leaves = self.credible_region(mass)
+        leaves = leaves[self.levels[leaves] == self.region.depth]
+        if not len(leaves):
+            return ()
+        groups = self._touching(leaves)
+        modes = [self._mode(leaves[groups == group]) for group in np.unique(groups)]
+        return tuple(sorted(modes, key=lambda mode: -mode.mass))
+
+    def _touching(self, leaves):
+        """Label (N,) of the connected group of each of the given terminal cells."""
+        row, column = self.region.rows_columns(self.region.depth, self.indices[leaves])
+        row, column = _without_gaps(row), _without_gaps(column)
+        picture = np.zeros((row.max() + 1, column.max() + 1), np.uint8)
+        picture[row, column] = 1
+        return cv2.connectedComponents(picture, connectivity=8)[1][row, column]
+
+    def _mode(self, leaves):
+        mass = float(self.masses[leaves].sum())
+        weights = self.masses[leaves] / mass if mass > 0 else np.full(len(leaves), 1 / len(leaves))
+        mean, covariance = _moments(self.centers_m[leaves], self.sides_m[leaves], weights)
+        return Mode(mass, self._upper(mass) if mass > 0 else 0.0, mean, covariance)
+
+    # --- pictures ------------------------------------------------------------------------------
+
+    def grid_masses(self):
+        """Mass of every terminal cell, (n, n) with row 0 in the north and column 0 in the west;
+        an unexplored leaf is spread evenly. For pictures: n is grid ** depth."""
+        region = self.region
+        picture = np.zeros((region.grid**region.depth,) * 2)
+        row, column = region.rows_columns(self.levels, self.indices)
+        for level in np.unique(self.levels):
+            at = self.levels == level
+            cells = region.grid ** (region.depth - int(level))
+            blocks = picture.reshape(region.grid ** int(level), cells, -1, cells)
+            blocks[row[at], :, column[at], :] += (self.masses[at] / cells**2)[:, None, None]
+        return picture
+
+
+def radius_m(covariance_m2, share=0.9):
+    """Half the long axis of the ellipse that holds `share` of a Gaussian, in metres."""
+    return float(np.sqrt(CHI2_2DOF[share] * np.linalg.eigvalsh(covariance_m2)[-1]))
+
+
+def _moments(centers, sides, weights):
+    """Mean (2,) and covariance (2, 2) of squares that are uniform inside."""
+    mean = weights @ centers
+    offset = centers - mean
+    within = float(weights @ sides**2) / 12
+    return mean, (weights[:, None] * offset).T @ offset + within * np.eye(2)
+
+
+def _without_gaps(numbers):
+    """Small numbers in which neighbours stay neighbours and others stay apart."""
+    distinct, where = np.unique(numbers, return_inverse=True)
+    steps = np.minimum(np.diff(distinct, prepend=distinct[0]), 2)
+    return np.cumsum(steps)[where]

@@ -1,0 +1,105 @@
+"""What the encoder makes of the map, computed once per map and weights.
+
+The map does not move: every crop that the policy can look at has one embedding. They are kept in
+one file beside the map, `embeddings/<key>.safetensors`, or in the user's cache folder where the
+map's folder cannot be written. The key holds the checksums of weights and map, so a changed map
+or other weights find no file and build a new one.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from justzoom_ros.files import replacing
+from justzoom_ros.images import normalised
+from justzoom_ros.region import Region
+
+USER_CACHE = Path('~/.cache/justzoom_ros/embeddings')
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class MapEmbeddings:
+    """`levels[k]` (branching ** k, D) of the cells that k actions lead to, k = 0 .. depth - 1, and
+    `covered[k]` (branching ** k,) bool, k = 0 .. depth: whether there is imagery at all. Both in
+    path order."""
+
+    region: Region
+    levels: tuple[torch.Tensor, ...]
+    covered: tuple[np.ndarray, ...]
+
+    def at(self, level, indices):
+        """Embeddings (N, D) of cells of a level, given their path indices (N,)."""
+        table = self.levels[level]
+        return table[torch.from_numpy(indices).to(table.device)]
+
+
+def map_embeddings(satellite_map, runtime, progress=True):
+    """The embeddings of all inner cells of a map: read from the cache, or made and kept there."""
+    key = _key(satellite_map, runtime)
+    folders = [satellite_map.path / 'embeddings', USER_CACHE.expanduser()]
+    files = [folder / f'{key}.safetensors' for folder in folders]
+    levels = next((found for f in files if (found := _read(f, satellite_map.region))), None)
+    if levels is None:
+        levels = _embed(satellite_map, runtime, progress)
+        _keep(levels, files)
+    region = satellite_map.region
+    covered = [satellite_map.level_coverage(k) > 0 for k in range(region.depth + 1)]
+    on_device = tuple(level.to(runtime.device) for level in levels)
+    return MapEmbeddings(region, on_device, tuple(covered))
+
+
+def _embed(satellite_map, runtime, progress):
+    """Encode every cell with imagery, level by level; the others stay zero and are not used."""
+    region, image_px = satellite_map.region, runtime.config.image_px
+    total = sum(region.branching**k for k in range(region.depth))
+    bar = tqdm(total=total, desc='map embeddings', unit='cell', disable=not progress)
+    levels = []
+    for level in range(region.depth):
+        table = torch.zeros(region.branching**level, runtime.width)
+        covered = np.flatnonzero(satellite_map.level_coverage(level) > 0)
+        for start in range(0, len(covered), BATCH):
+            part = covered[start : start + BATCH]
+            crops = [satellite_map.crop(region.actions(level, i), image_px) for i in part]
+            table[torch.from_numpy(part)] = runtime.encode_satellite(
+                normalised(np.stack(crops))
+            ).cpu()
+            bar.update(len(part))
+        levels.append(table)
+    bar.close()
+    return levels
+
+
+def _key(satellite_map, runtime):
+    parts = f'{satellite_map.checksum} {runtime.checksum} {runtime.config.image_px}'
+    return hashlib.sha256(parts.encode()).hexdigest()[:24]
+
+
+def _read(file, region):
+    """The levels in a cache file, None where there is none or it is damaged (it is only a cache:
+    a damaged one is made again)."""
+    try:
+        tensors = load_file(file)
+    except (OSError, SafetensorError):
+        return None
+    levels = [tensors.get(f'level_{k}') for k in range(region.depth)]
+    whole = all(t is not None and len(t) == region.branching**k for k, t in enumerate(levels))
+    return levels if whole else None
+
+
+def _keep(levels, files):
+    """Write to the first place that takes it; without any, the next start computes again."""
+    tensors = {f'level_{k}': level for k, level in enumerate(levels)}
+    for file in files:
+        try:
+            with replacing(file) as temporary:
+                save_file(tensors, temporary)
+            return
+        except (OSError, SafetensorError):
+            continue

@@ -1,0 +1,65 @@
+"""A policy on the CPU or on CUDA, in plain torch."""
+
+import hashlib
+
+import torch
+
+from justzoom_ros.errors import RuntimeUnavailableError
+
+RUNTIMES = ('auto', 'cpu', 'cuda')
+
+
+class TorchRuntime:
+    """Runs a `ZoomPolicy` without gradients. `name` 'cpu' or 'cuda'; `checksum` names the
+    weights and the configuration."""
+
+    def __init__(self, policy, name):
+        self.name, self.config, self.width = name, policy.config, policy.width
+        self.device = torch.device(name)
+        self.checksum = weights_checksum(policy)
+        self._policy = policy.to(self.device).eval()
+
+    @torch.inference_mode()
+    def encode_ground(self, ground):
+        """Camera views (B, V, 3, H, W) -> (B, D)."""
+        return self._policy.encode_ground(ground.to(self.device))
+
+    @torch.inference_mode()
+    def encode_satellite(self, crops):
+        """Map crops (N, 3, h, w) -> (N, D)."""
+        return self._policy.encode_satellite(crops.to(self.device))
+
+    @torch.inference_mode()
+    def start(self, ground, root):
+        """As `ZoomPolicy.start`."""
+        return self._policy.start(ground, root)
+
+    @torch.inference_mode()
+    def step(self, actions, maps, cache):
+        """As `ZoomPolicy.step`."""
+        return self._policy.step(actions, maps, cache)
+
+
+def open_runtime(policy, name='auto'):
+    """The runtime of that name; 'auto' is CUDA where there is a GPU. Raises
+    RuntimeUnavailableError where an explicit choice cannot be had."""
+    if name not in RUNTIMES:
+        raise RuntimeUnavailableError(
+            f'runtime {name!r} is not known; choose of {", ".join(RUNTIMES)}'
+        )
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise RuntimeUnavailableError(
+            "runtime 'cuda' was asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"
+        )
+    if name == 'auto':
+        name = 'cuda' if torch.cuda.is_available() else 'cpu'
+    return TorchRuntime(policy, name)
+
+
+def weights_checksum(policy):
+    """sha256, in hex, of the configuration and all tensors."""
+    digest = hashlib.sha256(policy.config.to_json().encode())
+    for name, tensor in sorted(policy.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

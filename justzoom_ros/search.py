@@ -28,8 +28,8 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """`method` one of SEARCHES; `unexplored` the greatest mass that best_first leaves unexplored;
-    `width` of the beam; `temperature` that the policy's logits are divided by."""
+    """`method` one of SEARCHES; `unexplored` the greatest mass that best_first leaves unexplored
+    (of the policy's whole mass, before cells without imagery are left out); `width` of the beam; `temperature` that the policy's logits are divided by."""
 
     method: str = 'exact'
     unexplored: float = 0.01
@@ -52,11 +52,14 @@ def search(policy, embeddings, ground, config=None):
     """
     config = config or SearchConfig()
     region = embeddings.region
-    leaves = []
+    leaves, unexplored = [], 0.0
     nodes, cache = _first_step(policy, embeddings, ground, config.temperature)
     for level in range(1, region.depth):
-        chosen = _chosen(nodes.masses, region.depth - level, config)
+        # What is still allowed to stay unexplored is shared evenly among the levels left.
+        allowed = (config.unexplored - unexplored) / (region.depth - level)
+        chosen = _chosen(nodes.masses, allowed, config)
         leaves.append(nodes.without(chosen))
+        unexplored += leaves[-1].masses.sum()
         nodes, cache = _next_step(policy, embeddings, nodes.only(chosen), cache, config)
     return _posterior(region, [*leaves, nodes])
 
@@ -114,14 +117,12 @@ def _children(embeddings, nodes, probabilities):
     return every.only(np.flatnonzero(embeddings.covered[nodes.level + 1][indices]))
 
 
-def _chosen(masses, steps_left, config):
-    """Which nodes of a level to expand."""
+def _chosen(masses, allowed, config):
+    """Which nodes of a level to expand; best_first may leave a mass `allowed` behind."""
     if config.method == 'exact':
         return np.arange(len(masses))
     order = np.argsort(-masses, kind='stable')
     if config.method == 'best_first':
-        # An even share of the bound for each level that is still to be chosen from.
-        allowed = config.unexplored * masses.sum() / steps_left
         dropped = np.cumsum(masses[order[::-1]])
         return order[: len(order) - int(np.searchsorted(dropped, allowed, side='right'))]
     return order[: 1 if config.method == 'greedy' else config.width]

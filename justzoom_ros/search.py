@@ -28,8 +28,9 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """`method` one of SEARCHES; `unexplored` the greatest mass that best_first leaves unexplored
-    (of the policy's whole mass, before cells without imagery are left out); `width` of the beam; `temperature` that the policy's logits are divided by."""
+    """`method` one of SEARCHES; `unexplored` the greatest share that best_first leaves unexplored
+    (it can come out greater where the policy believes in ground without imagery; the posterior's
+    `explored_mass` tells); `width` of the beam; `temperature` that logits are divided by."""
 
     method: str = 'exact'
     unexplored: float = 0.01
@@ -55,8 +56,10 @@ def search(policy, embeddings, ground, config=None):
     leaves, unexplored = [], 0.0
     nodes, cache = _first_step(policy, embeddings, ground, config.temperature)
     for level in range(1, region.depth):
-        # What is still allowed to stay unexplored is shared evenly among the levels left.
-        allowed = (config.unexplored - unexplored) / (region.depth - level)
+        # What may still stay unexplored, of all that is known to have imagery, is shared evenly
+        # among the levels left.
+        bound = config.unexplored * (nodes.masses.sum() + unexplored)
+        allowed = (bound - unexplored) / (region.depth - level)
         chosen = _chosen(nodes.masses, allowed, config)
         leaves.append(nodes.without(chosen))
         unexplored += leaves[-1].masses.sum()

@@ -1,0 +1,219 @@
+"""The demo: a drone flies over the invented town, and the real node says where it is.
+
+Everything is real but the town: the flight is a rosbag2, the lifecycle node runs in a process of
+its own, images and fixes travel over DDS. They do so in a random domain of this machine alone, so
+that no robot nearby hears of it.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from justzoom_ros.bags import IMAGE_TYPES, Bag, read_track
+from justzoom_ros.benchmark.flight import IMAGE_TOPIC, TRUTH_TOPIC, make_flight
+from justzoom_ros.errors import LiveError, OutputError, RuntimeUnavailableError, WeightsError
+from justzoom_ros.files import output_folder, writing
+from justzoom_ros.replay import write_results
+from justzoom_ros.satellite import SatelliteMap
+
+NODE = '/justzoom'
+DOMAINS = range(71, 102)
+"""The ports of domains up to 101 are below the ephemeral ones of Linux."""
+
+STOP_S = 15.0
+"""How long the node has to stop after SIGINT."""
+
+WITHIN_25_M_GOAL = 0.90
+"""Share of the fixes that must lie within 25 m of the truth."""
+COVERAGE_GOAL = 0.85
+"""Share of the truths that must lie in the 90 % region that the node gave."""
+
+
+def run_demo(out, config=None, map_path=None, weights=None, progress=None):
+    """Fly, localize over DDS, judge; returns the summary of `replay.write_results` with
+    'seconds_per_image' and 'goals_met' besides.
+
+    The folder `out` receives flight/ (frames and bag), node.yaml, node.log and the results of the
+    replay. `config` is a `FlightConfig`; `map_path` and `weights` are the shipped ones unless
+    given; `progress(items, name, total)` wraps what takes long. Raises JustZoomError.
+    """
+    progress = progress or (lambda items, name, total: items)
+    map_path = Path(map_path or demo_map())
+    weights = Path(weights or map_path / 'weights.safetensors')
+    _check_needs(weights)
+    out, satellite_map = output_folder(out), SatelliteMap.open(map_path)
+    bag_path = _fly(out / 'flight', config, lambda poses: progress(poses, 'fly', len(poses)))
+    with _own_domain(), _node(out, map_path, weights) as alive, Bag(bag_path) as bag:
+        track = read_track(bag, TRUTH_TOPIC)
+        count = sum(bag.counts.values())
+        fixes, seconds = _locate(bag, alive, lambda items: progress(items, 'locate', count))
+    summary = write_results(out, satellite_map, fixes, track)
+    summary['seconds_per_image'] = seconds / max(len(fixes), 1)
+    summary['goals_met'] = goals_met(summary)
+    return summary
+
+
+def goals_met(summary):
+    """True where the figures are at least those that the demo promises."""
+    within, coverage = _figures(summary)
+    return within is not None and within >= WITHIN_25_M_GOAL and coverage >= COVERAGE_GOAL
+
+
+def table(summary):
+    """The summary as lines for people."""
+    images, figures = summary['images'], summary['fix_only']
+    within, coverage = _figures(summary)
+    lines = [
+        f'frames                       {images:5d}',
+        f'fixes                        {summary["fix"]:5d}',
+        f'no fix (unsure)              {summary["no_fix"]:5d}   '
+        f'{_percent(summary["no_fix"] / images)}',
+    ]
+    for radius, goal in ((10, ''), (25, _goal(within, WITHIN_25_M_GOAL)), (50, '')):
+        share = _percent(figures[f'recall_{radius}m'])
+        lines.append(f'fixes within {radius} m             {share}{goal}')
+    median_m = figures['median_m']
+    lines += [
+        f'truths in the 90 % regions   {_percent(coverage)}{_goal(coverage, COVERAGE_GOAL)}',
+        'median error of the fixes    ' + ('    -' if median_m is None else f'{median_m:5.1f} m'),
+        f'time per frame               {1000 * summary["seconds_per_image"]:5.0f} ms',
+    ]
+    return '\n'.join(lines)
+
+
+def _figures(summary):
+    """Shares that the goals are about: of fixes within 25 m, of truths in the 90 % regions."""
+    return summary['fix_only']['recall_25m'], summary['all']['coverage_90_ellipse']
+
+
+def _percent(share):
+    return '    -' if share is None else f'{100 * share:5.1f} %'
+
+
+def _goal(share, goal):
+    met = share is not None and share >= goal
+    return f'   goal {100 * goal:.0f} %: {"met" if met else "MISSED"}'
+
+
+# --- what is needed ------------------------------------------------------------------------------
+
+
+def demo_map():
+    """The folder of the demo's map: in the repository, or where the package was installed.
+
+    Raises RuntimeUnavailableError where it is in neither.
+    """
+    prefixes = [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep))]
+    shares = [Path(prefix) / 'share' / 'justzoom_ros' for prefix in (*prefixes, sys.prefix)]
+    for root in (Path(__file__).resolve().parents[1], *shares):
+        if (root / 'maps' / 'demo' / 'map.yaml').is_file():
+            return root / 'maps' / 'demo'
+    raise RuntimeUnavailableError(
+        'maps/demo is neither beside the package nor installed; run the demo in the repository'
+    )
+
+
+def _check_needs(weights):
+    """Before anything takes time: are the weights and ROS there?"""
+    if not weights.is_file():
+        raise WeightsError(f'{weights} does not exist; the demo needs weights trained for its map')
+    try:
+        import justzoom_ros.ros.transitions  # noqa: F401
+    except ImportError as error:
+        raise RuntimeUnavailableError(f'the demo needs ROS 2: {error}; source its setup') from None
+
+
+def _fly(folder, config, progress):
+    """Write the flight in place of an older one, but of nothing else; returns the bag's path."""
+    if folder.exists() and not (folder / 'bag' / 'metadata.yaml').is_file():
+        raise OutputError(f'{folder} exists and is no flight of the demo; choose another place')
+    with writing(folder) as temporary:
+        make_flight(temporary, config, progress)
+    return folder / 'bag'
+
+
+# --- the node ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _own_domain():
+    """A ROS domain of our own, on this machine alone, for this process and those it starts."""
+    ours = {
+        'ROS_DOMAIN_ID': str(random.choice(DOMAINS)),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+    }
+    if os.environ.get('ROS_DISTRO') == 'humble':  # which does not know of ranges yet
+        ours['ROS_LOCALHOST_ONLY'] = '1'
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@contextmanager
+def _node(out, map_path, weights):
+    """The lifecycle node in its own process, its output in `out`/node.log; yields what says
+    whether it is still alive. However the block ends, the node is stopped."""
+    command = [sys.executable, '-m', 'justzoom_ros.ros.node', '--ros-args']
+    command += ['--params-file', str(_write_parameters(out, map_path, weights))]
+    command += ['-r', f'image:={IMAGE_TOPIC.removesuffix("/compressed")}']
+    with (out / 'node.log').open('wb') as log:
+        # In a session of its own: Ctrl-C is for us, and we tell the node.
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            yield lambda: process.poll() is None
+        except LiveError as error:
+            raise LiveError(f'{error} (see {out / "node.log"})') from error
+        finally:
+            _stop(process)
+
+
+def _write_parameters(out, map_path, weights):
+    parameters = {
+        'map': str(map_path.resolve()),
+        'weights': str(weights.resolve()),
+        'image_transport': 'compressed',
+        'image_reliability': 'reliable',
+    }
+    with writing(out / 'node.yaml') as temporary:
+        temporary.write_text(yaml.safe_dump({NODE: {'ros__parameters': parameters}}))
+    return out / 'node.yaml'
+
+
+def _stop(process):
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _locate(bag, alive, progress):
+    """Bring the node up, show it the bag; returns the ReplayedFixes and the seconds they took."""
+    from justzoom_ros.ros.live import LiveNode, live
+    from justzoom_ros.ros.transitions import LifecycleClient
+
+    with LifecycleClient(NODE, alive) as driver:
+        driver.change('configure')
+        driver.change('activate')
+        topic = bag.topic(IMAGE_TYPES)
+        with LiveNode(bag.topics, topic) as node:
+            node.wait_until_there()
+            started_s = time.monotonic()
+            fixes = list(live(bag, topic, node, progress=progress))
+            seconds = time.monotonic() - started_s
+        driver.change('deactivate')
+    return fixes, seconds

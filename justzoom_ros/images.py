@@ -22,7 +22,7 @@ def ground_views(image, config):
     and resized (V = 1). Raises ImageError unless `image` is uint8 (H, W, 3).
     """
     image = _checked(image)
-    height = config.image_px
+    height = config.ground_px
     width = round(height * config.ground_aspect)
     if config.view == 'nadir':
         image = _cut_to_aspect(image, config.ground_aspect)

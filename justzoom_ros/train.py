@@ -98,8 +98,8 @@ class ViewBatches(Dataset):
 class MapCrops:
     """The crops that a batch of action sequences passes through, each once."""
 
-    def __init__(self, satellite_map, image_px, most=8192):
-        self.map, self.image_px, self.most = satellite_map, image_px, most
+    def __init__(self, satellite_map, crop_px, most=8192):
+        self.map, self.crop_px, self.most = satellite_map, crop_px, most
         self._crops = {}
 
     def __call__(self, sequence):
@@ -114,7 +114,7 @@ class MapCrops:
         if actions not in self._crops:
             if len(self._crops) >= self.most:
                 self._crops.clear()
-            self._crops[actions] = self.map.crop(actions, self.image_px)
+            self._crops[actions] = self.map.crop(actions, self.crop_px)
         return self._crops[actions]
 
 
@@ -150,7 +150,7 @@ class Trainer:
         self.map, self.views = satellite_map, views
         self.policy = ZoomPolicy(policy_config).to(self.device)
         self.policy.provenance = {'map': satellite_map.checksum, 'train': asdict(train_config)}
-        self.crops = MapCrops(satellite_map, policy_config.image_px)
+        self.crops = MapCrops(satellite_map, policy_config.crop_px)
         self.objective = Objective(self.policy, train_config.label_smoothing)
         self.parallel = self._parallel()
         self.optimizer = torch.optim.AdamW(_groups(self.policy, train_config.weight_decay))

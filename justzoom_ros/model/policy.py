@@ -33,14 +33,16 @@ class PolicyConfig:
 
     `grid`, `depth`: the zoom tree it was trained for. `view`: 'street', a forward camera whose
     2:1 image is seen as two square halves, or 'nadir', a downward camera seen as one image of
-    `ground_aspect` (width / height). `image_px`: side of a map crop and height of a camera view.
+    `ground_aspect` (width / height). `ground_px`: height of a camera view; `crop_px`: side of a
+    map crop.
     """
 
     grid: int = 4
     depth: int = 4
     view: str = 'street'
-    image_px: int = 384
+    ground_px: int = 384
     ground_aspect: float = 2.0
+    crop_px: int = 384
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 

@@ -57,7 +57,7 @@ def map_embeddings(satellite_map, runtime, progress=True):
 
 def _embed(satellite_map, runtime, progress):
     """Encode every cell with imagery, level by level; the others stay zero and are not used."""
-    region, image_px = satellite_map.region, runtime.config.image_px
+    region, crop_px = satellite_map.region, runtime.config.crop_px
     total = sum(region.branching**k for k in range(region.depth))
     bar = tqdm(total=total, desc='map embeddings', unit='cell', disable=not progress)
     levels = []
@@ -66,7 +66,7 @@ def _embed(satellite_map, runtime, progress):
         covered = np.flatnonzero(satellite_map.level_coverage(level) > 0)
         for start in range(0, len(covered), BATCH):
             part = covered[start : start + BATCH]
-            crops = [satellite_map.crop(region.actions(level, i), image_px) for i in part]
+            crops = [satellite_map.crop(region.actions(level, i), crop_px) for i in part]
             table[torch.from_numpy(part)] = runtime.encode_satellite(
                 normalised(np.stack(crops))
             ).cpu()
@@ -77,7 +77,7 @@ def _embed(satellite_map, runtime, progress):
 
 
 def _key(satellite_map, runtime):
-    parts = f'{satellite_map.checksum} {runtime.checksum} {runtime.config.image_px}'
+    parts = f'{satellite_map.checksum} {runtime.checksum} {runtime.config.crop_px}'
     return hashlib.sha256(parts.encode()).hexdigest()[:24]
 
 

@@ -6,7 +6,6 @@
 
 import csv
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass
 
@@ -17,10 +16,11 @@ from justzoom_ros.benchmark import metrics
 from justzoom_ros.errors import ImageError
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.report import Mark, draw_track, ellipse
+from justzoom_ros.ros.frames import StampGate
 from justzoom_ros.ros.image_message import image_from_message
 
 STATUSES = ('fix', 'no_fix', 'error', 'missed')
-"""What came of an image: a fix, none since unsure, an image that cannot be decoded, and (live
+"""What came of an image: a fix, none since unsure, an image that cannot be used, and (live
 with a rate only) one that the node passed over for a newer one."""
 
 CSV_COLUMNS = (
@@ -47,14 +47,27 @@ class ReplayedFix:
     confidence: float | None = None
 
 
+def usable_image(item, gate):
+    """The picture of a BagMessage, uint8 (H, W, 3) RGB. Raises ImageError where a node would give
+    no fix for it: it cannot be decoded, or its stamp is not after those before (a StampGate)."""
+    stamp = item.message.header.stamp
+    verdict = gate.judge(stamp.sec * 10**9 + stamp.nanosec)
+    if verdict == 'unset':
+        raise ImageError('image has no header.stamp')
+    if verdict == 'late':
+        raise ImageError('image is not later than the one before it')
+    return image_from_message(item.message)
+
+
 def in_process(bag, topic, localizer, progress=iter):
     """Yield the ReplayedFix of each image on a topic of an open `Bag`, in its order.
 
     `progress` wraps the messages, as tqdm does.
     """
+    gate = StampGate()
     for item in progress(bag.messages([topic])):
         try:
-            fix = localizer.locate(image_from_message(item.message))
+            fix = localizer.locate(usable_image(item, gate))
         except ImageError as error:
             yield ReplayedFix(item.stamp_ns, 'error', str(error))
             continue
@@ -90,17 +103,16 @@ def judge(fix, region, track=None, max_gap_s=MAX_GAP_S):
     position_m = np.array(region.to_enu(fix.latitude, fix.longitude))
     if truth is None:
         return Judged(fix, position_m, None, None, None, None)
-    off_m = truth_m - position_m
-    squared = off_m @ np.linalg.solve(fix.covariance_m2, off_m)
-    inside = bool(squared <= -2.0 * math.log(1 - 0.9))
-    return Judged(fix, position_m, truth, truth_m, float(np.hypot(*off_m)), inside)
+    inside = metrics.in_ellipses(truth_m, position_m, fix.covariance_m2)
+    error_m = float(np.hypot(*(position_m - truth_m)))
+    return Judged(fix, position_m, truth, truth_m, error_m, bool(inside[0]))
 
 
 def summarize(judged, region, track=None):
     """Counts and figures as a dictionary for JSON; the protocol is the full grid.
 
-    `all` is over all images that have a position and a truth inside the region, `fix` over those
-    of them with a fix.
+    `all` is over all images that have a position and a truth inside the region, `fix_only` over
+    those of them with a fix.
     """
     counts = Counter(item.fix.status for item in judged)
     known = [item for item in judged if item.error_m is not None]
@@ -114,7 +126,7 @@ def summarize(judged, region, track=None):
         'share_fix': counts['fix'] / len(judged) if judged else None,
         'protocol': 'full grid',
         'all': _figures(inside, region),
-        'fix': _figures([item for item in inside if item.fix.status == 'fix'], region),
+        'fix_only': _figures([item for item in inside if item.fix.status == 'fix'], region),
     }
 
 
@@ -123,12 +135,7 @@ def _figures(judged, region):
     positions = np.array([item.position_m for item in judged]).reshape(-1, 2)
     covariances = [item.fix.covariance_m2 for item in judged]
     hits = [_cell(region, item.truth_m) == _cell(region, item.position_m) for item in judged]
-    figures = {
-        **metrics.summary(truths, positions, hits),
-        'coverage_90_ellipse': metrics.share([item.in_ellipse for item in judged]),
-        'anees': metrics.anees(truths, positions, covariances),
-    }
-    return {name: None if math.isnan(value) else value for name, value in figures.items()}
+    return metrics.without_nan(metrics.fix_summary(truths, positions, covariances, hits))
 
 
 def _cell(region, position_m):
@@ -163,7 +170,7 @@ def describe(summary):
     """The summary in one line."""
     parts = [f'{summary["images"]} images: {summary["fix"]} fix, {summary["no_fix"]} no fix']
     parts += [f'{summary[s]} {s}' for s in ('error', 'missed') if summary[s]]
-    figures = summary['fix']
+    figures = summary['fix_only']
     if figures['median_m'] is not None:
         parts.append(f'median error of fixes {figures["median_m"]:.1f} m')
         parts.append(f'{100 * summary["all"]["coverage_90_ellipse"]:.0f} % in 90 % ellipses')

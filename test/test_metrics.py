@@ -41,6 +41,16 @@ def test_anees_by_hand():
     assert value == pytest.approx((2 + 2 / 3) / 2 / 2)
 
 
+def test_in_ellipses_by_hand():
+    # The 90 % ellipse of variances 9 and 16 reaches 3 * 2.1460 = 6.438 and 4 * 2.1460 = 8.584.
+    estimates = [(6.43, 0), (6.45, 0), (0, 8.58), (0, -8.59)]
+    covariances = [[[9, 0], [0, 16]]] * 4
+    flags = metrics.in_ellipses(np.zeros((4, 2)), estimates, covariances)
+    assert flags.tolist() == [True, False, True, False]
+    figures = metrics.fix_summary(np.zeros((4, 2)), estimates, covariances, [False] * 4)
+    assert figures['coverage_90_ellipse'] == 0.5 and figures['recall_10m'] == 1
+
+
 def test_anees_is_one_for_honest_covariances():
     rng = np.random.default_rng(1)
     root = rng.normal(size=(4000, 2, 2)) + 2 * np.eye(2)
@@ -73,6 +83,8 @@ def test_recalls_grow_with_the_radius(distances):
 
 
 def test_nothing_to_count_is_nan():
+    empty = metrics.without_nan(metrics.fix_summary([], [], [], []))
+    assert empty.pop('images') == 0 and set(empty.values()) == {None}
     for value in (
         metrics.share([]),
         metrics.quantile([], 0.5),

@@ -48,11 +48,22 @@ def nll_nats(true_masses):
 def anees(truths_m, estimates_m, covariances_m2):
     """Average normalised squared error over its 2 degrees of freedom; ideal 1, above it the
     covariances (N, 2, 2) are too small (Bar-Shalom, Li, Kirubarajan 2001, section 5.4)."""
+    squared = _squared_distances(truths_m, estimates_m, covariances_m2)
+    return float(squared.mean() / 2) if squared.size else float('nan')
+
+
+def in_ellipses(truths_m, estimates_m, covariances_m2, mass=0.9):
+    """Flags (N,): the truth lies in the ellipse round the estimate that holds `mass` of a normal
+    distribution with the covariance (N, 2, 2)."""
+    squared = _squared_distances(truths_m, estimates_m, covariances_m2)
+    return squared <= -2.0 * np.log(1.0 - mass)  # chi squared of 2 degrees of freedom
+
+
+def _squared_distances(truths_m, estimates_m, covariances_m2):
+    """Squared Mahalanobis distances (N,)."""
     difference = (np.asarray(estimates_m, float) - np.asarray(truths_m, float)).reshape(-1, 2, 1)
-    if not len(difference):
-        return float('nan')
     scaled = np.linalg.solve(np.asarray(covariances_m2, float).reshape(-1, 2, 2), difference)
-    return float((difference * scaled).sum(axis=(1, 2)).mean() / 2)
+    return (difference * scaled).sum(axis=(1, 2))
 
 
 def ece(confidences, correct, bins=10):
@@ -78,3 +89,18 @@ def summary(truths_m, estimates_m, cell_hits):
         'median_m': quantile(distances_m, 0.5),
         'p90_m': quantile(distances_m, 0.9),
     }
+
+
+def fix_summary(truths_m, fixes_m, covariances_m2, cell_hits):
+    """`summary` of positions that come with covariances, plus coverage_90_ellipse and anees."""
+    inside = in_ellipses(truths_m, fixes_m, covariances_m2)
+    return {
+        **summary(truths_m, fixes_m, cell_hits),
+        'coverage_90_ellipse': share(inside),
+        'anees': anees(truths_m, fixes_m, covariances_m2),
+    }
+
+
+def without_nan(figures):
+    """The same dictionary for JSON, which has no NaN: what could not be counted is None."""
+    return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in figures.items()}

@@ -1,5 +1,7 @@
 """`justzoom bag`: a dataset of camera images as a rosbag2 with the true positions."""
 
+import argparse
+
 HELP = 'write images with known positions as a rosbag2'
 EPILOG = """example:
   justzoom bag frames.csv --select role=query -o flight
@@ -8,8 +10,6 @@ EPILOG = """example:
 
 def add_parser(subparsers):
     """Add `bag` to the commands."""
-    import argparse
-
     parser = subparsers.add_parser(
         'bag',
         help=HELP,
@@ -17,24 +17,17 @@ def add_parser(subparsers):
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        'images', help='CSV of images with positions, or a folder of geotagged images'
-    )
-    parser.add_argument('-o', '--out', required=True, help='folder of the bag, not there yet')
-    parser.add_argument(
-        '--select',
-        action='append',
-        metavar='COLUMN=VALUE',
-        help='only the rows of the CSV with this value; may be given again',
-    )
-    parser.add_argument(
-        '--topic', default='/camera/image/compressed', help='topic of the images (%(default)s)'
-    )
-    parser.add_argument(
-        '--truth-topic', default='/gps/fix', help='topic of the true positions (%(default)s)'
-    )
-    parser.add_argument('--frame-id', default='camera', help='camera frame (%(default)s)')
-    parser.add_argument('--json', action='store_true', help='print the result as JSON')
+    add = parser.add_argument
+    add('images', metavar='IMAGES', help='CSV of images with positions (the published format or '
+        'file, lat, lon), or a folder of geotagged images')  # fmt: skip
+    add('-o', '--out', required=True, metavar='BAG', help='folder of the bag, not there yet')
+    add('--select', action='append', metavar='COLUMN=VALUE', help='only the rows of the CSV with '
+        'this value; may be given again')  # fmt: skip
+    add('--topic', default='/camera/image/compressed', help='of the images (default %(default)s)')
+    add('--truth-topic', default='/gps/fix', metavar='TOPIC', help='of the true positions '
+        '(default %(default)s)')  # fmt: skip
+    add('--frame-id', default='camera', metavar='FRAME', help='camera frame (default camera)')
+    add('--json', action='store_true', help='print the result as JSON')
     parser.set_defaults(run=run)
 
 

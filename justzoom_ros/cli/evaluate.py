@@ -1,2 +1,77 @@
+"""`justzoom evaluate`: how good a policy is on images with known positions."""
+
+import argparse
+
+HELP = 'measure a policy on images with known positions'
+EPILOG = """example:
+  justzoom evaluate --map maps/seneca --weights weights.safetensors \\
+      --images frames.csv --select role=query -o out
+"""
+
+
 def add_parser(subparsers):
-    pass
+    """Add `evaluate` to the commands."""
+    parser = subparsers.add_parser(
+        'evaluate',
+        help=HELP,
+        description=f'{HELP}: recall, error, coverage; -o writes summary.json and per_image.csv',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('--map', required=True, metavar='DIR', help='map folder')
+    add('--weights', required=True, metavar='FILE', help='weights of the policy')
+    add('--images', required=True, metavar='PATH', help='CSV of images with positions (the '
+        'published format or file, lat, lon), or a folder of geotagged images')  # fmt: skip
+    add('--select', action='append', metavar='COLUMN=VALUE', help='only the rows of the CSV with '
+        'this value; may be given again')  # fmt: skip
+    add('--search', nargs='+', default=['greedy', 'beam', 'exact'], metavar='METHOD',
+        choices=('exact', 'best_first', 'beam', 'greedy'), help='searches to compare: exact, '
+        'best_first, beam, greedy (default: greedy beam exact)')  # fmt: skip
+    add('--skip-outside', action='store_true', help='leave out, and count, images taken outside '
+        'the map')  # fmt: skip
+    add('--runtime', default='auto', help='where the policy runs (default auto)')
+    add('-o', '--out', metavar='DIR', help='folder for summary.json and per_image.csv')
+    add('--json', action='store_true', help='print the summary as JSON')
+    parser.set_defaults(run=run)
+
+
+def run(args):
+    """Read the images, evaluate, print and write."""
+    import json
+    import sys
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from justzoom_ros.benchmark.datasets import parse_select, read_images
+    from justzoom_ros.errors import DatasetError
+    from justzoom_ros.evaluate import evaluate, inside, summarize, table, write_results
+    from justzoom_ros.files import output_folder
+    from justzoom_ros.localizer import Localizer
+    from justzoom_ros.satellite import SatelliteMap
+
+    if args.out:
+        output_folder(args.out)
+    region = SatelliteMap.open(args.map).region
+    every = read_images(args.images, parse_select(args.select), region)
+    images = inside(every, region, args.skip_outside)
+    if not images:
+        raise DatasetError(f'{args.images} has no image inside the map {args.map}')
+    if len(images) < len(every):
+        print(f'justzoom: {len(every) - len(images)} images outside left out', file=sys.stderr)
+    localizer = Localizer.open(map=args.map, weights=args.weights, runtime=args.runtime)
+    progress = partial(tqdm, desc='evaluate', unit='image')
+    results = evaluate(localizer, images, dict.fromkeys(args.search), progress)
+    about = {
+        'protocol': f'full grid: {localizer.region.branching**localizer.region.depth} cells of '
+        f'{localizer.region.terminal_side_m:.3g} m, {len(images)} images',
+        'map': str(args.map),
+        'weights': str(args.weights),
+        'skipped_outside': len(every) - len(images),
+    }
+    if args.out:
+        summary = write_results(args.out, results, about)
+    else:
+        summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
+    print(json.dumps(summary) if args.json else table(summary))

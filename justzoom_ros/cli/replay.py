@@ -1,5 +1,7 @@
 """`justzoom replay`: the fixes of a bag's images, in process or from a running node."""
 
+import argparse
+
 HELP = 'localize every image of a bag and compare with the truth'
 EPILOG = """examples:
   justzoom replay flight --map maps/seneca --weights weights.safetensors -o out
@@ -9,8 +11,6 @@ EPILOG = """examples:
 
 def add_parser(subparsers):
     """Add `replay` to the commands."""
-    import argparse
-
     parser = subparsers.add_parser(
         'replay',
         help=HELP,
@@ -18,33 +18,32 @@ def add_parser(subparsers):
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('bag', help='rosbag2: its folder, or an .mcap or .db3 file')
-    parser.add_argument('--map', required=True, help='map folder')
-    parser.add_argument('--weights', help='weights file; with --live the node has its own')
-    parser.add_argument('-o', '--out', required=True, help='folder for the results')
-    parser.add_argument('--image-topic', help='topic of the images, where there are several')
-    parser.add_argument(
-        '--truth',
-        metavar='TOPIC',
-        help='NavSatFix topic of the true positions, where there are several',
-    )
-    parser.add_argument(
-        '--max-gap', type=float, default=5.0, metavar='S',
-        help='seconds to the nearest true position beyond which there is none (%(default)s)',
-    )  # fmt: skip
-    parser.add_argument('--search', default='exact', help='search of the posterior (%(default)s)')
-    parser.add_argument('--runtime', default='auto', help='where the policy runs (%(default)s)')
-    live = parser.add_argument_group('with a running node')
-    live.add_argument('--live', action='store_true', help='publish the bag to a running node')
-    live.add_argument('--fix-topic', default='fix', help="the node's fixes (%(default)s)")
-    live.add_argument(
-        '--rate', type=float, help='speed, 1.0 as recorded; else each image waits for the last fix'
-    )
-    live.add_argument(
-        '--timeout', type=float, default=60.0, metavar='S',
-        help='seconds to wait for the node and for each fix (%(default)s)',
-    )  # fmt: skip
-    parser.add_argument('--json', action='store_true', help='print the summary as JSON')
+    add = parser.add_argument
+    add('bag', metavar='BAG', help='rosbag2: its folder, or an .mcap or .db3 file')
+    add('--map', required=True, metavar='DIR', help='map folder')
+    add('--weights', metavar='FILE', help='weights; with --live the node has its own')
+    add('-o', '--out', required=True, metavar='DIR', help='folder for the results')
+    add('--image-topic', metavar='TOPIC', help='topic of the images, where there are several')
+    add('--truth', metavar='TOPIC', help='NavSatFix topic of the true positions, where there are '
+        'several; a bag may have none')  # fmt: skip
+    add('--max-gap', type=float, default=5.0, metavar='S', help='where the nearest true position '
+        'is further away in time, the truth is unknown (default 5)')  # fmt: skip
+    add('--json', action='store_true', help='print the summary as JSON')
+    add = parser.add_argument_group('in process').add_argument
+    add('--search', default='exact', choices=('exact', 'best_first', 'beam', 'greedy'),
+        help='search of the posterior (default exact)')  # fmt: skip
+    add('--runtime', default='auto', help='where the policy runs (default auto)')
+    add('--min-confidence', type=float, default=0.8, help='least mass (0..1) of the first '
+        'hypothesis of a fix (default 0.8)')  # fmt: skip
+    add('--max-radius', type=float, default=50.0, metavar='M', help='greatest 90 %% radius of a '
+        'fix (default 50)')  # fmt: skip
+    add = parser.add_argument_group('with a running node').add_argument
+    add('--live', action='store_true', help='publish the bag to a running node')
+    add('--fix-topic', default='fix', metavar='TOPIC', help="the node's fixes (default fix)")
+    add('--rate', type=float, help='speed, 1.0 as recorded; without it each image waits for the '
+        'fix of the one before')  # fmt: skip
+    add('--timeout', type=float, default=60.0, metavar='S', help='how long to wait for the node '
+        'and for each fix (default 60)')  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -93,11 +92,15 @@ def _in_process(args, bag, topic):
 
     from tqdm import tqdm
 
-    from justzoom_ros.localizer import Localizer
+    from justzoom_ros.localizer import FixDecision, Localizer
     from justzoom_ros.replay import in_process
 
     localizer = Localizer.open(
-        map=args.map, weights=args.weights, runtime=args.runtime, search=args.search
+        map=args.map,
+        weights=args.weights,
+        runtime=args.runtime,
+        search=args.search,
+        decision=FixDecision(args.min_confidence, args.max_radius),
     )
     progress = partial(tqdm, desc='replay', unit='image', total=bag.counts[topic])
     return localizer.map, list(in_process(bag, topic, localizer, progress))

@@ -10,10 +10,12 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 
 from justzoom_ros.errors import ImageError, LiveError
-from justzoom_ros.replay import ReplayedFix
-from justzoom_ros.ros.image_message import image_from_message
+from justzoom_ros.replay import ReplayedFix, usable_image
+from justzoom_ros.ros.frames import StampGate
 
 POLL_S = 0.05
+SETTLE_S = 0.5
+"""DDS matches each side of a topic by itself; the node's side cannot be seen from here."""
 QUEUE = 100
 QOS = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -32,7 +34,7 @@ class LiveNode:
         rclpy.init(context=self._context)
         self._node = rclpy.create_node('justzoom_replay', context=self._context)
         self.fix_topic = self._node.resolve_topic_name(fix_topic)
-        self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
+        self._heard = self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
         self._publishers = {}
         for topic, kind in types.items():
             message_type = _message_type(kind)
@@ -59,11 +61,12 @@ class LiveNode:
                 f'nobody subscribes to {self.image_topic} within {self.timeout_s:g} s; is the '
                 'node active, with this image topic and type, in the same ROS_DOMAIN_ID?'
             )
-        if not self._spin_until(lambda: self._node.count_publishers(self.fix_topic) > 0):
+        if not self._spin_until(lambda: self._heard.get_publisher_count() > 0):
             raise LiveError(
                 f'nobody publishes {self.fix_topic} within {self.timeout_s:g} s; name the '
                 "node's topic with --fix-topic"
             )
+        self.receive(SETTLE_S)
 
     def send(self, item):
         """Publish a BagMessage as it was recorded."""
@@ -125,10 +128,11 @@ def live(bag, topic, node, rate=None, progress=iter):
 
 
 def _in_step(items, topic, node):
+    gate = StampGate()
     for item in items:
         if item.topic != topic:
             node.send(item)
-        elif bad := _bad_image(item):
+        elif bad := _bad_image(item, gate):
             node.send(item)  # the node says so in its diagnostics: there is no fix to wait for
             yield bad
         else:
@@ -136,22 +140,23 @@ def _in_step(items, topic, node):
 
 
 def _in_time(items, topic, node, rate):
-    sent, start_ns, start = [], None, time.monotonic()
+    gate, sent, start_ns, start_s = StampGate(), [], None, time.monotonic()
     for item in items:
         start_ns = item.stamp_ns if start_ns is None else start_ns
-        due = start + (item.stamp_ns - start_ns) / 1e9 / rate
-        node.receive(due - time.monotonic())
+        due_s = start_s + (item.stamp_ns - start_ns) / 1e9 / rate
+        node.receive(due_s - time.monotonic())
         node.send(item)
         if item.topic == topic:
-            sent.append((item.stamp_ns, _bad_image(item)))
+            sent.append((item.stamp_ns, _bad_image(item, gate)))
+    # The last good image is never passed over, so its fix is the end of it.
     node.receive_until([stamp_ns for stamp_ns, bad in sent if not bad][-1:])
     for stamp_ns, bad in sent:
         yield bad or _replayed(node.fixes.get(stamp_ns), stamp_ns)
 
 
-def _bad_image(item):
+def _bad_image(item, gate):
     try:
-        image_from_message(item.message)
+        usable_image(item, gate)
     except ImageError as error:
         return ReplayedFix(item.stamp_ns, 'error', str(error))
 

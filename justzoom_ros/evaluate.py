@@ -1,0 +1,217 @@
+"""How good a localizer is on images with known positions, one image at a time.
+
+Each image is encoded once; every search then makes its own posterior from that. The protocol is
+the full grid: all terminal cells with imagery compete, as they do for a robot.
+
+Two positions are judged. The *guess* is the single most likely place, right or wrong: the mean of
+the first hypothesis, or for greedy search, as published, the centre of its terminal cell. The
+*fix* is what a robot gets, which in doubt is the mean of everything with a covariance to match.
+"""
+
+import csv
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from justzoom_ros.benchmark import metrics
+from justzoom_ros.errors import OutsideRegionError
+from justzoom_ros.files import output_folder, writing
+from justzoom_ros.fix import decide
+from justzoom_ros.search import SearchConfig
+
+CALIBRATION_RADIUS_M = 50.0
+"""ECE compares the mass within this distance of the guess with how often the truth is there."""
+
+CSV_COLUMNS = (
+    *('search', 'id', 'truth_latitude', 'truth_longitude', 'latitude', 'longitude', 'error_m'),
+    *('guess_latitude', 'guess_longitude', 'guess_error_m', 'cell_hit', 'status', 'reason'),
+    *('confidence', 'radius_90_m', 'truth_mass', 'truth_in_90_region', 'truth_in_90_ellipse'),
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One image under one search: its GeoImage, its Fix, and how they compare.
+
+    Positions are metres east and north of the region's centre. `cell_hit`: the most probable
+    terminal cell is the true one. `truth_mass`: mass of the true terminal cell. `held` {mass:
+    whether the smallest region of that mass holds the truth}; `mass_near`: mass within
+    CALIBRATION_RADIUS_M of the guess.
+    """
+
+    image: object
+    fix: object
+    truth_m: np.ndarray
+    guess_m: np.ndarray
+    cell_hit: bool
+    truth_mass: float
+    held: dict
+    mass_near: float
+
+    @property
+    def fix_m(self):
+        """Position of the fix (2,)."""
+        return np.array([self.fix.east_m, self.fix.north_m])
+
+
+def inside(images, region, skip_outside=False):
+    """The images that were taken inside the region; unless the others are to be left out, the
+    first of them is an OutsideRegionError naming its row."""
+    kept = [image for image in images if region.contains(image.latitude, image.longitude)]
+    if len(kept) < len(images) and not skip_outside:
+        first = next(image for image in images if image not in kept)
+        raise OutsideRegionError(
+            f'{first.row}: {first.id} at {first.latitude}, {first.longitude} is outside the map '
+            f'({len(images) - len(kept)} of {len(images)} are); --skip-outside leaves them out'
+        )
+    return kept
+
+
+def evaluate(localizer, images, searches=('greedy', 'beam', 'exact'), progress=iter):
+    """{search: [Result per GeoImage]}. `progress` wraps the images, as tqdm does.
+
+    Raises OutsideRegionError, naming the row, for an image taken outside the region, DatasetError
+    for a corrupt one, ConfigError for an unknown search.
+    """
+    configs = {name: SearchConfig(method=name) for name in searches}
+    results = {name: [] for name in searches}
+    for image in progress(inside(images, localizer.region)):
+        ground = localizer.embed(image.load())
+        for name, config in configs.items():
+            fix = decide(localizer.posterior(ground, config), localizer.decision)
+            results[name].append(_result(image, fix, name == 'greedy'))
+    return results
+
+
+def _result(image, fix, greedy):
+    posterior, region = fix.posterior, fix.posterior.region
+    truth_m = np.array(region.to_enu(image.latitude, image.longitude))
+    best = posterior.best_cell
+    if greedy or not fix.hypotheses:
+        guess_m = np.array([best.east_m, best.north_m])
+    else:
+        guess_m = np.array([fix.hypotheses[0].east_m, fix.hypotheses[0].north_m])
+    return Result(
+        image=image,
+        fix=fix,
+        truth_m=truth_m,
+        guess_m=guess_m,
+        cell_hit=best.actions == region.encode(image.latitude, image.longitude),
+        truth_mass=_mass_at(posterior, truth_m),
+        held={mass: posterior.holds(*truth_m, mass) for mass in metrics.MASSES},
+        mass_near=posterior.mass_within(*guess_m, CALIBRATION_RADIUS_M),
+    )
+
+
+def _mass_at(posterior, position_m):
+    """Mass of the terminal cell at a position, an unexplored leaf counted as uniform inside."""
+    leaf = posterior.leaf_at(*position_m)
+    if leaf < 0:
+        return 0.0
+    region = posterior.region
+    return float(posterior.masses[leaf]) / region.branching ** int(
+        region.depth - posterior.levels[leaf]
+    )
+
+
+# --- figures -----------------------------------------------------------------------------------
+
+
+def summarize(results):
+    """The figures of one search's Results as a dictionary for JSON.
+
+    recall_cell, recall_10m ... and median_m, p90_m are those of the guess; those of the position
+    of the fix are under `fix_position`, over all images, and under `fix_only`, over the sure ones.
+    """
+    truths = np.array([r.truth_m for r in results]).reshape(-1, 2)
+    guesses = np.array([r.guess_m for r in results]).reshape(-1, 2)
+    near = metrics.errors_m(truths, guesses) <= CALIBRATION_RADIUS_M
+    figures = {
+        **metrics.summary(truths, guesses, [r.cell_hit for r in results]),
+        'nll_nats': metrics.nll_nats([r.truth_mass for r in results]),
+        **{
+            f'coverage_{100 * mass:.0f}': metrics.share([r.held[mass] for r in results])
+            for mass in metrics.MASSES
+        },
+        'ece_50m': metrics.ece([r.mass_near for r in results], near),
+        'share_fix': metrics.share([r.fix.status == 'fix' for r in results]),
+        'fix_position': _fix_figures(results),
+        'fix_only': _fix_figures([r for r in results if r.fix.status == 'fix']),
+    }
+    return metrics.without_nan(figures)
+
+
+def _fix_figures(results):
+    truths = np.array([r.truth_m for r in results]).reshape(-1, 2)
+    fixes = np.array([r.fix_m for r in results]).reshape(-1, 2)
+    covariances = [r.fix.covariance_m2 for r in results]
+    hits = [r.cell_hit for r in results]
+    return metrics.without_nan(metrics.fix_summary(truths, fixes, covariances, hits))
+
+
+# --- results -----------------------------------------------------------------------------------
+
+
+def write_results(out, results, about):
+    """Write summary.json (`about` and the figures of each search) and per_image.csv into the
+    folder `out`; returns the summary. Raises OutputError."""
+    out = output_folder(out)
+    summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
+    with writing(out / 'summary.json') as temporary:
+        temporary.write_text(json.dumps(summary, indent=1, allow_nan=False) + '\n')
+    with writing(out / 'per_image.csv') as temporary, temporary.open('w', newline='') as file:
+        writer = csv.DictWriter(file, CSV_COLUMNS)
+        writer.writeheader()
+        for name, items in results.items():
+            writer.writerows(_csv_row(name, item) for item in items)
+    return summary
+
+
+def _csv_row(search, result):
+    image, fix = result.image, result.fix
+    region = fix.posterior.region
+    in_ellipse = metrics.in_ellipses(result.truth_m, result.fix_m, fix.covariance_m2)
+    guess_latitude, guess_longitude = region.to_latlon(*result.guess_m)
+    return {
+        'search': search,
+        'id': image.id,
+        'truth_latitude': image.latitude,
+        'truth_longitude': image.longitude,
+        'latitude': fix.latitude,
+        'longitude': fix.longitude,
+        'error_m': float(np.hypot(*(result.fix_m - result.truth_m))),
+        'guess_latitude': guess_latitude,
+        'guess_longitude': guess_longitude,
+        'guess_error_m': float(np.hypot(*(result.guess_m - result.truth_m))),
+        'cell_hit': result.cell_hit,
+        'status': fix.status,
+        'reason': fix.reason,
+        'confidence': fix.confidence,
+        'radius_90_m': fix.radius_90_m,
+        'truth_mass': result.truth_mass,
+        'truth_in_90_region': result.held[0.9],
+        'truth_in_90_ellipse': bool(in_ellipse[0]),
+    }
+
+
+def table(summary):
+    """The summary as lines of text: a row per search."""
+    recalls = [f'recall_{radius}m' for radius in metrics.RADII_M]
+    names = ['R@1', *(f'R@{radius}m' for radius in metrics.RADII_M), 'median', 'p90', 'in 90%']
+    lines = [
+        summary['protocol'],
+        'search'.ljust(12) + ''.join(n.rjust(9) for n in [*names, 'fix']),
+    ]
+    for search, figures in summary['searches'].items():
+        shares = [figures[key] for key in ('recall_cell', *recalls)]
+        distances = [figures['median_m'], figures['p90_m']]
+        cells = [_percent(s) for s in shares]
+        cells += [f'{d:.1f} m' if d is not None else '-' for d in distances]
+        cells += [_percent(figures['coverage_90']), _percent(figures['share_fix'])]
+        lines.append(search.ljust(12) + ''.join(cell.rjust(9) for cell in cells))
+    return '\n'.join(lines)
+
+
+def _percent(share):
+    return '-' if share is None else f'{100 * share:.1f} %'

@@ -115,7 +115,8 @@ def choose_side_px(region, source_resolution_m, crop_px, resolution_m=None):
     """
     if resolution_m is None:
         wanted = math.ceil(crop_px / region.grid)
-        finest = math.ceil(region.terminal_side_m / source_resolution_m - 1e-6)
+        # The scale of a projection must not make a pixel more of 10.001.
+        finest = math.ceil(0.99 * region.terminal_side_m / source_resolution_m)
         cell_px = max(1, min(wanted, finest))
     else:
         cell_px = max(1, round(region.terminal_side_m / resolution_m))

@@ -87,10 +87,8 @@ class RasterSource:
 
     def resolution_m(self, region):
         """Metres per source pixel at the region's centre (geometric mean of both axes)."""
-        x_axis, y_axis = self._file.transform * (1, 0), self._file.transform * (0, 1)
-        corner = self._file.transform * (0, 0)
-        (a, b), (c, d) = (np.subtract(axis, corner) for axis in (x_axis, y_axis))
-        return plane_resolution_m(region, self._file.crs) * math.sqrt(abs(a * d - b * c))
+        pixel_area = abs(self._file.transform.determinant)
+        return plane_resolution_m(region, self._file.crs) * math.sqrt(pixel_area)
 
     def outline(self):
         """Latitudes and longitudes (two arrays) of points along the source's border."""
@@ -98,7 +96,7 @@ class RasterSource:
         ones, zeros = np.ones_like(along), np.zeros_like(along)
         across = np.concatenate([along, along, zeros, ones]) * self._file.width
         down = np.concatenate([zeros, ones, along, along]) * self._file.height
-        x, y = self._file.transform * (across, down)
+        x, y = _applied(self._file.transform, across, down)
         lon, lat = transform(self._file.crs, WGS84, x, y)
         return np.array(lat), np.array(lon)
 
@@ -110,7 +108,7 @@ class RasterSource:
 
     def _to_pixels(self, region, east_m, north_m):
         x, y = transform(region.crs.to_wkt(), self._file.crs, east_m, north_m)
-        return ~self._file.transform * (np.array(x), np.array(y))
+        return _applied(~self._file.transform, np.array(x), np.array(y))
 
     def _percentiles(self, region):
         """(low, high) of each band from a sparse sample of the part that the region covers."""
@@ -135,6 +133,10 @@ def plane_transform(region, side_px):
     """Affine from map pixels (column, row) to metres east and north of the region's centre."""
     size_m, half = region.side_m / side_px, region.side_m / 2
     return rasterio.Affine(size_m, 0.0, -half, 0.0, -size_m, half)
+
+
+def _applied(affine, x, y):
+    return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
 
 
 def plane_resolution_m(region, crs):

@@ -1,8 +1,9 @@
 """Overhead imagery of a region, in memory: crops for every cell of the zoom tree.
 
 `SatelliteMap.open` reads a folder made by `SatelliteMap.build` and makes a pyramid whose steps are
-the prime factors of the grid. Every cell is then a whole number of pixels of some layer, and a
-crop is the exact area average of its cell: no phase error, no aliasing.
+the prime factors of the grid, so that every cell is a whole number of pixels of a layer: crops
+have no phase error. They are area averages, so they have no aliasing. Crops of the map's own
+`crop_px` are made once, at opening, and only copied later.
 """
 
 from pathlib import Path
@@ -36,7 +37,10 @@ class SatelliteMap:
         self.attribution = info.attribution
         self.fill_rgb = info.fill_rgb
         self.crop_px = info.crop_px
-        self._layers = _pyramid(pixels, mask, info)
+        weights = None if mask.all() else mask.astype(np.uint8) * 255
+        layers = _pyramid(pixels, weights, info)
+        self._layers = [(factor, image) for factor, image, _ in layers]
+        self._crops = _default_crops(layers, info)
         self._cell_coverage = _block_means(mask, info.cell_px)
 
     @classmethod
@@ -75,7 +79,8 @@ class SatelliteMap:
     @property
     def memory_bytes(self):
         """Bytes that the pyramid and the mask take."""
-        return sum(image.nbytes for _, image in self._layers) + self.mask.nbytes
+        images = [self.mask, *(image for _, image in self._layers), *self._crops.values()]
+        return sum(image.nbytes for image in images)
 
     def crop(self, actions, px=None):
         """The cell that `actions` (0 to depth of them) lead to: uint8 (px, px, 3) RGB, north up.
@@ -88,14 +93,11 @@ class SatelliteMap:
         cell_px = self.info.side_px // self.region.grid**level
         if px > cell_px:
             return self._enlarged(row * cell_px, column * cell_px, cell_px, px)
-        factor, image = next(
-            (factor, image)
-            for factor, image in reversed(self._layers)
-            if cell_px % factor == 0 and cell_px // factor >= px
-        )
-        side = cell_px // factor
-        view = image[row * side : (row + 1) * side, column * side : (column + 1) * side]
-        if side == px:
+        if px == self.crop_px and level in self._crops:
+            return _square(self._crops[level], row, column, px).copy()
+        factor, image = _layer_for(self._layers, cell_px, px)[:2]
+        view = _square(image, row, column, cell_px // factor)
+        if len(view) == px:
             return view.copy()
         return cv2.resize(view, (px, px), interpolation=cv2.INTER_AREA)
 
@@ -144,44 +146,81 @@ class SatelliteMap:
         )
 
 
-def _pyramid(pixels, mask, info):
-    """[(factor, image)]: full resolution first, then reduced by each prime factor of the grid,
-    again and again until a pixel is a terminal cell's share of a region-wide crop."""
-    region = info.region
-    layers = [(1, pixels)]
-    weights = None if mask.all() else mask.astype(np.uint8) * 255
-    for prime in _primes(region.grid) * region.depth:
-        factor, image = layers[-1]
-        if weights is None:
-            small = _reduced(image, prime)
-        else:
-            small, weights = _reduced_weighted(image, weights, prime, info.fill_rgb)
-        layers.append((factor * prime, small))
+def _pyramid(pixels, weights, info):
+    """[(factor, image, weights)]: full resolution first, then reduced by each prime factor of the
+    grid, again and again until the region has as many pixels as a terminal cell had.
+
+    Weights uint8 (0..255) are the share of a pixel that is covered, None where all is.
+    """
+    layers = [(1, pixels, weights)]
+    for prime in _primes(info.region.grid) * info.region.depth:
+        factor, image, weights = layers[-1]
+        side = len(image) // prime
+        small = np.empty((side, side, 3), np.uint8)
+        small_weights = None if weights is None else np.empty((side, side), np.uint8)
+        for top in range(0, side, STRIP_PX):
+            rows = slice(top, min(top + STRIP_PX, side))
+            part = slice(rows.start * prime, rows.stop * prime)
+            small[rows], shares = _averaged(
+                image[part],
+                None if weights is None else weights[part],
+                (side, rows.stop - rows.start),
+                info.fill_rgb,
+            )
+            if weights is not None:
+                small_weights[rows] = shares
+        layers.append((factor * prime, small, small_weights))
     return layers
 
 
-def _reduced(image, factor):
-    side = image.shape[0] // factor
-    return cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+def _default_crops(layers, info):
+    """{level: image} whose squares of `crop_px` pixels are the crops of a level's cells, for those
+    levels where no layer of the pyramid holds them already."""
+    crops, px = {}, info.crop_px
+    for level in range(info.region.depth + 1):
+        cells = info.region.grid**level
+        cell_px = info.side_px // cells
+        factor, image, weights = _layer_for(layers, cell_px, px)
+        side = cell_px // factor
+        if side <= px:
+            continue
+        crops[level] = np.empty((cells * px, cells * px, 3), np.uint8)
+        for row, column in np.ndindex(cells, cells):
+            view = None if weights is None else _square(weights, row, column, side)
+            _square(crops[level], row, column, px)[:] = _averaged(
+                _square(image, row, column, side), view, (px, px), info.fill_rgb
+            )[0]
+    return crops
 
 
-def _reduced_weighted(image, weights, factor, fill_rgb):
-    """Area average over covered pixels only, so that the fill colour does not bleed; and the
-    weights (0..255, share of a pixel that is covered) of the result."""
-    side = image.shape[0] // factor
-    small = np.empty((side, side, 3), np.uint8)
-    small_weights = np.empty((side, side), np.uint8)
-    for top in range(0, side, STRIP_PX):
-        rows = slice(top, min(top + STRIP_PX, side))
-        part = slice(rows.start * factor, rows.stop * factor)
-        size = (side, rows.stop - rows.start)
-        weight = weights[part].astype(np.float32)[..., None]
-        total = cv2.resize(image[part] * weight, size, interpolation=cv2.INTER_AREA)
-        share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
-        mean = total / np.maximum(share, 1e-6)[..., None]
-        small_weights[rows] = np.ceil(share)
-        small[rows] = np.where(share[..., None] > 0, np.rint(mean), fill_rgb)
-    return small, small_weights
+def _layer_for(layers, cell_px, px):
+    """The coarsest layer from which a cell of `cell_px` full-resolution pixels can be reduced to
+    `px`: its pixels must divide the cell, and either be a whole number of times finer, when the
+    average is exact, or at least twice as fine, when what is lost is below a grey level."""
+    for layer in reversed(layers):
+        side, rest = divmod(cell_px, layer[0])
+        if rest == 0 and side >= px and (side % px == 0 or side >= 2 * px):
+            return layer
+    return layers[0]
+
+
+def _square(image, row, column, side):
+    """View of the square in a row and column of squares."""
+    return image[row * side : (row + 1) * side, column * side : (column + 1) * side]
+
+
+def _averaged(image, weights, size, fill_rgb):
+    """Area average of an image to a size (width, height), over its covered part only so that the
+    fill colour does not bleed; and the weights of the result."""
+    if weights is None or weights.min() == 255:
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA), 255
+    weight = weights.astype(np.float32)[..., None]
+    total = cv2.resize(image * weight, size, interpolation=cv2.INTER_AREA)
+    share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
+    mean = np.rint(total / np.maximum(share, 1e-6)[..., None])
+    small = np.where(share[..., None] > 0, mean, np.array(fill_rgb, np.float32))
+    # Rounded up: a pixel that is covered at all must not count as uncovered.
+    return small.astype(np.uint8), np.ceil(share).astype(np.uint8)
 
 
 def _block_means(values, side):

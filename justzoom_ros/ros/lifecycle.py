@@ -5,11 +5,11 @@ The executor's thread only sorts messages; one worker thread decodes, localizes 
 """
 
 import gc
+import logging
 import threading
 import time
 from dataclasses import dataclass
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rcl_interfaces.msg import SetParametersResult
@@ -49,6 +49,18 @@ class Frame:
     epoch: int
 
 
+class RosHandler(logging.Handler):
+    """Passes what the package logs on to the log of a node."""
+
+    def __init__(self, logger):
+        super().__init__(logging.INFO)
+        self._logger = logger
+
+    def emit(self, record):
+        serious = record.levelno >= logging.WARNING
+        (self._logger.warning if serious else self._logger.info)(record.getMessage())
+
+
 class LocalizeNode(LifecycleNode):
     """The node `justzoom`; keyword arguments are those of `rclpy.node.Node`."""
 
@@ -62,6 +74,10 @@ class LocalizeNode(LifecycleNode):
         parameters.declare(self)
         self._image_topic = self._choose_image_topic()
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._log_handler = RosHandler(self.get_logger())
+        package_log = logging.getLogger('justzoom_ros')
+        package_log.addHandler(self._log_handler)
+        package_log.setLevel(logging.INFO)
         # Steady: diagnostics go on where simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)
@@ -108,6 +124,7 @@ class LocalizeNode(LifecycleNode):
 
     def destroy_node(self):
         self._stop()
+        logging.getLogger('justzoom_ros').removeHandler(self._log_handler)
         super().destroy_node()
 
     def _configure(self):
@@ -120,8 +137,8 @@ class LocalizeNode(LifecycleNode):
             weights=self._value('weights'),
             runtime=self._value('runtime'),
             search=self._value('search'),
+            progress=False,
         )
-        self._localizer.locate(np.full((64, 128, 3), 128, np.uint8))
         for topic, kind in OUTPUTS.items():
             self._outputs[topic] = self.create_lifecycle_publisher(kind, topic, 10)
         self.get_logger().info(

@@ -1,7 +1,6 @@
 """The node's parameters as one table: the node declares them, the launch file takes its choices
 from them, and the documentation is checked against them. Readable without ROS."""
 
-import math
 from dataclasses import dataclass
 
 START = 'start'
@@ -33,7 +32,7 @@ PARAMETERS = (
         'auto',
         'Where the policy runs; auto takes the fastest that is there.',
         UNCONFIGURED,
-        choices=('auto', 'torch'),
+        choices=('auto', 'cpu', 'cuda'),
     ),
     Parameter(
         'search',
@@ -119,9 +118,6 @@ def problem(name, value, configured):
         return f'{name} is used by configure: clean up the node, set it, configure again'
     if parameter.choices and value not in parameter.choices:
         return f'{name} is {value!r}; it must be one of {", ".join(parameter.choices)}'
-    # rclpy's own range check lets NaN pass.
-    if isinstance(value, float) and not math.isfinite(value):
-        return f'{name} is {value}; it must be a finite number'
     return ''
 
 

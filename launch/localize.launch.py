@@ -1,0 +1,118 @@
+"""Start the node `justzoom`, configure and activate it.
+
+ros2 launch justzoom_ros localize.launch.py map:=/maps/town weights:=/maps/town.safetensors \
+    image_topic:=/camera/image_raw image_transport:=compressed
+"""
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+)
+from launch.events import matches_action
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import LifecycleNode
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState
+from lifecycle_msgs.msg import Transition
+
+from justzoom_ros.ros.parameters import BY_NAME
+from launch import LaunchDescription
+
+FROM_FILE = 'Empty: as in params_file.'
+OVERRIDES = ('map', 'weights', 'runtime', 'image_transport')
+"""Launch arguments that are parameters of the node."""
+SWITCH = {'choices': ['true', 'false']}
+
+
+def generate_launch_description():
+    share = get_package_share_directory('justzoom_ros')
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                'params_file',
+                default_value=f'{share}/config/localize.yaml',
+                description='YAML file with the parameters of the node.',
+            ),
+            *(_override(name) for name in OVERRIDES),
+            DeclareLaunchArgument(
+                'image_topic',
+                default_value='image',
+                description='Topic of the images; for compressed ones without /compressed.',
+            ),
+            DeclareLaunchArgument(
+                'camera_info_topic',
+                default_value='camera_info',
+                description='Topic of the calibration, read where undistort is true.',
+            ),
+            DeclareLaunchArgument(
+                'namespace', default_value='', description='Namespace of node and topics.'
+            ),
+            DeclareLaunchArgument(
+                'use_sim_time',
+                default_value='false',
+                description='Take the time from /clock, as for ros2 bag play --clock.',
+                **SWITCH,
+            ),
+            DeclareLaunchArgument(
+                'autostart',
+                default_value='true',
+                description='Configure and activate the node at once.',
+                **SWITCH,
+            ),
+            OpaqueFunction(function=_start),
+        ]
+    )
+
+
+def _override(name):
+    parameter = BY_NAME[name]
+    choices = {'choices': ['', *parameter.choices]} if parameter.choices else {}
+    text = f'{parameter.text} {FROM_FILE}'
+    return DeclareLaunchArgument(name, default_value='', description=text, **choices)
+
+
+def _start(context):
+    given = {name: LaunchConfiguration(name).perform(context) for name in OVERRIDES}
+    changes = {name: value for name, value in given.items() if value}
+    changes['use_sim_time'] = LaunchConfiguration('use_sim_time').perform(context) == 'true'
+    node = LifecycleNode(
+        package='justzoom_ros',
+        executable='localize',
+        name='justzoom',
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[LaunchConfiguration('params_file'), changes],
+        remappings=[
+            ('image', LaunchConfiguration('image_topic')),
+            ('camera_info', LaunchConfiguration('camera_info_topic')),
+        ],
+        output='screen',
+        on_exit=Shutdown(),
+    )
+    if LaunchConfiguration('autostart').perform(context) == 'false':
+        return [node]
+    return [_activate_when_configured(node), node, _change(node, Transition.TRANSITION_CONFIGURE)]
+
+
+def _activate_when_configured(node):
+    # From configuring only: who deactivates the node later wants it to stay inactive.
+    return RegisterEventHandler(
+        OnStateTransition(
+            target_lifecycle_node=node,
+            start_state='configuring',
+            goal_state='inactive',
+            entities=[
+                LogInfo(msg='justzoom is configured; activating it'),
+                _change(node, Transition.TRANSITION_ACTIVATE),
+            ],
+        )
+    )
+
+
+def _change(node, transition):
+    matcher = matches_action(node)
+    return EmitEvent(event=ChangeState(lifecycle_node_matcher=matcher, transition_id=transition))

@@ -1,0 +1,206 @@
+"""What tests need of ROS: a domain of their own, a tiny map and policy, and a station that talks
+to the node over DDS as a robot would."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import threading
+import time
+from array import array
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from justzoom_ros import PolicyConfig, Region, SatelliteMap, ZoomPolicy
+
+os.environ['RMW_IMPLEMENTATION'] = 'rmw_fastrtps_cpp'
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+
+import rclpy  # noqa: E402
+import torch  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from geometry_msgs.msg import PoseWithCovarianceStamped  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2  # noqa: E402
+
+from justzoom_ros.model import ConvConfig, DecoderConfig, EncoderConfig  # noqa: E402
+
+REGION = Region(42.0, -76.0, 400.0, grid=2, depth=3)
+PATIENCE_S = 30.0
+TRANSITIONS = {'configure': 1, 'cleanup': 2, 'activate': 3, 'deactivate': 4}
+
+
+@contextlib.contextmanager
+def own_domain(first=1, last=40):
+    """A ROS domain that no other test process on this machine has at this moment."""
+    with contextlib.ExitStack() as stack:
+        while (domain := _lock_one(range(first, last + 1), stack)) is None:
+            time.sleep(0.1)
+        yield domain
+
+
+def _lock_one(domains, stack):
+    """The first domain whose lock file can be locked; `stack` keeps it locked."""
+    for domain in domains:
+        path = Path(tempfile.gettempdir(), f'justzoom-test-domain-{domain}.lock')
+        lock = stack.enter_context(path.open('w'))
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return domain
+    return None
+
+
+def make_map(folder):
+    """A map of coloured noise; returns its folder."""
+    pixels = np.random.default_rng(7).integers(0, 256, (3, 256, 256), np.uint8)
+    step, half = REGION.side_m / 256, REGION.side_m / 2
+    shape = {'width': 256, 'height': 256, 'count': 3, 'dtype': 'uint8'}
+    transform = rasterio.Affine(step, 0, -half, 0, -step, half)
+    source = folder / 'source.tif'
+    with rasterio.open(source, 'w', 'GTiff', crs=REGION.crs, transform=transform, **shape) as out:
+        out.write(pixels)
+    SatelliteMap.build(source, REGION, folder / 'map', crop_px=16)
+    return folder / 'map'
+
+
+def make_weights(path, confident):
+    """Weights of a tiny policy that is always sure of some cell, or never sure of any."""
+    torch.manual_seed(3)
+    encoder = EncoderConfig('conv', ConvConfig(channels=(16, 16), blocks=1, pooled=2, width=32))
+    config = PolicyConfig(
+        grid=REGION.grid,
+        depth=REGION.depth,
+        view='nadir',
+        ground_px=16,
+        crop_px=16,
+        ground_aspect=1.0,
+        encoder=encoder,
+        decoder=DecoderConfig(layers=1, heads=2, dropout=0.0),
+    )
+    policy = ZoomPolicy(config)
+    with torch.no_grad():
+        policy.decoder.output_head.weight.mul_(1e5 if confident else 1e-3)
+    policy.save(path)
+    return path
+
+
+def image_message(stamp_s, frame_id='camera', width=48, height=32, seed=0):
+    """A picture of noise as sensor_msgs/Image, rgb8; `stamp_s` may have a fraction."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    message = Image(width=width, height=height, encoding='rgb8', step=3 * width)
+    message.data = array('B', pixels.tobytes())
+    message.header.frame_id = frame_id
+    message.header.stamp.sec = int(stamp_s)
+    message.header.stamp.nanosec = round(stamp_s % 1 * 1e9)
+    return message
+
+
+def stamp_s(message):
+    return message.header.stamp.sec + message.header.stamp.nanosec / 1e9
+
+
+class Station:
+    """A node beside the one under test: drives it, feeds it and keeps what it says."""
+
+    def __init__(self, context, compressed=False, reliable=True, namespace='/', image='image'):
+        self.node = rclpy.create_node('station', namespace=namespace, context=context)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self.fixes, self.poses, self.clouds, self.statuses = [], [], [], []
+        for kind, topic, heard in (
+            (NavSatFix, 'fix', self.fixes),
+            (PoseWithCovarianceStamped, 'pose', self.poses),
+            (PointCloud2, 'hypotheses', self.clouds),
+        ):
+            self.node.create_subscription(kind, topic, heard.append, 50)
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 50)
+        reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        kind = CompressedImage if compressed else Image
+        quality = QoSProfile(depth=10, reliability=reliability)
+        self.images = self.node.create_publisher(kind, image, quality)
+        self._target = f'{namespace.rstrip("/")}/justzoom'
+
+    def _on_diagnostics(self, message):
+        self.statuses.extend(s for s in message.status if self._target in s.name)
+
+    def wait(self, condition, what='condition', patience_s=PATIENCE_S):
+        """Spin until `condition()` is true; fails after `patience_s`."""
+        end_s = time.monotonic() + patience_s
+        while not condition():
+            assert time.monotonic() < end_s, f'waited {patience_s} s for {what}'
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def call(self, kind, service, request):
+        """The response of a service of the node under test."""
+        client = self.node.create_client(kind, f'{self._target}/{service}')
+        self.wait(client.service_is_ready, service)
+        future = client.call_async(request)
+        self.wait(future.done, service)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change(self, transition):
+        """One lifecycle transition by its service; True where it succeeds."""
+        request = ChangeState.Request()
+        request.transition.id = TRANSITIONS[transition]
+        return self.call(ChangeState, 'change_state', request).success
+
+    def state(self):
+        return self.call(GetState, 'get_state', GetState.Request()).current_state.label
+
+    def set(self, **values):
+        """Set parameters by their service; returns '' or the reason of the first refusal."""
+        parameters = [Parameter(n, value=v).to_parameter_msg() for n, v in values.items()]
+        response = self.call(
+            SetParameters, 'set_parameters', SetParameters.Request(parameters=parameters)
+        )
+        refused = [r.reason or 'refused' for r in response.results if not r.successful]
+        return refused[0] if refused else ''
+
+    def connect(self):
+        """Wait until images reach the node and its fixes reach us."""
+        self.wait(self.images.get_subscription_count, 'an image subscription')
+        self.wait(lambda: self.node.count_publishers('fix'), 'a fix publisher')
+
+    def diagnosis(self, text, level=None):
+        """Wait for a diagnostic status whose message contains `text`; returns it."""
+        self.statuses.clear()
+
+        def found():
+            return any(
+                text in s.message and (level is None or s.level == level) for s in self.statuses
+            )
+
+        self.wait(found, f'diagnostics with {text!r}, got {self.statuses[-1:]}')
+        return next(s for s in self.statuses if text in s.message)
+
+    def close(self):
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+@contextlib.contextmanager
+def spun(node, context):
+    """Spin `node` in a thread of its own while the block runs."""
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+
+
+def _spin(executor):
+    with contextlib.suppress(rclpy.executors.ExternalShutdownException):
+        executor.spin()

@@ -1,0 +1,486 @@
+"""The lifecycle node over real DDS: transitions, messages, behaviour in trouble."""
+
+import contextlib
+import gc
+import io
+import logging
+import math
+import threading
+import weakref
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from rclpy.parameter import Parameter
+from rclpy.qos import ReliabilityPolicy
+from ros_support import (
+    REGION,
+    Station,
+    image_message,
+    make_map,
+    make_weights,
+    own_domain,
+    rclpy,
+    spun,
+    stamp_s,
+)
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_srvs.srv import Trigger
+
+from justzoom_ros import Localizer
+from justzoom_ros.ros import lifecycle
+from justzoom_ros.ros.image_message import image_from_message
+from justzoom_ros.ros.parameters import BY_NAME
+from justzoom_ros.runtime import RUNTIMES
+from justzoom_ros.search import SEARCHES
+
+FIX, NO_FIX = 0, -1
+OK, WARN, ERROR = b'\0', b'\1', b'\2'
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    """Paths of a map, of weights that are always sure and of weights that never are."""
+    folder = tmp_path_factory.mktemp('files')
+    return {
+        'map': str(make_map(folder)),
+        'sure': str(make_weights(folder / 'sure.safetensors', confident=True)),
+        'unsure': str(make_weights(folder / 'unsure.safetensors', confident=False)),
+    }
+
+
+@pytest.fixture(autouse=True)
+def frequent_diagnostics(monkeypatch):
+    monkeypatch.setattr(lifecycle, 'DIAGNOSTICS_PERIOD_S', 0.1)
+
+
+@contextlib.contextmanager
+def robot(files, policy='sure', activate=True, arguments=(), station=None, **parameters):
+    """The node, spun in its own thread, and a station that has brought it to active."""
+    values = {'map': files['map'], 'weights': files[policy], 'max_radius_m': 60.0, **parameters}
+    context = rclpy.Context()
+    with own_domain() as domain:
+        rclpy.init(context=context, domain_id=domain)
+        node = lifecycle.LocalizeNode(
+            context=context,
+            use_global_arguments=False,
+            cli_args=['--ros-args', *arguments] if arguments else [],
+            parameter_overrides=[Parameter(n, value=v) for n, v in values.items()],
+        )
+        try:
+            with spun(node, context):
+                base = Station(context, **(station or {}))
+                if activate:
+                    assert base.change('configure') and base.change('activate')
+                    base.connect()
+                yield node, base
+                base.close()
+        finally:
+            rclpy.shutdown(context=context)
+
+
+def send(station, message, kept=None):
+    """Publish one image and wait for its fix; returns the fix."""
+    kept = station.fixes if kept is None else kept
+    before = len(kept)
+    station.images.publish(message)
+    station.wait(lambda: len(kept) > before, 'a fix')
+    return kept[-1]
+
+
+def counts(node):
+    return node._health.counts
+
+
+# --- the way through the states ------------------------------------------------------------------
+
+
+def test_the_life_of_the_node_and_that_cleanup_frees_the_model(files):
+    with robot(files, activate=False) as (node, station):
+        assert station.state() == 'unconfigured'
+        assert not station.change('activate')
+        assert station.change('configure') and station.state() == 'inactive'
+        model = weakref.ref(node._localizer)
+        assert station.change('activate') and station.state() == 'active'
+        station.connect()
+        send(station, image_message(1))
+        assert station.change('deactivate') and station.state() == 'inactive'
+        station.wait(lambda: not station.images.get_subscription_count(), 'no subscription')
+        assert station.change('activate')
+        station.connect()
+        send(station, image_message(2))
+        assert station.change('deactivate') and station.change('cleanup')
+        gc.collect()
+        assert model() is None
+        assert station.state() == 'unconfigured'
+        assert station.change('configure') and station.change('activate')
+
+
+def test_an_inactive_node_publishes_nothing(files):
+    with robot(files) as (node, station):
+        send(station, image_message(1))
+        station.change('deactivate')
+        for second in range(2, 6):
+            station.images.publish(image_message(second))
+        station.diagnosis('inactive', OK)
+        assert len(station.fixes) == 1
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'reason'),
+    [
+        ({'map': ''}, 'parameter map is empty'),
+        ({'weights': ''}, 'parameter weights is empty'),
+        ({'map': '/nowhere/map'}, '/nowhere/map'),
+        ({'weights': '/nowhere/w.safetensors'}, '/nowhere/w.safetensors'),
+        ({'weights': 'MAP'}, 'map'),
+    ],
+)
+def test_a_configure_that_fails_says_why_and_can_be_mended(files, wrong, reason):
+    wrong = {name: files['map'] if value == 'MAP' else value for name, value in wrong.items()}
+    with robot(files, activate=False, **wrong) as (node, station):
+        assert not station.change('configure')
+        assert station.state() == 'unconfigured'
+        station.diagnosis(f'configure failed: {reason}' if 'empty' in reason else reason, ERROR)
+        assert station.set(map=files['map'], weights=files['sure']) == ''
+        assert station.change('configure') and station.change('activate')
+        station.connect()
+        assert send(station, image_message(1)).status.status == FIX
+        station.diagnosis('localizing', OK)
+
+
+# --- what is published ---------------------------------------------------------------------------
+
+
+def assert_contract(fix, image, calibrated=False):
+    """What robot_localization needs of every NavSatFix."""
+    assert fix.header == image.header
+    assert fix.header.frame_id
+    assert all(math.isfinite(v) for v in (fix.latitude, fix.longitude, fix.altitude))
+    covariance = np.array(fix.position_covariance).reshape(3, 3)
+    assert np.isfinite(covariance).all()
+    np.testing.assert_allclose(covariance, covariance.T)
+    assert np.linalg.eigvalsh(covariance)[0] > 0
+    assert fix.status.status in (FIX, NO_FIX)
+    assert fix.position_covariance_type == (3 if calibrated else 1)
+
+
+def test_a_sure_posterior_becomes_the_fix_that_the_localizer_finds(files):
+    image = image_message(12.5)
+    localizer = Localizer.open(files['map'], files['sure'], progress=False)
+    expected = localizer.locate(image_from_message(image))
+    with robot(files, altitude_m=210.0, altitude_std_m=20.0, map_frame='town') as (_, station):
+        fix = send(station, image)
+        station.wait(lambda: station.poses and station.clouds, 'pose and hypotheses')
+    assert_contract(fix, image)
+    assert fix.status.status == FIX
+    assert (fix.latitude, fix.longitude, fix.altitude) == pytest.approx(
+        (expected.latitude, expected.longitude, 210.0), abs=1e-9
+    )
+    covariance = np.array(fix.position_covariance).reshape(3, 3)
+    np.testing.assert_allclose(covariance[:2, :2], expected.covariance_m2, rtol=1e-6)
+    assert covariance[2, 2] == 400.0
+    pose, cloud = station.poses[0], station.clouds[0]
+    assert pose.header.stamp == cloud.header.stamp == image.header.stamp
+    assert pose.header.frame_id == cloud.header.frame_id == 'town'
+    place = pose.pose.pose.position
+    assert REGION.to_enu(fix.latitude, fix.longitude) == pytest.approx(
+        (place.x, place.y), abs=0.01
+    )
+    assert cloud.width == len(expected.hypotheses)
+
+
+def test_an_ambiguous_posterior_is_no_fix_with_a_covariance_that_covers_it(files):
+    image = image_message(3)
+    with robot(files, 'unsure') as (node, station):
+        fix = send(station, image)
+        station.wait(lambda: station.clouds, 'hypotheses')
+        station.diagnosis('no fix: ', WARN)
+        assert not station.poses
+    assert_contract(fix, image)
+    assert fix.status.status == NO_FIX
+    # A camera that may be anywhere in a square of side a has a variance of a * a / 12.
+    spread = REGION.side_m**2 / 12
+    assert fix.position_covariance[0] == pytest.approx(spread, rel=0.1)
+    assert fix.position_covariance[4] == pytest.approx(spread, rel=0.1)
+
+
+def test_fixes_are_reliable_and_images_are_taken_best_effort(files):
+    with robot(files) as (node, station):
+        (fixes,) = station.node.get_publishers_info_by_topic('/fix')
+        (images,) = station.node.get_subscriptions_info_by_topic('/image')
+        assert fixes.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        assert images.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
+
+
+@pytest.mark.parametrize('publisher_reliable', [True, False])
+def test_a_best_effort_subscription_hears_every_publisher(files, publisher_reliable):
+    with robot(files, station={'reliable': publisher_reliable}) as (node, station):
+        fix = None
+        for second in range(1, 50):
+            station.images.publish(image_message(second))
+            with contextlib.suppress(AssertionError):
+                station.wait(lambda: station.fixes, patience_s=0.5)
+                fix = station.fixes[0]
+                break
+        assert fix
+
+
+def test_a_reliable_subscription_is_a_parameter(files):
+    with robot(files, image_reliability='reliable') as (node, station):
+        (images,) = station.node.get_subscriptions_info_by_topic('/image')
+        assert images.qos_profile.reliability == ReliabilityPolicy.RELIABLE
+        send(station, image_message(1))
+
+
+@pytest.mark.parametrize('remap', ['image:=/cam/front', 'image:=/cam/front/compressed'])
+def test_compressed_images_are_on_the_topic_below(files, remap):
+    raw = image_message(5)
+    file = io.BytesIO()
+    Picture.fromarray(image_from_message(raw)).save(file, 'PNG')
+    packed = CompressedImage(header=raw.header, format='png', data=file.getvalue())
+    station = {'compressed': True, 'image': '/cam/front/compressed'}
+    with robot(files, arguments=['-r', remap], station=station, image_transport='compressed') as (
+        node,
+        station,
+    ):
+        fix = send(station, packed)
+    assert_contract(fix, raw)
+
+
+def test_the_debug_picture_is_made_for_a_subscriber_only(files):
+    with robot(files) as (node, station):
+        send(station, image_message(1))
+        assert not node._outputs['zoom_image'].get_subscription_count()
+        pictures = []
+        station.node.create_subscription(Image, 'zoom_image', pictures.append, 10)
+        station.wait(node._outputs['zoom_image'].get_subscription_count, 'a subscriber')
+        send(station, image_message(2), pictures)
+    assert stamp_s(pictures[0]) == 2
+    assert image_from_message(pictures[0]).shape == (256, 256 * (1 + REGION.depth), 3)
+
+
+# --- frames --------------------------------------------------------------------------------------
+
+
+def test_under_overload_the_latest_frame_wins(files):
+    begun, go_on = threading.Event(), threading.Event()
+    with robot(files) as (node, station):
+        locate = node._localizer.locate
+
+        def slow(image):
+            begun.set()
+            assert go_on.wait(30)
+            return locate(image)
+
+        node._localizer.locate = slow
+        station.images.publish(image_message(1))
+        station.wait(begun.is_set, 'the first frame')
+        for second in (2, 3, 4, 5):
+            station.images.publish(image_message(second))
+            station.wait(lambda n=second: counts(node)['received'] == n, 'the frame to arrive')
+        go_on.set()
+        station.wait(lambda: len(station.fixes) == 2, 'two fixes')
+        station.diagnosis('localizing', OK)
+        assert [stamp_s(fix) for fix in station.fixes] == [1, 5]
+        assert counts(node)['replaced'] == 3 and counts(node)['localized'] == 2
+
+
+def test_late_frames_are_dropped_and_a_bag_that_loops_starts_anew(files):
+    with robot(files) as (node, station):
+        for second in (100, 100.5, 100.2, 100.5, 101, 50, 50.5, 51):
+            before = counts(node)['localized'] + counts(node)['late']
+            station.images.publish(image_message(second))
+            station.wait(
+                lambda before=before: sum(counts(node)[k] for k in ('localized', 'late')) > before,
+                'the frame to be handled',
+            )
+        station.wait(lambda: len(station.fixes) == 6, 'six fixes')
+        assert [stamp_s(fix) for fix in station.fixes] == [100, 100.5, 101, 50, 50.5, 51]
+        assert counts(node)['late'] == 2
+
+
+def test_a_reset_lets_time_begin_again_and_drops_the_frame_at_work(files):
+    begun, go_on = threading.Event(), threading.Event()
+    with robot(files) as (node, station):
+        send(station, image_message(9.0))
+        locate = node._localizer.locate
+
+        def slow(image):
+            begun.set()
+            assert go_on.wait(30)
+            return locate(image)
+
+        node._localizer.locate = slow
+        station.images.publish(image_message(9.1))
+        station.wait(begun.is_set, 'the frame at work')
+        assert station.call(Trigger, 'reset', Trigger.Request()).success
+        go_on.set()
+        send(station, image_message(8.9))
+        assert [stamp_s(fix) for fix in station.fixes] == [9.0, 8.9]
+
+
+# --- trouble -------------------------------------------------------------------------------------
+
+
+def without(message, **fields):
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+@pytest.mark.parametrize(
+    ('message', 'problem'),
+    [
+        (without(image_message(5), encoding='32FC1'), "'32FC1' is not a known picture"),
+        (without(image_message(5), data=[]), 'truncated'),
+        (without(image_message(5), width=2**31), "'rgb8'"),
+        (without(image_message(5), height=0), 'no pixels'),
+        (image_message(0), 'no header.stamp'),
+        (image_message(5, frame_id=''), 'no header.frame_id'),
+    ],
+)
+def test_a_bad_image_is_told_and_survived(files, message, problem):
+    with robot(files) as (node, station):
+        station.images.publish(message)
+        station.diagnosis(problem, ERROR)
+        fix = send(station, image_message(6))
+        assert fix.status.status == FIX and stamp_s(fix) == 6
+        status = station.diagnosis('localizing', OK)
+        assert problem in dict((v.key, v.value) for v in status.values)['last error']
+        assert counts(node)['bad'] == 1
+
+
+@pytest.mark.parametrize('error', [RuntimeError('out of memory'), ZeroDivisionError('x')])
+def test_any_failure_while_localizing_is_told_and_survived(files, error):
+    with robot(files) as (node, station):
+        locate = node._localizer.locate
+
+        def fail(image):
+            node._localizer.locate = locate
+            raise error
+
+        node._localizer.locate = fail
+        station.images.publish(image_message(1))
+        station.diagnosis(f'{type(error).__name__}: {error}', ERROR)
+        send(station, image_message(2))
+
+
+def test_a_camera_frame_can_be_given_for_images_without_one(files):
+    with robot(files, camera_frame='front') as (node, station):
+        assert send(station, image_message(1, frame_id='')).header.frame_id == 'front'
+        assert send(station, image_message(2)).header.frame_id == 'camera'
+
+
+def test_undistort_waits_for_camera_info(files):
+    with robot(files, undistort=True) as (node, station):
+        station.images.publish(image_message(1))
+        station.diagnosis('no camera_info has arrived', ERROR)
+        info = CameraInfo(width=48, height=32, distortion_model='plumb_bob')
+        info.k = [40.0, 0.0, 24.0, 0.0, 40.0, 16.0, 0.0, 0.0, 1.0]
+        info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
+        sender = station.node.create_publisher(CameraInfo, 'camera_info', 10)
+        station.wait(sender.get_subscription_count, 'a camera_info subscription')
+        sender.publish(info)
+        station.wait(lambda: node._undistorter._info, 'camera_info')
+        send(station, image_message(2))
+        sender.publish(without(info, width=50))
+        station.wait(lambda: node._undistorter._info.width == 50, 'camera_info')
+        station.images.publish(image_message(3))
+        station.diagnosis('50 x 32 pixels, the image has 48 x 32', ERROR)
+
+
+# --- parameters and diagnostics ------------------------------------------------------------------
+
+
+def test_the_decision_can_be_changed_at_run_time(files):
+    with robot(files) as (node, station):
+        assert send(station, image_message(1)).status.status == FIX
+        assert station.set(max_radius_m=1.0) == ''
+        assert send(station, image_message(2)).status.status == NO_FIX
+        assert station.set(max_radius_m=1000.0, altitude_m=55.0) == ''
+        fix = send(station, image_message(3))
+        assert (fix.status.status, fix.altitude) == (FIX, 55.0)
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        ({'map': '/other'}, 'clean up the node'),
+        ({'runtime': 'cpu'}, 'clean up the node'),
+        ({'map_frame': 'other'}, 'read-only'),
+        ({'image_transport': 'compressed'}, 'read-only'),
+        ({'min_confidence': 1.5}, 'range'),
+        ({'min_confidence': math.nan}, 'range'),
+        ({'altitude_m': math.inf}, 'range'),
+        ({'max_radius_m': 0.0}, 'range'),
+        ({'max_radius_m': 'wide'}, 'type'),
+    ],
+)
+def test_wrong_values_and_wrong_moments_are_refused(files, change, reason):
+    with robot(files) as (node, station):
+        refusal = station.set(**change)
+        assert refusal and reason in refusal
+        assert send(station, image_message(1)).status.status == FIX
+
+
+@pytest.mark.parametrize('name', ['runtime', 'search', 'image_transport', 'image_reliability'])
+def test_a_wrong_choice_stops_the_node_at_its_start(files, name):
+    from rclpy.exceptions import ParameterException
+
+    with (
+        pytest.raises(ParameterException, match='it must be one of'),
+        robot(files, activate=False, **{name: 'other'}),
+    ):
+        pass
+
+
+def test_the_choices_are_those_of_the_rooms_below():
+    assert BY_NAME['runtime'].choices == RUNTIMES
+    assert BY_NAME['search'].choices == SEARCHES
+
+
+def test_descriptors_explain_every_parameter(files):
+    with robot(files, activate=False) as (node, station):
+        for name, parameter in BY_NAME.items():
+            descriptor = node.describe_parameter(name)
+            assert descriptor.description == parameter.text
+            assert descriptor.read_only == (parameter.changes == 'start')
+            if isinstance(parameter.default, float):
+                (limits,) = descriptor.floating_point_range
+                assert limits.from_value <= parameter.default <= limits.to_value
+
+
+def test_diagnostics_name_what_is_at_work(files):
+    with robot(files) as (node, station):
+        send(station, image_message(1))
+        status = station.diagnosis('localizing', OK)
+        values = dict((v.key, v.value) for v in status.values)
+        assert status.name == '/justzoom: localization'
+        assert values['map'] == files['map'] and values['weights'] == files['sure']
+        assert values['runtime'] == node._localizer.runtime
+        assert values['frames received'] == values['frames localized'] == '1'
+        assert values['frames fixes'] == '1' and values['frames bad'] == '0'
+        assert float(values['latency (s)']) > 0
+
+
+def test_what_the_package_logs_is_in_the_log_of_the_node(files, monkeypatch):
+    with robot(files, activate=False) as (node, station):
+        said = []
+        monkeypatch.setattr(node._log_handler._logger, 'warning', said.append)
+        logging.getLogger('justzoom_ros.localizer').warning('map of %s', 'yesterday')
+        assert said == ['map of yesterday']
+
+
+def test_simulated_time_that_stands_still_stops_neither_fixes_nor_diagnostics(files):
+    with robot(files, use_sim_time=True) as (node, station):
+        send(station, image_message(1))
+        station.diagnosis('localizing', OK)
+
+
+def test_a_namespace_holds_all_topics(files):
+    arguments, station = ['-r', '__ns:=/drone'], {'namespace': '/drone'}
+    with robot(files, arguments=arguments, station=station) as (node, station):
+        send(station, image_message(1))
+        assert station.node.count_publishers('/drone/fix') == 1
+        station.diagnosis('localizing', OK)

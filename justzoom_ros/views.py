@@ -182,7 +182,8 @@ def develop(view, appearance, rng):
     sigma_px = rng.uniform(0, a.blur_px)
     if sigma_px > 0.2:
         x = cv2.GaussianBlur(x, (0, 0), sigma_px)
-    x += rng.normal(0, rng.uniform(0, a.noise), x.shape).astype(np.float32)
+    scale = np.float32(rng.uniform(0, a.noise))
+    x += scale * rng.standard_normal(x.shape, dtype=np.float32)
     pixels = (x.clip(0, 1) * 255).astype(np.uint8)
     quality = int(rng.integers(a.jpeg, 96))
     _, jpeg = cv2.imencode('.jpg', pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -1,0 +1,233 @@
+"""The package as colcon and pip see it, and the floors of the house."""
+
+import ast
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from colcon_support import REPO, colcon, sourced, workspace
+
+import justzoom_ros
+
+PACKAGE = REPO / 'justzoom_ros'
+
+
+def run(*command, **options):
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+
+
+# --- colcon --------------------------------------------------------------------------------------
+
+
+def test_colcon_takes_it_for_an_ament_python_package():
+    """An invalid package.xml would silently make it plain Python."""
+    assert colcon('list', cwd=workspace()).split() == ['justzoom_ros', '.', '(ros.ament_python)']
+
+
+@pytest.mark.parametrize(
+    'path',
+    [
+        'share/ament_index/resource_index/packages/justzoom_ros',
+        'lib/justzoom_ros/localize',
+        'lib/justzoom_ros/justzoom',
+        'share/justzoom_ros/package.xml',
+        'share/justzoom_ros/launch/localize.launch.py',
+        'share/justzoom_ros/config/localize.yaml',
+        'share/justzoom_ros/config/fastdds.xml',
+        'share/justzoom_ros/maps/nested/deeper/map.tif',
+    ],
+)
+def test_colcon_installs(path):
+    assert (workspace() / 'install' / 'justzoom_ros' / path).is_file()
+
+
+def test_all_maps_of_the_repository_are_installed_but_no_caches():
+    installed = workspace() / 'install' / 'justzoom_ros' / 'share' / 'justzoom_ros'
+    tracked = run('git', 'ls-files', 'maps', cwd=REPO).stdout.split()
+    assert all((installed / path).is_file() for path in tracked if '/.' not in path)
+    assert not list(installed.rglob('embeddings'))
+
+
+def test_the_installed_package_is_found_and_runs_without_the_repository():
+    code = 'import justzoom_ros.ros.image_message as m; print(m.__file__)'
+    done = run(sys.executable, '-c', code, env=sourced(), cwd='/')
+    assert str(workspace()) in done.stdout, done.stderr
+    tool = workspace() / 'install' / 'justzoom_ros' / 'lib' / 'justzoom_ros' / 'justzoom'
+    done = run(str(tool), '--version', env=sourced(), cwd='/')
+    assert done.stdout.strip() == f'justzoom {justzoom_ros.__version__}', done.stderr
+
+
+def test_the_ament_index_knows_it():
+    packages = pytest.importorskip('ament_index_python.packages')
+    found = run(
+        sys.executable,
+        '-c',
+        f'from {packages.__name__} import *; print(get_package_share_directory("justzoom_ros"))',
+        env=sourced(),
+    )
+    assert Path(found.stdout.strip()).samefile(
+        workspace() / 'install/justzoom_ros/share/justzoom_ros'
+    )
+
+
+# --- metadata and pip ----------------------------------------------------------------------------
+
+
+def test_package_xml_is_format_3_of_the_same_version():
+    root = ET.parse(REPO / 'package.xml').getroot()
+    assert root.get('format') == '3'
+    assert root.findtext('name') == 'justzoom_ros'
+    assert root.findtext('version') == justzoom_ros.__version__
+    assert root.findtext('license') == 'Apache-2.0'
+    assert root.findtext('export/build_type') == 'ament_python'
+
+
+def test_package_xml_names_every_ros_package_that_is_imported():
+    root = ET.parse(REPO / 'package.xml').getroot()
+    named = {element.text for element in root.iter('exec_depend')}
+    files = [*PACKAGE.rglob('*.py'), *(REPO / 'launch').glob('*.py')]
+    imported = {name.split('.')[0] for path in files for name, _ in imports(path)}
+    ros = {n for n in imported if n.endswith(('_msgs', '_srvs', '_interfaces'))}
+    ros |= imported & {'rclpy', 'launch', 'launch_ros', 'ament_index_python'}
+    assert 'sensor_msgs' in ros and ros <= named
+
+
+def test_pip_puts_both_commands_into_bin(tmp_path):
+    """setup.cfg sends them to lib/justzoom_ros, which only colcon shall do."""
+    copy = tmp_path / 'copy'
+    unwanted = shutil.ignore_patterns('install', 'log', 'build', '__pycache__', '*.egg-info')
+    shutil.copytree(workspace(), copy, ignore=unwanted)
+    pip = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation']
+    done = run(*pip, '--no-index', '--prefix', str(tmp_path / 'prefix'), str(copy))
+    assert done.returncode == 0, done.stderr
+    prefix = tmp_path / 'prefix'
+    assert sorted(path.name for path in (prefix / 'bin').iterdir()) == ['justzoom', 'localize']
+    assert not (prefix / 'lib' / 'justzoom_ros').exists()
+    assert (prefix / 'share/justzoom_ros/maps/nested/deeper/map.tif').is_file()
+
+
+# --- the floors ----------------------------------------------------------------------------------
+
+FLOORS = (
+    ('errors', 'region', 'files'),
+    ('map_file', 'map_tiles', 'map_sources', 'satellite', 'map_build', 'map_picture', 'images'),
+    ('ros.image_message', 'ros.frames'),
+    ('model',),
+    ('runtime', 'search', 'posterior', 'views'),
+    ('fix', 'localizer'),
+    ('benchmark', 'bags', 'report', 'train', 'train_data', 'evaluate', 'replay'),
+    ('ros',),
+    ('demo',),
+    ('cli',),
+)
+"""Rooms, lowest floor first. A room imports from its own floor and those below. Two files of the
+room `ros` know nothing of ROS and stand lower, so that bags are read as the node reads topics."""
+
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+SOURCES = sorted(PACKAGE.rglob('*.py'))
+
+
+def imports(path):
+    """(name, where) of all absolute imports of a file, also those inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{path}:{node.lineno} has a relative import'
+            if node.module == 'justzoom_ros':
+                yield from ((f'justzoom_ros.{alias.name}', node.lineno) for alias in node.names)
+            else:
+                yield node.module, node.lineno
+
+
+def room(path):
+    return room_of(path.relative_to(PACKAGE).with_suffix('').parts)
+
+
+def room_of(parts):
+    """The room of a module, given its names below justzoom_ros."""
+    whole = '.'.join(parts[:2])
+    return whole if whole in FLOOR_OF else parts[0]
+
+
+def test_every_room_has_a_floor():
+    assert {room(path) for path in SOURCES} - {'__init__'} <= set(FLOOR_OF)
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_floors_below(path):
+    if room(path) == '__init__':
+        return
+    for name, line in imports(path):
+        package, *parts = name.split('.')
+        if package != 'justzoom_ros' or parts in ([], ['__version__']):
+            continue
+        other = room_of([justzoom_ros._HOMES.get(parts[0], parts[0]), *parts[1:]])
+        assert FLOOR_OF[other] <= FLOOR_OF[room(path)], f'{path}:{line} imports {name} from above'
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_ros_room_imports_rclpy(path):
+    names = {name.split('.')[0] for name, _ in imports(path)}
+    assert 'rclpy' not in names or room(path) == 'ros'
+
+
+def test_nothing_imports_the_node():
+    node = {'justzoom_ros.ros.node', 'justzoom_ros.ros.lifecycle'}
+    for path in SOURCES:
+        assert room(path) == 'ros' or not node & {name for name, _ in imports(path)}
+
+
+# --- imports -------------------------------------------------------------------------------------
+
+HIDE = """
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in {hidden!r}:
+            raise ModuleNotFoundError(f'No module named {{name!r}}', name=name)
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+def test_every_room_but_ros_is_importable_without_ros_and_tensorrt():
+    names = [
+        '.'.join(path.relative_to(REPO).with_suffix('').parts).removesuffix('.__init__')
+        for path in SOURCES
+        if room(path) != 'ros' or path.name in ('image_message.py', 'parameters.py', 'node.py')
+    ]
+    code = HIDE.format(hidden=['rclpy', 'torch_tensorrt', 'rcl_interfaces', 'sensor_msgs'])
+    code += f'from importlib import import_module\nfor n in {names!r}: import_module(n)'
+    done = run(sys.executable, '-c', code, cwd=REPO)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_node_without_ros_says_so_in_one_line():
+    code = HIDE.format(hidden=['rclpy'])
+    code += 'from justzoom_ros.ros.node import main\nsys.exit(main())'
+    done = run(sys.executable, '-c', code, cwd=REPO)
+    assert done.returncode == 2
+    assert done.stderr == ("justzoom: error: No module named 'rclpy'; source your ROS 2 setup\n")
+
+
+def test_import_is_instant_and_imports_nothing_heavy():
+    code = 'import sys, justzoom_ros; print(*sys.modules)'
+    loaded = set(run(sys.executable, '-c', code, cwd=REPO).stdout.split())
+    assert 'justzoom_ros' in loaded
+    assert not loaded & {'torch', 'rclpy', 'numpy', 'cv2', 'rasterio', 'transformers', 'rosbags'}
+    # The interpreter's own count of microseconds spent in the package's files.
+    totals = [import_us() for _ in range(5)]
+    assert statistics.median(totals) < 50_000
+
+
+def import_us():
+    environment = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'}
+    command = [sys.executable, '-X', 'importtime', '-c', 'import justzoom_ros']
+    log = run(*command, cwd=REPO, env=environment).stderr
+    return int(re.search(r'\|\s+(\d+) \| justzoom_ros$', log, re.MULTILINE)[1])

@@ -1,0 +1,237 @@
+"""The parts of the node that know no ROS: order of frames, the worker, health, undistortion."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from justzoom_ros.errors import ImageError
+from justzoom_ros.region import Region
+from justzoom_ros.ros.frames import JUMP_BACK_NS, LatestWorker, StampGate
+from justzoom_ros.ros.health import SILENCE_S, Health
+from justzoom_ros.ros.undistortion import Undistorter
+from justzoom_ros.ros.zoom_picture import YELLOW_RGB, zoom_picture
+
+# --- order of frames -----------------------------------------------------------------------------
+
+
+def test_stamps_are_new_late_jumped_or_unset():
+    gate, second = StampGate(), 1_000_000_000
+    stamps = [5 * second, 6 * second, 6 * second, 6 * second - 1, 0, 5 * second, 5 * second + 1]
+    verdicts = ['new', 'new', 'late', 'late', 'unset', 'jump', 'new']
+    assert [gate.judge(stamp) for stamp in stamps] == verdicts
+    gate.reset()
+    assert gate.judge(1) == 'new'
+
+
+@given(st.lists(st.integers(1, 10 * JUMP_BACK_NS), max_size=50))
+def test_between_jumps_what_passes_the_gate_never_goes_back(stamps):
+    gate, newest = StampGate(), 0
+    for stamp in stamps:
+        verdict = gate.judge(stamp)
+        if verdict == 'new':
+            assert stamp > newest
+        if verdict == 'jump':
+            assert newest - stamp >= JUMP_BACK_NS
+        if verdict != 'late':
+            newest = stamp
+
+
+def test_the_worker_handles_the_newest_and_finishes_what_it_began():
+    begun, go_on, handled = threading.Event(), threading.Event(), []
+
+    def handle(item):
+        begun.set()
+        go_on.wait(30)
+        handled.append(item)
+
+    worker = LatestWorker(handle, 'test')
+    assert not worker.offer(1)
+    assert begun.wait(30)
+    assert [worker.offer(item) for item in (2, 3, 4)] == [False, True, True]
+    worker.drop()
+    assert not worker.offer(5)
+    go_on.set()
+    while len(handled) < 2:
+        time.sleep(0.01)
+    worker.stop()
+    assert handled == [1, 5]
+
+
+def test_a_stopped_worker_drops_what_waits():
+    begun, go_on, handled = threading.Event(), threading.Event(), []
+
+    def handle(item):
+        begun.set()
+        go_on.wait(30)
+        handled.append(item)
+
+    worker = LatestWorker(handle, 'test')
+    worker.offer(1)
+    assert begun.wait(30)
+    worker.offer(2)
+    threading.Timer(0.1, go_on.set).start()
+    worker.stop()
+    assert handled == [1]
+
+
+# --- health --------------------------------------------------------------------------------------
+
+FIX = SimpleNamespace(status='fix', reason='')
+NO_FIX = SimpleNamespace(status='no_fix', reason='ambiguous')
+
+
+@pytest.fixture
+def clock():
+    return SimpleNamespace(now_s=100.0)
+
+
+@pytest.fixture
+def health(clock):
+    return Health(lambda: clock.now_s)
+
+
+def test_silence_is_told_with_the_topic(health, clock):
+    assert health.verdict('active', '/image')[0] == 'ok'
+    clock.now_s += SILENCE_S + 1
+    assert health.verdict('active', '/image') == ('warn', 'no image for 6 s on /image')
+    assert health.verdict('inactive', '/image') == ('ok', 'inactive')
+    health.count('received')
+    assert health.verdict('active', '/image') == ('ok', 'localizing')
+
+
+def test_the_latest_frame_decides_and_the_last_error_stays(health):
+    health.bad('broken')
+    assert health.verdict('active', '') == ('error', 'broken')
+    health.localized(NO_FIX, 0.1, 0.2)
+    assert health.verdict('active', '') == ('warn', 'no fix: ambiguous')
+    health.localized(FIX, 0.1, 0.2)
+    assert health.verdict('active', '') == ('ok', 'localizing')
+    values = health.values()
+    assert values['last error'] == 'broken' and values['latency (s)'] == '0.100'
+    assert (values['frames localized'], values['frames fixes'], values['frames bad']) == (2, 1, 1)
+    health.restart()
+    assert not health.values()['last error'] and health.values()['frames bad'] == 0
+
+
+def test_a_refusal_to_configure_is_an_error_until_it_is_mended(health):
+    health.refusal = 'no map'
+    assert health.verdict('unconfigured', '') == ('error', 'configure failed: no map')
+    assert health.verdict('inactive', '') == ('ok', 'inactive')
+    health.refusal = ''
+    assert health.verdict('unconfigured', '') == ('ok', 'unconfigured')
+
+
+# --- undistortion --------------------------------------------------------------------------------
+
+WIDTH, HEIGHT, FOCAL_PX, MIDDLE = 160, 120, 100.0, (79.5, 59.5)
+
+
+def camera_info(model='plumb_bob', d=(0.0,) * 5, **changes):
+    k = [FOCAL_PX, 0, MIDDLE[0], 0, FOCAL_PX, MIDDLE[1], 0, 0, 1]
+    fields = {'width': WIDTH, 'height': HEIGHT, 'distortion_model': model, 'd': d, 'k': k}
+    return SimpleNamespace(**{**fields, **changes})
+
+
+def undistorter(info):
+    made = Undistorter()
+    made.set_info(info)
+    return made
+
+
+def spot(x, y):
+    """A round spot of light at a place of the image."""
+    columns, rows = np.arange(WIDTH), np.arange(HEIGHT)[:, None]
+    light = 255 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 8)
+    return np.repeat(light[..., None], 3, axis=2).astype(np.uint8)
+
+
+def centroid(image):
+    light = image[..., 0].astype(float)
+    return (
+        (light * np.arange(WIDTH)).sum() / light.sum(),
+        (light * np.arange(HEIGHT)[:, None]).sum() / light.sum(),
+    )
+
+
+def radial(r, k1, k2):
+    return r * (1 + k1 * r**2 + k2 * r**4)
+
+
+def fisheye(r, k1, k2):
+    angle = np.arctan(r)
+    return angle * (1 + k1 * angle**2 + k2 * angle**4)
+
+
+@pytest.mark.parametrize(
+    ('model', 'bend', 'd'),
+    [
+        ('plumb_bob', radial, (-0.2, 0.05, 0, 0, 0)),
+        ('rational_polynomial', radial, (-0.2, 0.05, 0, 0, 0, 0, 0, 0)),
+        ('equidistant', fisheye, (-0.1, 0.02, 0, 0)),
+    ],
+)
+@pytest.mark.parametrize('ideal', [(0.4, 0.3), (-0.5, 0.1), (0.0, -0.4)])
+def test_a_spot_comes_to_where_a_pinhole_camera_sees_it(model, bend, d, ideal):
+    r = np.hypot(*ideal)
+    scale = bend(r, *d[:2]) / r
+    bent = [FOCAL_PX * scale * i + m for i, m in zip(ideal, MIDDLE, strict=True)]
+    straight = [FOCAL_PX * i + m for i, m in zip(ideal, MIDDLE, strict=True)]
+    out = undistorter(camera_info(model, d)).undistort(spot(*bent))
+    assert centroid(out) == pytest.approx(straight, abs=0.3)
+
+
+@pytest.mark.parametrize('model', ['plumb_bob', ''])
+def test_no_distortion_leaves_the_image_alone(model):
+    image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    np.testing.assert_array_equal(undistorter(camera_info(model, ())).undistort(image), image)
+
+
+def test_a_new_calibration_replaces_the_tables():
+    made, image = undistorter(camera_info(d=(-0.3, 0, 0, 0, 0))), spot(130, 60)
+    bent = made.undistort(image)
+    made.set_info(camera_info())
+    np.testing.assert_array_equal(made.undistort(image), image)
+    assert not np.array_equal(bent, image)
+
+
+@pytest.mark.parametrize(
+    ('info', 'problem'),
+    [
+        (None, 'no camera_info has arrived'),
+        (camera_info(width=80), '80 x 120 pixels, the image has 160 x 120'),
+        (camera_info(k=[0.0] * 9), 'no calibration'),
+        (camera_info(k=[np.nan] * 9), 'no calibration'),
+        (camera_info(d=(np.inf, 0, 0, 0)), 'not finite'),
+        (camera_info('fancy', (0.1,)), "'fancy' with 1 coefficients"),
+        (camera_info('equidistant', (0.1,) * 5), "'equidistant' with 5"),
+    ],
+)
+def test_a_calibration_that_does_not_fit_is_named(info, problem):
+    with pytest.raises(ImageError, match=problem):
+        undistorter(info).undistort(spot(5, 5))
+
+
+# --- the debug picture ---------------------------------------------------------------------------
+
+
+def test_the_picture_shows_image_and_choices_level_by_level():
+    region = Region(42.0, -76.0, 400.0, grid=2, depth=2)
+    colours = {(): 50, (3,): 150}
+    satellite_map = SimpleNamespace(
+        region=region, crop=lambda actions: np.full((32, 32, 3), colours[actions], np.uint8)
+    )
+    posterior = SimpleNamespace(best_cell=region.cell((3, 0)))
+    fix = SimpleNamespace(posterior=posterior, status='fix', confidence=0.9)
+    wide = np.full((20, 40, 3), 200, np.uint8)
+    picture = zoom_picture(wide, fix, satellite_map, tile_px=64)
+    assert picture.shape == (64, 192, 3) and picture.dtype == np.uint8
+    assert (picture[32, 32] == 200).all() and (picture[60, 32] < 50).all()
+    assert (picture[16, 64 + 16] == 50).all() and (picture[16, 128 + 40] == 150).all()
+    # South-east, then north-west.
+    np.testing.assert_array_equal(picture[32, 64 + 48], YELLOW_RGB)
+    np.testing.assert_array_equal(picture[0, 128 + 16], YELLOW_RGB)

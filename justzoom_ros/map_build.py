@@ -17,11 +17,13 @@ from tqdm import tqdm
 from justzoom_ros.errors import ConfigError, MapError
 from justzoom_ros.files import writing
 from justzoom_ros.map_file import (
+    GDAL_ERRORS,
     MAX_SIDE_PX,
     TIF_NAME,
     YAML_NAME,
     MapInfo,
     checksum,
+    one_line,
     write_info,
 )
 from justzoom_ros.map_sources import RasterSource, plane_transform
@@ -74,14 +76,15 @@ def build(
         imagery.prepare(region, side_px)
         with writing(out) as folder:
             folder.mkdir()
-            coverage, fill_rgb = _write_tif(
+            covered, mean_rgb = _write_tif(
                 folder / TIF_NAME, imagery, region, side_px, compression, progress
             )
+            fill_rgb = tuple(int(c) for c in np.rint(mean_rgb))
             info = MapInfo(
                 region=region,
                 side_px=side_px,
                 crop_px=int(crop_px),
-                coverage=coverage,
+                coverage=covered / side_px**2,
                 fill_rgb=fill_rgb,
                 source=imagery.path.name,
                 source_crs=imagery.crs,
@@ -91,7 +94,7 @@ def build(
                 checksum=checksum(region, fill_rgb, folder / TIF_NAME),
             )
             write_info(folder, info)
-            built = SatelliteMap.open(folder)
+            built = _read_back(folder, info, covered, mean_rgb)
     built.path = out
     return built
 
@@ -194,7 +197,10 @@ def _check_overlap(imagery, region):
 
 
 def _write_tif(path, imagery, region, side_px, compression, progress):
-    """Write `map.tif`; returns its coverage and the mean colour of what is covered."""
+    """Write `map.tif`; returns the number of covered pixels and their mean colour.
+
+    Raises OSError where GDAL cannot write.
+    """
     profile = {
         'driver': 'GTiff',
         'width': side_px,
@@ -211,22 +217,47 @@ def _write_tif(path, imagery, region, side_px, compression, progress):
         'num_threads': 'all_cpus',
         **COMPRESSIONS[compression],
     }
-    total, covered = np.zeros(3), 0
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, 'w', **profile) as file:
-        for window in tqdm(_windows(side_px), desc='map', unit='window', disable=not progress):
-            rgb, mask = imagery.read(window)
-            if mask.any():
-                window_sum = rgb[mask].sum(axis=0, dtype=np.float64)
-                # A neutral colour under the mask: jpeg would smear a hard edge into the imagery.
-                rgb[~mask] = np.rint(window_sum / mask.sum())
-                total, covered = total + window_sum, covered + int(mask.sum())
-            file.write(rgb.transpose(2, 0, 1), window=window)
-            file.write_mask(mask, window=window)
+    windows = tqdm(_windows(side_px), desc='map', unit='window', disable=not progress)
+    try:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            with rasterio.open(path, 'w', **profile) as file:
+                covered, sums = _write_windows(file, imagery, windows)
+            with rasterio.open(path, 'r+') as file:
+                file.build_overviews(_overview_factors(side_px), Resampling.average)
+    except GDAL_ERRORS as error:
+        raise OSError(one_line(error)) from None
+    return covered, sums / covered
+
+
+def _write_windows(file, imagery, windows):
+    """Write pixels and mask; returns how many pixels are covered and the sums of their colours."""
+    covered, sums = 0, np.zeros(3)
+    for window in windows:
+        rgb, mask = imagery.read(window)
+        if mask.any():
+            window_sums = rgb[mask].sum(axis=0, dtype=np.float64)
+            # A neutral colour under the mask: jpeg would smear a hard edge into the imagery.
+            rgb[~mask] = np.rint(window_sums / mask.sum())
+            covered, sums = covered + int(mask.sum()), sums + window_sums
+        file.write(rgb.transpose(2, 0, 1), window=window)
+        file.write_mask(mask, window=window)
     if not covered:
         raise MapError(f'{imagery.path} has no imagery within the region: all of it is masked')
-    with rasterio.open(path, 'r+') as file:
-        file.build_overviews(_overview_factors(side_px), Resampling.average)
-    return covered / side_px**2, tuple(int(c) for c in np.rint(total / covered))
+    return covered, sums
+
+
+def _read_back(folder, info, covered, mean_rgb):
+    """Open the finished map. Raises OSError where it is not what was written: GDAL does not
+    always report that a disk is full, and reads blocks that are not there as black."""
+    try:
+        built = SatelliteMap.open(folder)
+    except MapError as error:
+        raise OSError(f'it could not be read back, is the disk full? {error}') from None
+    read_rgb = built.pixels[built.mask].mean(axis=0) if built.mask.any() else 0
+    allowed = 1e-3 if info.compression == 'deflate' else 3.0
+    if built.mask.sum() != covered or np.abs(read_rgb - mean_rgb).max() > allowed:
+        raise OSError('parts of it were lost in writing, is the disk full?')
+    return built
 
 
 def _windows(side_px):

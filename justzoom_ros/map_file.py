@@ -13,11 +13,14 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import yaml
+from rasterio._err import CPLE_BaseError
 from rasterio.windows import Window
 
 from justzoom_ros.errors import ConfigError, MapError
 from justzoom_ros.region import Region
 
+GDAL_ERRORS = (rasterio.errors.RasterioError, CPLE_BaseError)
+"""What rasterio raises: some calls let GDAL's own errors through, which share no public base."""
 FORMAT = 1
 YAML_NAME = 'map.yaml'
 TIF_NAME = 'map.tif'
@@ -131,7 +134,7 @@ def read_imagery(path, side_px):
                 window = Window(0, top, side_px, rows.stop - top)
                 pixels[rows] = file.read(window=window).transpose(1, 2, 0)
                 mask[rows] = file.dataset_mask(window=window) > 0
-    except rasterio.errors.RasterioError as error:
+    except GDAL_ERRORS as error:
         raise MapError(f'{path} cannot be read: {one_line(error)}; build the map again') from None
     return pixels, mask
 

@@ -15,7 +15,7 @@ from rasterio.warp import transform
 from rasterio.windows import Window
 
 from justzoom_ros.errors import MapError
-from justzoom_ros.map_file import one_line
+from justzoom_ros.map_file import GDAL_ERRORS, one_line
 
 WGS84 = 'OGC:CRS84'
 AVERAGE_FROM = 2.0
@@ -60,7 +60,7 @@ class RasterSource:
             'width': side_px,
             'height': side_px,
             'transform': plane_transform(region, side_px),
-            'resampling': _resampling(size_m / self.resolution_m(region)),
+            'resampling': resampling(size_m / self.resolution_m(region)),
             'add_alpha': ColorInterp.alpha not in self._file.colorinterp,
             'warp_mem_limit': 128,
             'UNIFIED_SRC_NODATA': 'YES',
@@ -77,7 +77,7 @@ class RasterSource:
             with WarpedVRT(self._file, **self._warp) as vrt:
                 alpha = vrt.colorinterp.index(ColorInterp.alpha) + 1
                 values = vrt.read([*self._bands, alpha], window=window)
-        except rasterio.errors.RasterioError as error:
+        except GDAL_ERRORS as error:
             raise MapError(
                 f'{self.path} cannot be read: {one_line(error)}; is the file whole?'
             ) from None
@@ -124,7 +124,7 @@ class RasterSource:
                 self._bands, window=window, out_shape=(len(self._bands), *shape)
             )
             covered = self._file.dataset_mask(window=window, out_shape=tuple(shape)) > 0
-        except rasterio.errors.RasterioError as error:
+        except GDAL_ERRORS as error:
             raise MapError(f'{self.path} cannot be read: {one_line(error)}') from None
         return tuple(_percentile_pair(band[covered & np.isfinite(band)]) for band in sample)
 
@@ -133,6 +133,13 @@ def plane_transform(region, side_px):
     """Affine from map pixels (column, row) to metres east and north of the region's centre."""
     size_m, half = region.side_m / side_px, region.side_m / 2
     return rasterio.Affine(size_m, 0.0, -half, 0.0, -size_m, half)
+
+
+def resampling(source_pixels_per_pixel):
+    """Area average where a map pixel holds several source pixels, else cubic."""
+    if source_pixels_per_pixel >= AVERAGE_FROM:
+        return Resampling.average
+    return Resampling.cubic
 
 
 def _applied(affine, x, y):
@@ -147,7 +154,7 @@ def plane_resolution_m(region, crs):
     step = region.side_m / 1000
     try:
         x, y = transform(region.crs.to_wkt(), crs, [0.0, step, 0.0], [0.0, 0.0, step])
-    except rasterio.errors.RasterioError:
+    except GDAL_ERRORS:
         x = y = [math.nan] * 3
     area = abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0]))
     if not (math.isfinite(area) and area > 0):
@@ -163,7 +170,7 @@ def _open_raster(path):
         raise MapError(f'{path} does not exist')
     try:
         return rasterio.open(path)
-    except rasterio.errors.RasterioError as error:
+    except GDAL_ERRORS as error:
         raise MapError(
             f'{path} is no raster that GDAL can read, or is damaged: {one_line(error)}'
         ) from None
@@ -182,7 +189,7 @@ def _check_georeferenced(file):
         )
     try:
         transform(file.crs, WGS84, [file.transform.c], [file.transform.f])
-    except rasterio.errors.RasterioError as error:
+    except GDAL_ERRORS as error:
         raise MapError(
             f'{file.name} has a coordinate reference system that cannot be turned into latitude '
             f'and longitude: {one_line(error)}'
@@ -214,12 +221,6 @@ def _nodata(file):
     """WarpedVRT options where NaN is the only sign of missing data."""
     floating = np.issubdtype(np.dtype(file.dtypes[0]), np.floating)
     return {'src_nodata': np.nan} if floating and file.nodata is None else {}
-
-
-def _resampling(source_pixels_per_pixel):
-    if source_pixels_per_pixel >= AVERAGE_FROM:
-        return Resampling.average
-    return Resampling.cubic
 
 
 def _percentile_pair(values):

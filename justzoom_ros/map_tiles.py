@@ -18,19 +18,24 @@ import yaml
 from PIL import Image
 from pyproj import CRS
 from pyproj.exceptions import CRSError
-from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform, transform_bounds
 from rasterio.windows import bounds as window_bounds
 
 from justzoom_ros.errors import MapError
 from justzoom_ros.map_file import one_line
-from justzoom_ros.map_sources import WGS84, plane_resolution_m, plane_transform
+from justzoom_ros.map_sources import (
+    AVERAGE_FROM,
+    WGS84,
+    plane_resolution_m,
+    plane_transform,
+    resampling,
+)
 
 LAYOUT_NAME = 'layout.yaml'
 MERCATOR_HALF_M = 20_037_508.342789244
 XYZ_PATTERN = '{zoom}/{x}/{y}.(png|jpg|jpeg|webp)'
 MARGIN_PX = 4
-"""Tile pixels read beyond a window, the reach of cubic interpolation at twice the resolution."""
+"""Tile pixels read beyond a window, the reach of both ways of resampling."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,9 @@ XYZ = TileLayout(
 class TileSource:
     """A folder of PNG, JPEG or WebP tiles.
 
-    Tiles are taken from the coarsest zoom that is as fine as the map; where that has none, from
-    the next coarser one that has, then from finer ones. Transparent pixels count as no imagery.
+    Tiles are taken from the coarsest zoom that is twice as fine as the map, or else the finest;
+    where that has none, from the next coarser zoom that has, then from finer ones. Transparent
+    pixels count as no imagery.
     """
 
     stretch = None
@@ -81,23 +87,21 @@ class TileSource:
         self._transform = plane_transform(region, side_px)
         zooms = self._zooms_within(region)
         size_m = region.side_m / side_px
-        fine = [z for z in zooms if self._zoom_resolution_m(region, z) <= size_m * 1.01]
-        base = min(fine, default=max(zooms))
-        order = sorted((z for z in zooms if z <= base), reverse=True)
-        # Finer tiles are reduced as they are read, by a power of two that leaves them fine enough.
-        self._plan = [
-            (z, max(0, math.floor(math.log2(size_m * 1.01 / self._zoom_resolution_m(region, z)))))
-            for z in order + sorted(z for z in zooms if z > base)
-        ]
+        ratio = {z: 1.01 * size_m / self._zoom_resolution_m(region, z) for z in zooms}
+        base = min((z for z in zooms if ratio[z] >= AVERAGE_FROM), default=max(zooms))
+        order = sorted(zooms, key=lambda z: (z > base, abs(z - base)))
+        # Finer tiles are halved as they are read, as often as leaves them twice as fine.
+        halvings = {z: max(0, math.floor(math.log2(ratio[z] / AVERAGE_FROM))) for z in zooms}
+        self._plan = [(z, halvings[z], resampling(ratio[z] / 2 ** halvings[z])) for z in order]
 
     def read(self, window):
         """RGB uint8 (h, w, 3) and mask bool (h, w) of a window of the prepared map."""
         rgb = np.zeros((window.height, window.width, 3), np.uint8)
         mask = np.zeros((window.height, window.width), bool)
-        for zoom, halvings in self._plan:
+        for zoom, halvings, method in self._plan:
             if mask.all():
                 break
-            colour, alpha = self._warped(window, zoom, self._tile_px >> halvings)
+            colour, alpha = self._warped(window, zoom, self._tile_px >> halvings, method)
             new = ~mask & (alpha >= 128)
             rgb[new] = colour[new]
             mask |= new
@@ -154,7 +158,7 @@ class TileSource:
         x = (left - layout.origin_x) / side, (right - layout.origin_x) / side
         return tuple(range(math.floor(low), math.floor(high) + 1) for low, high in (x, y))
 
-    def _warped(self, window, zoom, tile_px):
+    def _warped(self, window, zoom, tile_px, method):
         """Colour (h, w, 3) and alpha (h, w) of a window, from the tiles of one zoom."""
         result = np.zeros((4, window.height, window.width), np.uint8)
         size = self._side(zoom) / tile_px
@@ -174,7 +178,7 @@ class TileSource:
                 dst_crs=self._plane,
                 src_alpha=4,
                 dst_alpha=4,
-                resampling=Resampling.cubic,
+                resampling=method,
             )
         return result[:3].transpose(1, 2, 0), result[3]
 

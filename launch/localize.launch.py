@@ -11,7 +11,6 @@ from launch.actions import (
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
-    Shutdown,
 )
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
@@ -91,7 +90,6 @@ def _start(context):
             ('camera_info', LaunchConfiguration('camera_info_topic')),
         ],
         output='screen',
-        on_exit=Shutdown(),
     )
     if LaunchConfiguration('autostart').perform(context) == 'false':
         return [node]

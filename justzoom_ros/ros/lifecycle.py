@@ -70,14 +70,14 @@ class LocalizeNode(LifecycleNode):
         self._subscriptions_made, self._outputs = [], {}
         self._gate, self._health = StampGate(), Health()
         self._epoch, self._publishing = 0, threading.Lock()
-        self.add_on_set_parameters_callback(self._on_set_parameters)
-        parameters.declare(self)
-        self._image_topic = self._choose_image_topic()
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._log_handler = RosHandler(self.get_logger())
         package_log = logging.getLogger('justzoom_ros')
         package_log.addHandler(self._log_handler)
         package_log.setLevel(logging.INFO)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        parameters.declare(self)
+        self._image_topic = self._choose_image_topic()
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Steady: diagnostics go on where simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics, clock=steady)

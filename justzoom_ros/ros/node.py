@@ -28,10 +28,11 @@ def _run(rclpy, args):
 
     from justzoom_ros.ros.lifecycle import LocalizeNode
 
-    rclpy.init(args=args)
     try:
+        rclpy.init(args=args)
         node = LocalizeNode()
-    except ParameterException as error:
+    # RuntimeError is what rclpy makes of arguments and files that it cannot read.
+    except (ParameterException, RuntimeError) as error:
         print(f'justzoom: error: {error}', file=sys.stderr)
         return 2
     try:

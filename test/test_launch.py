@@ -1,0 +1,241 @@
+"""The launch file, run for real where launch_ros is, and recorded everywhere; and the executable
+that it starts, run for real with the arguments that launch_ros would pass."""
+
+import contextlib
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import launch_doubles
+import pytest
+import yaml
+from colcon_support import REPO, sourced, workspace
+from ros_support import Station, image_message, make_map, make_weights, own_domain, rclpy, stamp_s
+
+from justzoom_ros.ros.parameters import BY_NAME, PARAMETERS
+
+LAUNCH_FILE = REPO / 'launch' / 'localize.launch.py'
+CONFIG = REPO / 'config' / 'localize.yaml'
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('launch files')
+    weights = make_weights(folder / 'w.safetensors', confident=True)
+    return {'map': str(make_map(folder)), 'weights': str(weights)}
+
+
+def prefix():
+    return workspace() / 'install' / 'justzoom_ros'
+
+
+# --- recorded ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Runs the launch file against the doubles: recorded(argument=value, ...)."""
+    launch_doubles.install(monkeypatch)
+    index = types.ModuleType('ament_index_python.packages')
+    index.get_package_share_directory = lambda name: f'{prefix()}/share/{name}'
+    monkeypatch.setitem(sys.modules, 'ament_index_python.packages', index)
+    spec = importlib.util.spec_from_file_location('localize_launch', LAUNCH_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda **given: launch_doubles.execute(module.generate_launch_description(), **given)
+
+
+def test_every_launch_argument_is_described_with_its_choices(recorded):
+    declared, _ = recorded()
+    assert set(declared) == {
+        *('params_file', 'map', 'weights', 'runtime', 'image_topic', 'image_transport'),
+        *('camera_info_topic', 'namespace', 'use_sim_time', 'autostart'),
+    }
+    for argument in declared.values():
+        assert argument.named['description'].endswith('.')
+    assert declared['runtime'].named['choices'] == ['', *BY_NAME['runtime'].choices]
+    assert declared['image_transport'].named['choices'] == ['', 'raw', 'compressed']
+    assert declared['use_sim_time'].named['choices'] == ['true', 'false']
+
+
+def test_without_arguments_only_the_parameters_file_speaks(recorded):
+    _, actions = recorded()
+    (node,) = (action for action in actions if action.kind == 'LifecycleNode')
+    file, changes = node.named['parameters']
+    assert changes == {'use_sim_time': False}
+    assert yaml.safe_load(Path(file).read_text()) == yaml.safe_load(CONFIG.read_text())
+
+
+def test_the_parameters_file_holds_all_parameters_with_their_defaults():
+    (values,) = (node['ros__parameters'] for node in yaml.safe_load(CONFIG.read_text()).values())
+    assert values == {p.name: p.default for p in PARAMETERS}
+
+
+def test_the_node_is_configured_then_activated_and_only_if_asked(recorded):
+    _, (handler, node, configure) = recorded()
+    assert configure.named['event'].named['transition_id'] == 1
+    on_transition = handler.positional[0].named
+    assert on_transition['target_lifecycle_node'] is node
+    assert (on_transition['start_state'], on_transition['goal_state']) == (
+        'configuring',
+        'inactive',
+    )
+    assert on_transition['entities'][-1].named['event'].named['transition_id'] == 3
+    _, actions = recorded(autostart='false')
+    assert [action.kind for action in actions] == ['LifecycleNode']
+
+
+def test_the_recorded_node_starts_and_localizes(recorded, files, tmp_path):
+    _, actions = recorded(
+        **files,
+        runtime='cpu',
+        image_topic='/camera/image_raw',
+        namespace='drone',
+        use_sim_time='true',
+    )
+    (node,) = (action for action in actions if action.kind == 'LifecycleNode')
+    line = launch_doubles.command(node, prefix(), tmp_path)
+    with (
+        started(line) as (process, domain),
+        station(domain, '/camera/image_raw', '/drone') as base,
+    ):
+        assert base.change('configure') and base.change('activate')
+        assert_localizes(base)
+        interrupt(process)
+
+
+# --- the executable ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def started(line, environment=None):
+    """A process of the built package in a domain of its own; yields (process, domain)."""
+    with own_domain() as domain:
+        environment = {**(environment or sourced()), 'ROS_DOMAIN_ID': str(domain)}
+        environment |= {'OMP_NUM_THREADS': '1', 'ROS_LOG_DIR': '/tmp/justzoom-test-log'}
+        process = subprocess.Popen(
+            line,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            yield process, domain
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+@contextlib.contextmanager
+def station(domain, image='/image', namespace='/'):
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=domain)
+    base = Station(context, image=image, namespace=namespace)
+    try:
+        yield base
+        base.close()
+    finally:
+        rclpy.shutdown(context=context)
+
+
+def assert_localizes(base):
+    base.connect()
+    base.images.publish(image_message(7.5))
+    base.wait(lambda: base.fixes, 'a fix')
+    assert stamp_s(base.fixes[0]) == 7.5 and base.fixes[0].header.frame_id == 'camera'
+
+
+def interrupt(process):
+    """Ctrl-C, which a terminal sends to the whole group; the process must end in order."""
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert 'Traceback' not in output, output
+    return output
+
+
+def executable(*arguments):
+    return [f'{prefix()}/lib/justzoom_ros/localize', '--ros-args', *arguments]
+
+
+def test_an_interrupt_ends_the_executable_in_order_before_anything_is_configured():
+    with started(executable()) as (process, domain), station(domain) as base:
+        assert base.state() == 'unconfigured'
+        interrupt(process)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'problem'),
+    [
+        (['-p', 'min_confidence:=high'], "'min_confidence'"),
+        (['-p', 'runtime:=abacus'], 'it must be one of auto, '),
+        (['--params-file', '/nowhere.yaml'], '/nowhere.yaml'),
+    ],
+)
+def test_wrong_arguments_end_the_executable_with_one_line(arguments, problem):
+    with started(executable(*arguments)) as (process, _):
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    (line,) = (li for li in output.splitlines() if li.startswith('justzoom: error: '))
+    assert problem in line and 'Traceback' not in output
+
+
+# --- for real ------------------------------------------------------------------------------------
+
+RUN = """
+import sys
+from launch import LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+arguments = [argument.split(':=', 1) for argument in sys.argv[2:]]
+service = LaunchService()
+source = PythonLaunchDescriptionSource(sys.argv[1])
+service.include_launch_description(IncludeLaunchDescription(source, launch_arguments=arguments))
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture
+def launched():
+    """Runs the installed launch file by launch: launched('argument:=value', ...)."""
+    pytest.importorskip('launch_ros', reason='launch_ros is not installed')
+    pytest.importorskip('launch_ros.actions')
+    file = prefix() / 'share' / 'justzoom_ros' / 'launch' / 'localize.launch.py'
+    return lambda *arguments: started([sys.executable, '-c', RUN, str(file), *arguments])
+
+
+def test_launch_brings_the_node_to_active_and_ctrl_c_ends_both(launched, files):
+    arguments = [f'{name}:={path}' for name, path in files.items()]
+    with (
+        launched(*arguments, 'image_topic:=/camera/image_raw', 'runtime:=cpu') as (
+            process,
+            domain,
+        ),
+        station(domain, '/camera/image_raw') as base,
+    ):
+        base.diagnosis('', b'\0')
+        base.wait(base.images.get_subscription_count, 'the node to be active')
+        assert_localizes(base)
+        output = interrupt(process)
+        assert 'process has finished cleanly' in output
+
+
+def test_launch_keeps_a_node_that_cannot_configure(launched):
+    with launched('map:=/nowhere') as (process, domain), station(domain) as base:
+        base.diagnosis('configure failed', b'\2')
+        assert base.state() == 'unconfigured'
+        output = interrupt(process)
+        assert "Failed to make transition 'TRANSITION_CONFIGURE'" in output
+
+
+def test_launch_refuses_values_that_are_no_choice(launched):
+    with launched('runtime:=abacus') as (process, _):
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode != 0 and 'abacus' in output

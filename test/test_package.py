@@ -103,7 +103,16 @@ def test_pip_puts_both_commands_into_bin(tmp_path):
     copy = tmp_path / 'copy'
     unwanted = shutil.ignore_patterns('install', 'log', 'build', '__pycache__', '*.egg-info')
     shutil.copytree(workspace(), copy, ignore=unwanted)
-    pip = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation']
+    pip = [
+        sys.executable,
+        '-m',
+        'pip',
+        'install',
+        '-q',
+        '--ignore-installed',
+        '--no-deps',
+        '--no-build-isolation',
+    ]
     done = run(*pip, '--no-index', '--prefix', str(tmp_path / 'prefix'), str(copy))
     assert done.returncode == 0, done.stderr
     prefix = tmp_path / 'prefix'

@@ -175,7 +175,7 @@ def _node(out, map_path, weights):
         try:
             yield lambda: process.poll() is None
         except LiveError as error:
-            raise LiveError(f'{error} (see {out / "node.log"})') from error
+            raise LiveError(f'{error} ({_last_error(out / "node.log")})') from error
         finally:
             _stop(process)
 
@@ -190,6 +190,13 @@ def _write_parameters(out, map_path, weights):
     with writing(out / 'node.yaml') as temporary:
         temporary.write_text(yaml.safe_dump({NODE: {'ros__parameters': parameters}}))
     return out / 'node.yaml'
+
+
+def _last_error(log):
+    """What the node said last of its troubles, and where there is more."""
+    lines = log.read_text(errors='replace').splitlines()
+    said = [line.partition(f'[{NODE[1:]}]: ')[2] for line in lines if line.startswith('[ERROR]')]
+    return '; '.join([*said[-1:], f'see {log}'])
 
 
 def _stop(process):

@@ -157,7 +157,9 @@ def test_a_node_that_cannot_configure_is_reported_and_stopped(tmp_path, ros):
     weights = tmp_path / 'weights.safetensors'
     weights.write_bytes(b'nothing of the kind')
     with (
-        pytest.raises(LiveError, match=r'refused to configure.*node\.log'),
+        pytest.raises(
+            LiveError, match=r'refused to configure \(configure failed: .*weights.*see .*node\.log'
+        ),
         demo._own_domain(),
         demo._node(tmp_path, map.path, weights) as alive,
     ):

@@ -47,7 +47,7 @@ class LifecycleClient:
         future = self._service.call_async(request)
         self._spin_until(future.done, f'to {transition}')
         if not future.result().success:
-            raise LiveError(f'node {self._node_name} refused to {transition}; its log says why')
+            raise LiveError(f'node {self._node_name} refused to {transition}')
 
     def _spin_until(self, condition, what):
         end = time.monotonic() + self._timeout_s

@@ -98,7 +98,7 @@ def health(clock):
 def test_silence_is_told_with_the_topic(health, clock):
     assert health.verdict('active', '/image')[0] == 'ok'
     clock.now_s += SILENCE_S + 1
-    assert health.verdict('active', '/image') == ('warn', 'no image for 6 s on /image')
+    assert health.verdict('active', '/image') == ('warn', 'no image for 6 s: /image')
     assert health.verdict('inactive', '/image') == ('ok', 'inactive')
     health.count('received')
     assert health.verdict('active', '/image') == ('ok', 'localizing')
@@ -118,10 +118,10 @@ def test_the_latest_frame_decides_and_the_last_error_stays(health):
     assert not health.values()['last error'] and health.values()['frames bad'] == 0
 
 
-def test_a_refusal_to_configure_is_an_error_until_it_is_mended(health):
-    health.refusal = 'no map'
+def test_a_refused_transition_is_an_error_until_it_is_mended(health):
+    health.refusal = 'configure failed: no map'
     assert health.verdict('unconfigured', '') == ('error', 'configure failed: no map')
-    assert health.verdict('inactive', '') == ('ok', 'inactive')
+    assert health.verdict('active', '') == ('ok', 'localizing')
     health.refusal = ''
     assert health.verdict('unconfigured', '') == ('ok', 'unconfigured')
 

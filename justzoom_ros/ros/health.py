@@ -49,19 +49,20 @@ class Health:
             self.latency_s, self.age_s = latency_s, age_s
 
     def verdict(self, state, source):
-        """(level, text) of a lifecycle state; `source` says in words where images come from.
+        """(level, text) of a lifecycle state; `source` says in words what is known
+        of the images' origin.
 
-        'error': configuring failed, or the latest frame could not be used. 'warn': no images,
-        or the latest one gave no fix. 'ok' otherwise.
+        'error': a transition was refused, or the latest frame could not be used. 'warn': no
+        images, or the latest one gave no fix. 'ok' otherwise.
         """
         with self._lock:
-            if state == 'unconfigured' and self.refusal:
-                return 'error', f'configure failed: {self.refusal}'
+            if state != 'active' and self.refusal:
+                return 'error', self.refusal
             if state != 'active':
                 return 'ok', state
             silence_s = self._clock() - self._heard_s
             if silence_s > SILENCE_S:
-                return 'warn', f'no image for {silence_s:.0f} s on {source}'
+                return 'warn', f'no image for {silence_s:.0f} s: {source}'
             if self._problem:
                 return 'error', self._problem
             if self._doubt:

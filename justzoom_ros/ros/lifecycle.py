@@ -57,8 +57,11 @@ class RosHandler(logging.Handler):
         self._logger = logger
 
     def emit(self, record):
-        serious = record.levelno >= logging.WARNING
-        (self._logger.warning if serious else self._logger.info)(record.getMessage())
+        # Two calls: rclpy wants one severity from each line of code.
+        if record.levelno >= logging.WARNING:
+            self._logger.warning(record.getMessage())
+        else:
+            self._logger.info(record.getMessage())
 
 
 class LocalizeNode(LifecycleNode):
@@ -91,17 +94,19 @@ class LocalizeNode(LifecycleNode):
             self._configure()
         except Exception as error:
             self._free()
-            self._health.refusal = _in_words(error)
-            self.get_logger().error(f'configure failed: {self._health.refusal}')
+            self._refuse('configure', error)
             return TransitionCallbackReturn.FAILURE
         self._health.refusal = ''
         return super().on_configure(state)
 
     def on_activate(self, state):
-        self._health.restart()
-        self._gate.reset()
-        self._worker = LatestWorker(self._handle, 'localize')
-        self._subscribe()
+        try:
+            self._subscribe()
+        except Exception as error:
+            self._stop()
+            self._refuse('activate', error)
+            return TransitionCallbackReturn.FAILURE
+        self._health.refusal = ''
         return super().on_activate(state)
 
     def on_deactivate(self, state):
@@ -146,7 +151,14 @@ class LocalizeNode(LifecycleNode):
             f'{time.monotonic() - started_s:.1f} s, images from {self._image_topic}'
         )
 
+    def _refuse(self, transition, error):
+        self._health.refusal = f'{transition} failed: {_in_words(error)}'
+        self.get_logger().error(self._health.refusal)
+
     def _subscribe(self):
+        self._health.restart()
+        self._gate.reset()
+        self._worker = LatestWorker(self._handle, 'localize')
         compressed = self._value('image_transport') == 'compressed'
         reliability = ReliabilityPolicy[self._value('image_reliability').upper()]
         quality = QoSProfile(depth=1, reliability=reliability)
@@ -193,7 +205,8 @@ class LocalizeNode(LifecycleNode):
         if verdict == 'late':
             return self._health.count('late')
         if verdict == 'jump':
-            self.get_logger().warning('time jumped back (a bag loops?): starting anew')
+            text = 'time jumped back (a bag loops?): starting anew'
+            self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
             self._begin_epoch()
         frame = Frame(message, time.monotonic(), self._epoch)
         if self._worker.offer(frame):
@@ -296,6 +309,13 @@ class LocalizeNode(LifecycleNode):
         stamp, name = self.get_clock().now().to_msg(), self.get_fully_qualified_name()
         self._diagnostics.publish(
             messages.diagnostics_message(stamp, f'{name}: localization', level, text, values)
+        )
+
+    def _origin_of_images(self):
+        if not self.count_publishers(self._image_topic):
+            return f'nobody publishes {self._image_topic}'
+        return (
+            f'{self._image_topic} is published; check image_reliability and the Fast DDS profile'
         )
 
 

@@ -19,6 +19,7 @@ def zoom_picture(image, fix, satellite_map, tile_px=TILE_PX):
     for level, action in enumerate(actions):
         crop = satellite_map.crop(actions[:level])
         tile = cv2.resize(crop, (tile_px, tile_px), interpolation=cv2.INTER_AREA)
+        tile[:, :2] = DARK_RGB
         tiles.append(_outlined(tile, action, satellite_map.region.grid))
     _write(tiles[0], f'{fix.status} {fix.confidence:.2f}')
     return np.concatenate(tiles, axis=1)

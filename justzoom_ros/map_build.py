@@ -8,6 +8,7 @@ before it gets its name: a build that fails or is interrupted leaves nothing beh
 import math
 from pathlib import Path
 
+import cv2
 import numpy as np
 import rasterio
 from rasterio.enums import Resampling
@@ -67,6 +68,7 @@ def build(
     Raises ConfigError for wrong options, MapError for a source or folder that cannot be used and
     OutputError where the disk is full or cannot be written to.
     """
+    region = _with_plain_numbers(region)
     _check_options(crop_px, resolution_m, compression, stretch)
     out = Path(out)
     _check_target(out, overwrite)
@@ -152,6 +154,12 @@ def _middle(lat, lon):
     return float((lat.min() + lat.max()) / 2), float((middle + 180.0) % 360.0 - 180.0)
 
 
+def _with_plain_numbers(region):
+    """The region without numpy's numbers, which YAML and JSON do not know."""
+    numbers = (float(region.latitude), float(region.longitude), float(region.side_m))
+    return Region(*numbers, int(region.grid), int(region.depth), region.plane)
+
+
 # --- checks ------------------------------------------------------------------------------------
 
 
@@ -234,16 +242,21 @@ def _write_windows(file, imagery, windows):
     covered, sums = 0, np.zeros(3)
     for window in windows:
         rgb, mask = imagery.read(window)
-        if mask.any():
-            window_sums = rgb[mask].sum(axis=0, dtype=np.float64)
+        if count := int(np.count_nonzero(mask)):
+            mean_rgb = _mean_rgb(rgb, mask)
             # A neutral colour under the mask: jpeg would smear a hard edge into the imagery.
-            rgb[~mask] = np.rint(window_sums / mask.sum())
-            covered, sums = covered + int(mask.sum()), sums + window_sums
+            rgb[~mask] = np.rint(mean_rgb)
+            covered, sums = covered + count, sums + count * mean_rgb
         file.write(rgb.transpose(2, 0, 1), window=window)
         file.write_mask(mask, window=window)
     if not covered:
         raise MapError(f'{imagery.path} has no imagery within the region: all of it is masked')
     return covered, sums
+
+
+def _mean_rgb(rgb, mask):
+    """Mean colour of the covered pixels, float64 (3,)."""
+    return np.array(cv2.mean(rgb, mask.view(np.uint8))[:3])
 
 
 def _read_back(folder, info, covered, mean_rgb):
@@ -253,9 +266,9 @@ def _read_back(folder, info, covered, mean_rgb):
         built = SatelliteMap.open(folder)
     except MapError as error:
         raise OSError(f'it could not be read back, is the disk full? {error}') from None
-    read_rgb = built.pixels[built.mask].mean(axis=0) if built.mask.any() else 0
+    change = np.abs(_mean_rgb(built.pixels, built.mask) - mean_rgb).max()
     allowed = 1e-3 if info.compression == 'deflate' else 3.0
-    if built.mask.sum() != covered or np.abs(read_rgb - mean_rgb).max() > allowed:
+    if np.count_nonzero(built.mask) != covered or change > allowed:
         raise OSError('parts of it were lost in writing, is the disk full?')
     return built
 

@@ -263,6 +263,15 @@ def test_the_same_input_gives_the_same_checksum(tmp_path):
     assert build(source, tmp_path / 'three', other).checksum != first.checksum
 
 
+def test_regions_of_numpy_numbers_and_whole_metres_are_kept(tmp_path):
+    source = write_raster(tmp_path / 'a.tif', texture(), grid_round(CENTER))
+    region = Region(*np.array(CENTER), np.float32(256), grid=np.int64(4), depth=np.int8(2))
+    built = build(source, tmp_path / 'one', region)
+    assert SatelliteMap.open(tmp_path / 'one').checksum == built.checksum
+    whole = build(source, tmp_path / 'two', Region(*CENTER, 256, grid=4, depth=2))
+    assert SatelliteMap.open(tmp_path / 'two').checksum == whole.checksum == built.checksum
+
+
 def test_maps_larger_than_a_window_have_no_seams(tmp_path, monkeypatch):
     source = write_raster(tmp_path / 'a.tif', texture(), grid_round(CENTER, angle_deg=10))
     whole = build(source, tmp_path / 'one', resolution_m=0.5)

@@ -8,6 +8,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import NavSatFix, NavSatStatus
+from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ImageError, LiveError
 from justzoom_ros.replay import ReplayedFix, usable_image
@@ -54,7 +55,8 @@ class LiveNode:
         rclpy.shutdown(context=self._context)
 
     def wait_until_there(self):
-        """Return once the node listens to the images and offers fixes. Raises LiveError."""
+        """Return once the node listens to the images and offers fixes, and has been reset: it
+        may have seen this bag before. Raises LiveError."""
         images = self._publishers[self.image_topic]
         if not self._spin_until(lambda: images.get_subscription_count() > 0):
             raise LiveError(
@@ -66,6 +68,7 @@ class LiveNode:
                 f'nobody publishes {self.fix_topic} within {self.timeout_s:g} s; name the '
                 "node's topic with --fix-topic"
             )
+        self._reset()
         self.receive(SETTLE_S)
 
     def send(self, item):
@@ -93,6 +96,26 @@ class LiveNode:
     def receive_until(self, stamps_ns):
         """Take in fixes until those with these stamps are there, or the time is up."""
         self._spin_until(lambda: self.fixes.keys() >= set(stamps_ns))
+
+    def _reset(self):
+        """Make the publisher of the fixes forget the stamps of before, by its service ~/reset."""
+        self._spin_until(self._reset_service)
+        service = self._reset_service()
+        if service is None:
+            raise LiveError(f'the node that publishes {self.fix_topic} does not give its name')
+        client = self._node.create_client(Trigger, service)
+        answer = None
+        if self._spin_until(client.service_is_ready):
+            answer = client.call_async(Trigger.Request())
+        if answer is None or not self._spin_until(answer.done):
+            raise LiveError(f'no answer from {service} within {self.timeout_s:g} s')
+        self._node.destroy_client(client)
+
+    def _reset_service(self):
+        """Its name, None as long as the node's is not known, which comes after its topics."""
+        for info in self._node.get_publishers_info_by_topic(self.fix_topic):
+            if 'UNKNOWN' not in info.node_name:
+                return f'{info.node_namespace.rstrip("/")}/{info.node_name}/reset'
 
     def _on_fix(self, message):
         self.fixes[_stamp_ns(message)] = message

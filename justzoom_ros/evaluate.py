@@ -10,7 +10,7 @@ the first hypothesis, or for greedy search, as published, the centre of its term
 
 import csv
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from justzoom_ros.benchmark import metrics
 from justzoom_ros.errors import OutsideRegionError
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.fix import decide
+from justzoom_ros.report import Mark, Panel, draw_errors, draw_frames
 from justzoom_ros.search import SearchConfig
 
 CALIBRATION_RADIUS_M = 50.0
@@ -32,7 +33,8 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class Result:
-    """One image under one search: its GeoImage, its Fix, and how they compare.
+    """One image under one search: its GeoImage, its Fix (without the posterior, which would fill
+    the memory over a large dataset), and how they compare.
 
     Positions are metres east and north of the region's centre. `cell_hit`: the most probable
     terminal cell is the true one. `truth_mass`: mass of the true terminal cell. `held` {mass:
@@ -44,6 +46,8 @@ class Result:
     fix: object
     truth_m: np.ndarray
     guess_m: np.ndarray
+    guess_latitude: float
+    guess_longitude: float
     cell_hit: bool
     truth_mass: float
     held: dict
@@ -53,6 +57,11 @@ class Result:
     def fix_m(self):
         """Position of the fix (2,)."""
         return np.array([self.fix.east_m, self.fix.north_m])
+
+    @property
+    def guess_error_m(self):
+        """Distance of the guess from the truth."""
+        return float(np.hypot(*(self.guess_m - self.truth_m)))
 
 
 def inside(images, region, skip_outside=False):
@@ -92,11 +101,14 @@ def _result(image, fix, greedy):
         guess_m = np.array([best.east_m, best.north_m])
     else:
         guess_m = np.array([fix.hypotheses[0].east_m, fix.hypotheses[0].north_m])
+    guess_latitude, guess_longitude = region.to_latlon(*guess_m)
     return Result(
         image=image,
-        fix=fix,
+        fix=replace(fix, posterior=None),
         truth_m=truth_m,
         guess_m=guess_m,
+        guess_latitude=guess_latitude,
+        guess_longitude=guess_longitude,
         cell_hit=best.actions == region.encode(image.latitude, image.longitude),
         truth_mass=_mass_at(posterior, truth_m),
         held={mass: posterior.holds(*truth_m, mass) for mass in metrics.MASSES},
@@ -170,9 +182,7 @@ def write_results(out, results, about):
 
 def _csv_row(search, result):
     image, fix = result.image, result.fix
-    region = fix.posterior.region
     in_ellipse = metrics.in_ellipses(result.truth_m, result.fix_m, fix.covariance_m2)
-    guess_latitude, guess_longitude = region.to_latlon(*result.guess_m)
     return {
         'search': search,
         'id': image.id,
@@ -181,9 +191,9 @@ def _csv_row(search, result):
         'latitude': fix.latitude,
         'longitude': fix.longitude,
         'error_m': float(np.hypot(*(result.fix_m - result.truth_m))),
-        'guess_latitude': guess_latitude,
-        'guess_longitude': guess_longitude,
-        'guess_error_m': float(np.hypot(*(result.guess_m - result.truth_m))),
+        'guess_latitude': result.guess_latitude,
+        'guess_longitude': result.guess_longitude,
+        'guess_error_m': result.guess_error_m,
         'cell_hit': result.cell_hit,
         'status': fix.status,
         'reason': fix.reason,
@@ -193,6 +203,26 @@ def _csv_row(search, result):
         'truth_in_90_region': result.held[0.9],
         'truth_in_90_ellipse': bool(in_ellipse[0]),
     }
+
+
+def draw(out, localizer, results, frames=0):
+    """Draw errors.png, the errors of the guesses of all searches, and, with `frames`, frames.png:
+    that many images with their posteriors under the last search, largest error first."""
+    errors_m = {name: [r.guess_error_m for r in items] for name, items in results.items()}
+    draw_errors(errors_m, out / 'errors.png', 'Distance of the best guess from the truth')
+    if not frames:
+        return
+    search = list(results)[-1]
+    worst = sorted(results[search], key=lambda result: -result.guess_error_m)[:frames]
+    draw_frames(localizer.map, [_panel(localizer, r, search) for r in worst], out / 'frames.png')
+
+
+def _panel(localizer, result, search):
+    image, fix = result.image.load(), result.fix
+    posterior = localizer.posterior(image, SearchConfig(method=search))
+    mark = Mark(result.fix_m, fix.covariance_m2, fix.status, result.truth_m)
+    title = f'{result.image.id}: {fix.status.replace("_", " ")}, confidence {fix.confidence:.2f}, '
+    return Panel(f'{title}best guess {result.guess_error_m:.0f} m off', image, posterior, mark)
 
 
 def table(summary):

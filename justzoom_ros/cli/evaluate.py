@@ -14,7 +14,7 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         'evaluate',
         help=HELP,
-        description=f'{HELP}: recall, error, coverage; -o writes summary.json and per_image.csv',
+        description=f'{HELP}: recall, error and coverage, one row per search',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -31,7 +31,9 @@ def add_parser(subparsers):
     add('--skip-outside', action='store_true', help='leave out, and count, images taken outside '
         'the map')  # fmt: skip
     add('--runtime', default='auto', help='where the policy runs (default auto)')
-    add('-o', '--out', metavar='DIR', help='folder for summary.json and per_image.csv')
+    add('-o', '--out', metavar='DIR', help='folder for summary.json, per_image.csv, errors.png')
+    add('--frames', type=int, default=0, metavar='N', help='with -o, draw the N images of largest '
+        'error with their posteriors (last search) into frames.png')  # fmt: skip
     add('--json', action='store_true', help='print the summary as JSON')
     parser.set_defaults(run=run)
 
@@ -46,7 +48,7 @@ def run(args):
 
     from justzoom_ros.benchmark.datasets import parse_select, read_images
     from justzoom_ros.errors import DatasetError
-    from justzoom_ros.evaluate import evaluate, inside, summarize, table, write_results
+    from justzoom_ros.evaluate import draw, evaluate, inside, summarize, table, write_results
     from justzoom_ros.files import output_folder
     from justzoom_ros.localizer import Localizer
     from justzoom_ros.satellite import SatelliteMap
@@ -72,6 +74,7 @@ def run(args):
     }
     if args.out:
         summary = write_results(args.out, results, about)
+        draw(output_folder(args.out), localizer, results, args.frames)
     else:
         summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
     print(json.dumps(summary) if args.json else table(summary))

@@ -9,6 +9,7 @@ whatever the number of processes that share it.
 import json
 import math
 import os
+import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -168,8 +169,14 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         log = _tensorboard(self.out) if self.leads else None
         saved = time.monotonic()
-        bar = tqdm(self._batches(), desc='train', unit='step', initial=self.step,
-                   total=self.config.steps, disable=not self.leads)  # fmt: skip
+        bar = tqdm(
+            self._batches(),
+            desc='train',
+            unit='step',
+            initial=self.step,
+            total=self.config.steps,
+            disable=None if self.leads else True,  # None: no bar where nobody watches
+        )
         for views, actions in bar:
             losses = self.advance(views, actions)
             self.step += 1
@@ -244,7 +251,8 @@ class Trainer:
             nll = self.validate()
             log.add_scalar('validation/nll_nats', nll, self.step)
             chance = self.policy.config.depth * math.log(self.policy.config.branching)
-            tqdm.write(f'step {self.step}: validation NLL {nll:.3f} nats (chance {chance:.3f})')
+            message = f'step {self.step}: validation NLL {nll:.3f} nats (chance {chance:.3f})'
+            tqdm.write(message, file=sys.stderr)
 
     # --- devices and processes -----------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from justzoom_ros.model.encoder import ConvConfig, EncoderConfig
 from justzoom_ros.model.policy import PolicyConfig, ZoomPolicy
 from justzoom_ros.region import Region
 from justzoom_ros.satellite import SatelliteMap
+from justzoom_ros.train import TrainConfig, Trainer
+from justzoom_ros.views import Appearance, NadirViewConfig, NadirViews
 
 REGION = Region(latitude=52.5, longitude=13.4, side_m=256.0, grid=4, depth=2)
 SIDE_PX = 128
@@ -38,13 +40,9 @@ def make_map(folder, region=REGION, name='map'):
     return SatelliteMap.build(source, region, folder / name, crop_px=16, attribution='invented')
 
 
-def make_weights(folder, map, gain=30.0, seed=3):
-    """Save a random downward-looking policy that fits the map; returns the path of its weights.
-
-    `gain` multiplies the logits: 30 makes sharp posteriors, 0 even ones.
-    """
-    torch.manual_seed(seed)
-    config = PolicyConfig(
+def tiny_policy_config(map, dropout=0.1):
+    """A downward-looking policy that fits the map and costs next to nothing."""
+    return PolicyConfig(
         grid=map.region.grid,
         depth=map.region.depth,
         view='nadir',
@@ -52,9 +50,27 @@ def make_weights(folder, map, gain=30.0, seed=3):
         crop_px=16,
         ground_aspect=1.0,
         encoder=EncoderConfig(conv=ConvConfig(channels=(16, 16), pooled=2, width=32)),
-        decoder=DecoderConfig(layers=1, heads=2),
+        decoder=DecoderConfig(layers=1, heads=2, dropout=dropout),
     )
-    policy = ZoomPolicy(config)
+
+
+def tiny_trainer(map, out, **changes):
+    """A trainer without dropout, in single precision, that draws easy views itself."""
+    config = TrainConfig(
+        **{'steps': 40, 'batch': 8, 'workers': 0, 'precision': 'float32', **changes}
+    )
+    easy = NadirViewConfig((60, 80), tilt_rad=0.0, yaw_rad=(0.0, 0.0))
+    views = NadirViews(map, (16, 16), easy, Appearance(shade=0.0, blur_px=0.0, patches=0))
+    return Trainer(map, tiny_policy_config(map, dropout=0.0), config, views, out)
+
+
+def make_weights(folder, map, gain=30.0, seed=3):
+    """Save a random downward-looking policy that fits the map; returns the path of its weights.
+
+    `gain` multiplies the logits: 30 makes sharp posteriors, 0 even ones.
+    """
+    torch.manual_seed(seed)
+    policy = ZoomPolicy(tiny_policy_config(map))
     with torch.no_grad():
         policy.decoder.output_head.weight.mul_(gain)
     path = folder / 'weights.safetensors'

@@ -1,0 +1,22 @@
+"""Run by test_train.py, alone or under torchrun: the gradients of one step, to a file."""
+
+import sys
+from pathlib import Path
+
+from safetensors.torch import save_file
+from tiny import tiny_trainer
+
+from justzoom_ros.satellite import SatelliteMap
+
+
+def main(map_folder, out):
+    trainer = tiny_trainer(SatelliteMap.open(map_folder), Path(out).parent / 'run')
+    views, actions = next(iter(trainer._batches()))
+    losses = trainer.gradient(views, actions)
+    if trainer.leads:
+        gradients = {name: p.grad for name, p in trainer.policy.named_parameters()}
+        save_file({**gradients, 'share': actions, 'losses': losses}, out)
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

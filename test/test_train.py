@@ -1,0 +1,146 @@
+"""Training: the recipe, the same whatever the processes and interruptions, and that it learns."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from tiny import REGION, make_map, tiny_policy_config, tiny_trainer
+
+from justzoom_ros.errors import ConfigError, WeightsError
+from justzoom_ros.images import normalised
+from justzoom_ros.localizer import Localizer
+from justzoom_ros.model import ZoomPolicy
+from justzoom_ros.train import MapCrops, Objective, TrainConfig, check_fits, learning_rate
+
+
+@pytest.fixture(scope='module')
+def tiny_map(tmp_path_factory):
+    return make_map(tmp_path_factory.mktemp('train'))
+
+
+def test_learning_rate_warms_up_and_falls_to_its_final_share():
+    config = TrainConfig(steps=1000, learning_rate=1.0, warmup=0.1, final=0.1)
+    rates = [learning_rate(step, config) for step in range(1000)]
+    assert rates[0] < 0.02 and rates[100] == pytest.approx(1.0)
+    assert np.argmax(rates) == 100 and rates[-1] == pytest.approx(0.1)
+    middle = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 0.5))
+    assert learning_rate(549.5, config) == pytest.approx(middle, abs=1e-6)
+
+
+def test_every_crop_of_a_batch_is_there_once_and_found(tiny_map):
+    sequence = torch.tensor([[3, 5], [3, 7], [2, 5]])
+    crops, rows = MapCrops(tiny_map, 16)(sequence)
+    assert len(crops) == 3  # the whole map, cell 2 and cell 3
+    assert torch.equal(rows[:, 0], rows[0, 0].repeat(3)) and rows[0, 1] == rows[1, 1]
+    assert np.array_equal(crops[rows[2, 1]], tiny_map.crop((2,), 16))
+
+
+def test_the_objective_is_published_cross_entropy_over_crops_seen_on_the_way(tiny_map):
+    policy = ZoomPolicy(tiny_policy_config(tiny_map, dropout=0.0))
+    objective = Objective(policy, label_smoothing=0.1).train()
+    views = torch.randint(0, 256, (3, 1, 16, 16, 3), dtype=torch.uint8)
+    sequence = torch.tensor([[3, 5], [3, 7], [2, 5]])
+    crops, rows = MapCrops(tiny_map, 16)(sequence)
+    whole = normalised(crops)[rows]  # (B, S, 3, h, w): every crop of every sequence
+    logits = policy(normalised(views), whole, sequence)
+    expected = F.cross_entropy(logits.flatten(0, 1), sequence.flatten(), label_smoothing=0.1)
+    losses = objective(views, crops, rows, sequence)
+    assert losses.shape == (2,)
+    assert float(losses.detach().mean()) == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tiny_map, tmp_path):
+    script = Path(__file__).with_name('ddp_gradients.py')
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
+    launcher += ['--master-port', str(20_000 + os.getpid() % 10_000)]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(script.parents[1])}
+    for name, command in {'one': [sys.executable], 'two': launcher}.items():
+        arguments = [*command, script, tiny_map.path, tmp_path / f'{name}.safetensors']
+        run = subprocess.run(
+            arguments, env=environment, capture_output=True, text=True, timeout=300
+        )
+        assert run.returncode == 0, run.stderr[-2000:]
+    one, two = load_file(tmp_path / 'one.safetensors'), load_file(tmp_path / 'two.safetensors')
+    assert len(one.pop('share')) == 8 and len(two.pop('share')) == 4
+    one.pop('losses'), two.pop('losses')
+    assert all(gradient.abs().max() < 1e3 for gradient in one.values())
+    assert max(gradient.abs().max() for gradient in one.values()) > 1e-3
+    for name, gradient in one.items():
+        torch.testing.assert_close(two[name], gradient, atol=1e-6, rtol=1e-4)
+
+
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny_map, tmp_path):
+    whole = tiny_trainer(tiny_map, tmp_path / 'whole')
+    whole.run()
+    first = tiny_trainer(tiny_map, tmp_path / 'parts')
+    for step, batch in zip(range(15), first._batches(), strict=False):
+        first.advance(*batch)
+        first.step = step + 1
+    first.out.mkdir()
+    first.save_checkpoint()
+    second = tiny_trainer(tiny_map, tmp_path / 'parts')
+    second.resume()
+    assert second.step == 15
+    second.run()
+    for name, tensor in whole.policy.state_dict().items():
+        torch.testing.assert_close(second.policy.state_dict()[name], tensor, atol=1e-6, rtol=0)
+
+
+def test_a_policy_learns_a_map_from_the_map_alone(tiny_map, tmp_path):
+    trainer = tiny_trainer(tiny_map, tmp_path, steps=300, batch=32, learning_rate=3e-3)
+    before = trainer.validate()
+    weights = trainer.run()
+    chance = 2 * math.log(16)
+    assert before == pytest.approx(chance, abs=0.3)
+    assert trainer.validate() < chance - 0.6
+    policy = ZoomPolicy.load(weights)
+    assert policy.provenance['map'] == tiny_map.checksum
+    view, pose = trainer.views.draw(np.random.default_rng(99))
+    posterior = Localizer.open(tiny_map.path, weights, progress=False).posterior(view)
+    assert (
+        posterior.mass_within(pose.east_m, pose.north_m, 48.0) > 4 * math.pi * 48**2 / 256**2 / 2
+    )
+    assert list(tmp_path.glob('events.out.tfevents*'))
+
+
+def test_validation_views_are_always_the_same(tiny_map, tmp_path):
+    trainer = tiny_trainer(tiny_map, tmp_path)
+    assert trainer.validate() == trainer.validate()
+
+
+def test_a_foreign_or_damaged_checkpoint_is_refused(tiny_map, tmp_path):
+    trainer = tiny_trainer(tiny_map, tmp_path)
+    trainer.save_checkpoint()
+    with pytest.raises(WeightsError, match='another map or configuration'):
+        tiny_trainer(tiny_map, tmp_path, batch=16).resume()
+    checkpoint = tmp_path / 'checkpoint.pt'
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    with pytest.raises(WeightsError, match=r'checkpoint\.pt'):
+        trainer.resume()
+
+
+def test_a_policy_for_another_tree_is_refused(tiny_map):
+    config = tiny_policy_config(tiny_map)
+    check_fits(tiny_map, config)
+    with pytest.raises(ConfigError, match='depth'):
+        check_fits(tiny_map, json_changed(config, depth=3))
+
+
+def json_changed(config, **changes):
+    values = {**json.loads(config.to_json()), **changes}
+    return type(config).from_json(json.dumps(values))
+
+
+def test_impossible_recipes_are_named():
+    for wrong in ({'steps': 0}, {'learning_rate': 0.0}, {'precision': 'float8'}):
+        with pytest.raises(ConfigError):
+            TrainConfig(**wrong)
+    assert REGION.depth == 2

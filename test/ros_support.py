@@ -29,11 +29,18 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
 
 from justzoom_ros.model import ConvConfig, DecoderConfig, EncoderConfig  # noqa: E402
 
 REGION = Region(42.0, -76.0, 400.0, grid=2, depth=3)
 PATIENCE_S = 30.0
+SERVICES = {
+    'change_state': ChangeState,
+    'set_parameters': SetParameters,
+    'reset': Trigger,
+    'get_state': GetState,
+}
 TRANSITIONS = {'configure': 1, 'cleanup': 2, 'activate': 3, 'deactivate': 4}
 
 
@@ -125,6 +132,10 @@ class Station:
         kind = CompressedImage if compressed else Image
         quality = QoSProfile(depth=10, reliability=reliability)
         self.images = self.node.create_publisher(kind, image, quality)
+        self._clients = {
+            service: self.node.create_client(kind, f'{namespace.rstrip("/")}/justzoom/{service}')
+            for service, kind in SERVICES.items()
+        }
         self._target = f'{namespace.rstrip("/")}/justzoom'
 
     def _on_diagnostics(self, message):
@@ -137,30 +148,40 @@ class Station:
             assert time.monotonic() < end_s, f'waited {patience_s} s for {what}'
             self._executor.spin_once(timeout_sec=0.02)
 
-    def call(self, kind, service, request):
+    def meet(self):
+        """Wait until the node under test answers. Its side of a service may come to know us later
+        than we come to know it, and answers until then are lost: only a question that may be
+        repeated will do. The other clients were made before this one, and are known by then."""
+        client = self._clients['get_state']
+        self.wait(client.service_is_ready, 'the node')
+        for _ in range(int(PATIENCE_S)):
+            future = client.call_async(GetState.Request())
+            with contextlib.suppress(AssertionError):
+                self.wait(future.done, patience_s=1.0)
+                return
+        raise AssertionError('the node does not answer')
+
+    def call(self, service, request):
         """The response of a service of the node under test."""
-        client = self.node.create_client(kind, f'{self._target}/{service}')
+        client = self._clients[service]
         self.wait(client.service_is_ready, service)
         future = client.call_async(request)
         self.wait(future.done, service)
-        self.node.destroy_client(client)
         return future.result()
 
     def change(self, transition):
         """One lifecycle transition by its service; True where it succeeds."""
         request = ChangeState.Request()
         request.transition.id = TRANSITIONS[transition]
-        return self.call(ChangeState, 'change_state', request).success
+        return self.call('change_state', request).success
 
     def state(self):
-        return self.call(GetState, 'get_state', GetState.Request()).current_state.label
+        return self.call('get_state', GetState.Request()).current_state.label
 
     def set(self, **values):
         """Set parameters by their service; returns '' or the reason of the first refusal."""
         parameters = [Parameter(n, value=v).to_parameter_msg() for n, v in values.items()]
-        response = self.call(
-            SetParameters, 'set_parameters', SetParameters.Request(parameters=parameters)
-        )
+        response = self.call('set_parameters', SetParameters.Request(parameters=parameters))
         refused = [r.reason or 'refused' for r in response.results if not r.successful]
         return refused[0] if refused else ''
 

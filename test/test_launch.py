@@ -139,6 +139,7 @@ def station(domain, image='/image', namespace='/'):
     rclpy.init(context=context, domain_id=domain)
     base = Station(context, image=image, namespace=namespace)
     try:
+        base.meet()
         yield base
         base.close()
     finally:

@@ -70,6 +70,7 @@ def robot(files, policy='sure', activate=True, arguments=(), station=None, **par
         try:
             with spun(node, context):
                 base = Station(context, **(station or {}))
+                base.meet()
                 if activate:
                     assert base.change('configure') and base.change('activate')
                     base.connect()
@@ -314,7 +315,7 @@ def test_a_reset_lets_time_begin_again_and_drops_the_frame_at_work(files):
         node._localizer.locate = slow
         station.images.publish(image_message(9.1))
         station.wait(begun.is_set, 'the frame at work')
-        assert station.call(Trigger, 'reset', Trigger.Request()).success
+        assert station.call('reset', Trigger.Request()).success
         go_on.set()
         send(station, image_message(8.9))
         assert [stamp_s(fix) for fix in station.fixes] == [9.0, 8.9]

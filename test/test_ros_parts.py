@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from justzoom_ros.errors import ImageError
 from justzoom_ros.region import Region
 from justzoom_ros.ros.frames import JUMP_BACK_NS, LatestWorker, StampGate
 from justzoom_ros.ros.health import SILENCE_S, Health
+from justzoom_ros.ros.parameters import PARAMETERS
 from justzoom_ros.ros.undistortion import Undistorter
 from justzoom_ros.ros.zoom_picture import YELLOW_RGB, zoom_picture
 
@@ -235,3 +237,28 @@ def test_the_picture_shows_image_and_choices_level_by_level():
     # South-east, then north-west.
     np.testing.assert_array_equal(picture[32, 64 + 48], YELLOW_RGB)
     np.testing.assert_array_equal(picture[0, 128 + 16], YELLOW_RGB)
+
+
+# --- the documentation ---------------------------------------------------------------------------
+
+
+def table_row(parameter):
+    """The row of docs/ros.md about a parameter."""
+    default = parameter.default
+    default = 'empty' if default == '' else f'`{str(default).lower()}`'
+    values = ', '.join(f'`{choice}`' for choice in parameter.choices)
+    if parameter.low is not None:
+        values = f'{parameter.low:g} .. {parameter.high:g}'
+    return (
+        f'| `{parameter.name}` | {default} | {values} | {parameter.changes} | {parameter.text} |'
+    )
+
+
+def test_the_documentation_has_the_table_of_parameters():
+    text = (Path(__file__).parents[1] / 'docs' / 'ros.md').read_text()
+    table = text.split('<!-- parameters -->')[1].split('<!-- end of parameters -->')[0]
+    assert table.strip().splitlines() == [
+        '| Parameter | Default | Values | Changes | Meaning |',
+        '| --- | --- | --- | --- | --- |',
+        *map(table_row, PARAMETERS),
+    ]

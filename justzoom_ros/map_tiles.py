@@ -8,7 +8,7 @@ pattern. A tile of zoom z is half as wide as one of zoom z - 1; zooms may be neg
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -33,7 +33,13 @@ from justzoom_ros.map_sources import (
 
 LAYOUT_NAME = 'layout.yaml'
 MERCATOR_HALF_M = 20_037_508.342789244
-XYZ_PATTERN = '{zoom}/{x}/{y}.(png|jpg|jpeg|webp)'
+XYZ_PATTERN = '{zoom}/{x}/{y}.{image}'
+PLACEHOLDERS = {
+    'zoom': r'(?P<zoom>-?\d{1,2})',
+    'x': r'(?P<x>-?\d+)',
+    'y': r'(?P<y>-?\d+)',
+    'image': '(?:png|jpg|jpeg|webp)',
+}
 MARGIN_PX = 4
 """Tile pixels read beyond a window, the reach of both ways of resampling."""
 
@@ -237,10 +243,12 @@ def read_layout(folder):
 
 def _layout_from(values):
     pattern = str(values.get('path', '{zoom}/{x}/{y}.jpg'))
+    if not all('{' + name + '}' in pattern for name in ('zoom', 'x', 'y')):
+        raise ValueError(f'path is {pattern!r}; it must name {{zoom}}, {{x}} and {{y}}')
     if 'preset' in values:
         if values['preset'] != 'XYZ':
             raise ValueError(f'preset is {values["preset"]!r}; only XYZ is known')
-        return TileLayout(**{**XYZ.__dict__, 'pattern': pattern})
+        return replace(XYZ, pattern=pattern)
     crs = CRS.from_user_input(values.get('crs', 'EPSG:3857'))
     if crs.axis_info[0].direction != 'east':
         raise ValueError(f'crs {values["crs"]!r} counts north before east, which is not supported')
@@ -267,17 +275,16 @@ def _square(name, values, default):
 
 def _find_tiles(folder, pattern):
     """{zoom: {(x, y): path in the folder}} of all tiles. Raises MapError where there are none."""
-    numbers = {name: rf'(?P<{name}>-?\d+)' for name in ('zoom', 'x', 'y')}
-    expression = re.sub(r'\.(?!\d)', r'\\.', pattern)
-    for name, number in numbers.items():
-        expression = expression.replace('{' + name + '}', number)
-    match, tiles = re.compile(expression).fullmatch, {}
+    expression = re.escape(pattern)
+    for name, digits in PLACEHOLDERS.items():
+        expression = expression.replace(re.escape('{' + name + '}'), digits, 1)
+    match, tiles = re.compile(expression, re.IGNORECASE).fullmatch, {}
     for root, _, names in os.walk(folder):
         below = Path(root).relative_to(folder).as_posix()
         for name in names:
             path = name if below == '.' else f'{below}/{name}'
             if found := match(path):
-                zoom, x, y = (int(found[name]) for name in numbers)
+                zoom, x, y = (int(found[name]) for name in ('zoom', 'x', 'y'))
                 tiles.setdefault(zoom, {})[x, y] = path
     if not tiles:
         raise MapError(

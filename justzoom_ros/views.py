@@ -182,8 +182,7 @@ def develop(view, appearance, rng):
     sigma_px = rng.uniform(0, a.blur_px)
     if sigma_px > 0.2:
         x = cv2.GaussianBlur(x, (0, 0), sigma_px)
-    scale = np.float32(rng.uniform(0, a.noise))
-    x += scale * rng.standard_normal(x.shape, dtype=np.float32)
+    x += _noise(x.shape, rng.uniform(0, a.noise), rng)
     pixels = (x.clip(0, 1) * 255).astype(np.uint8)
     quality = int(rng.integers(a.jpeg, 96))
     _, jpeg = cv2.imencode('.jpg', pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -191,7 +190,7 @@ def develop(view, appearance, rng):
 
 
 def _contrast(x, factor):
-    mean = x.mean(axis=(0, 1), keepdims=True)
+    mean = np.array(cv2.mean(x)[:3], np.float32)
     return (x - mean) * np.float32(factor) + mean
 
 
@@ -211,6 +210,12 @@ def _vignette(shape, strength, rng):
     dy, dx = rng.normal(0, 0.2, 2)
     squared = ((x - dx) ** 2 + (y - dy) ** 2) / 2
     return (1 - strength * np.minimum(squared, 1))[..., None].astype(np.float32)
+
+
+def _noise(shape, scale, rng):
+    """White noise, drawn by OpenCV because that is ten times faster than by numpy."""
+    cv2.setRNGSeed(int(rng.integers(2**31)))
+    return cv2.randn(np.empty(shape, np.float32), (0, 0, 0), (scale, scale, scale))
 
 
 def _hide_patches(x, most, rng):

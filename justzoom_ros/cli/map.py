@@ -47,7 +47,7 @@ def _add_build(jobs):
     add('--resolution', type=float, metavar='M', help='metres per pixel instead; rounded so that '
         'a terminal cell is a whole number of pixels')  # fmt: skip
     add('--compression', choices=('deflate', 'jpeg'), default='deflate', help='deflate is '
-        'lossless (default), jpeg about ten times smaller')  # fmt: skip
+        'lossless (default), jpeg about five times smaller')  # fmt: skip
     add('--attribution', default='', metavar='TEXT', help='licence or credit to keep and show')
     add('--bands', nargs=3, type=int, metavar=('R', 'G', 'B'), help='bands to take, from 1')
     add('--stretch', nargs=2, type=float, metavar=('LOW', 'HIGH'), help='values that become black '

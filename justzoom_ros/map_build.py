@@ -233,7 +233,7 @@ def _write_tif(path, imagery, region, side_px, compression, progress):
             with rasterio.open(path, 'r+') as file:
                 file.build_overviews(_overview_factors(side_px), Resampling.average)
     except GDAL_ERRORS as error:
-        raise OSError(one_line(error)) from None
+        raise OSError(f'is the disk full? {one_line(error)}') from None
     return covered, sums / covered
 
 
@@ -265,11 +265,11 @@ def _read_back(folder, info, covered, mean_rgb):
     try:
         built = SatelliteMap.open(folder)
     except MapError as error:
-        raise OSError(f'it could not be read back, is the disk full? {error}') from None
+        raise OSError(f'is the disk full? Reading it back: {error}') from None
     change = np.abs(_mean_rgb(built.pixels, built.mask) - mean_rgb).max()
     allowed = 1e-3 if info.compression == 'deflate' else 3.0
     if np.count_nonzero(built.mask) != covered or change > allowed:
-        raise OSError('parts of it were lost in writing, is the disk full?')
+        raise OSError('is the disk full? Parts of it were lost in writing')
     return built
 
 

@@ -3,9 +3,9 @@
 Each image is encoded once; every search then makes its own posterior from that. The protocol is
 the full grid: all terminal cells with imagery compete, as they do for a robot.
 
-Two positions are judged. The *guess* is the single most likely place, right or wrong: the mean of
-the first hypothesis, or for greedy search, as published, the centre of its terminal cell. The
-*fix* is what a robot gets, which in doubt is the mean of everything with a covariance to match.
+Two positions are judged. The *guess* is the centre of the most probable terminal cell, right or
+wrong, as in the published results. The *fix* is what a robot gets: the mean of one hypothesis, or
+in doubt the mean of everything, with a covariance to match.
 """
 
 import csv
@@ -37,9 +37,9 @@ class Result:
     the memory over a large dataset), and how they compare.
 
     Positions are metres east and north of the region's centre. `cell_hit`: the most probable
-    terminal cell is the true one. `truth_mass`: mass of the true terminal cell. `held` {mass:
-    whether the smallest region of that mass holds the truth}; `mass_near`: mass within
-    CALIBRATION_RADIUS_M of the guess.
+    terminal cell is the true one; `fix_cell_hit`: the one that the fix lies in is. `truth_mass`:
+    mass of the true terminal cell. `held` {mass: whether the smallest region of that mass holds
+    the truth}; `mass_near`: mass within CALIBRATION_RADIUS_M of the guess.
     """
 
     image: object
@@ -49,6 +49,7 @@ class Result:
     guess_latitude: float
     guess_longitude: float
     cell_hit: bool
+    fix_cell_hit: bool
     truth_mass: float
     held: dict
     mass_near: float
@@ -67,14 +68,15 @@ class Result:
 def inside(images, region, skip_outside=False):
     """The images that were taken inside the region; unless the others are to be left out, the
     first of them is an OutsideRegionError naming its row."""
-    kept = [image for image in images if region.contains(image.latitude, image.longitude)]
-    if len(kept) < len(images) and not skip_outside:
-        first = next(image for image in images if image not in kept)
+    positions = np.array([(image.latitude, image.longitude) for image in images]).reshape(-1, 2)
+    flags = region.contains(*positions.T)
+    if not flags.all() and not skip_outside:
+        first = images[int(np.argmin(flags))]
         raise OutsideRegionError(
             f'{first.row}: {first.id} at {first.latitude}, {first.longitude} is outside the map '
-            f'({len(images) - len(kept)} of {len(images)} are); --skip-outside leaves them out'
+            f'({np.sum(~flags)} of {len(images)} are); --skip-outside leaves them out'
         )
-    return kept
+    return [image for image, flag in zip(images, flags, strict=True) if flag]
 
 
 def evaluate(localizer, images, searches=('greedy', 'beam', 'exact'), progress=iter):
@@ -89,27 +91,25 @@ def evaluate(localizer, images, searches=('greedy', 'beam', 'exact'), progress=i
         ground = localizer.embed(image.load())
         for name, config in configs.items():
             fix = decide(localizer.posterior(ground, config), localizer.decision)
-            results[name].append(_result(image, fix, name == 'greedy'))
+            results[name].append(_result(image, fix))
     return results
 
 
-def _result(image, fix, greedy):
+def _result(image, fix):
     posterior, region = fix.posterior, fix.posterior.region
     truth_m = np.array(region.to_enu(image.latitude, image.longitude))
+    true_cell = region.encode(image.latitude, image.longitude)
     best = posterior.best_cell
-    if greedy or not fix.hypotheses:
-        guess_m = np.array([best.east_m, best.north_m])
-    else:
-        guess_m = np.array([fix.hypotheses[0].east_m, fix.hypotheses[0].north_m])
-    guess_latitude, guess_longitude = region.to_latlon(*guess_m)
+    guess_m = np.array([best.east_m, best.north_m])
     return Result(
         image=image,
         fix=replace(fix, posterior=None),
         truth_m=truth_m,
         guess_m=guess_m,
-        guess_latitude=guess_latitude,
-        guess_longitude=guess_longitude,
-        cell_hit=best.actions == region.encode(image.latitude, image.longitude),
+        guess_latitude=best.latitude,
+        guess_longitude=best.longitude,
+        cell_hit=best.actions == true_cell,
+        fix_cell_hit=tuple(region.encode_enu(fix.east_m, fix.north_m)) == true_cell,
         truth_mass=_mass_at(posterior, truth_m),
         held={mass: posterior.holds(*truth_m, mass) for mass in metrics.MASSES},
         mass_near=posterior.mass_within(*guess_m, CALIBRATION_RADIUS_M),
@@ -158,7 +158,7 @@ def _fix_figures(results):
     truths = np.array([r.truth_m for r in results]).reshape(-1, 2)
     fixes = np.array([r.fix_m for r in results]).reshape(-1, 2)
     covariances = [r.fix.covariance_m2 for r in results]
-    hits = [r.cell_hit for r in results]
+    hits = [r.fix_cell_hit for r in results]
     return metrics.without_nan(metrics.fix_summary(truths, fixes, covariances, hits))
 
 
@@ -226,22 +226,21 @@ def _panel(localizer, result, search):
 
 
 def table(summary):
-    """The summary as lines of text: a row per search."""
-    recalls = [f'recall_{radius}m' for radius in metrics.RADII_M]
-    names = ['R@1', *(f'R@{radius}m' for radius in metrics.RADII_M), 'median', 'p90', 'in 90%']
-    lines = [
-        summary['protocol'],
-        'search'.ljust(12) + ''.join(n.rjust(9) for n in [*names, 'fix']),
-    ]
-    for search, figures in summary['searches'].items():
-        shares = [figures[key] for key in ('recall_cell', *recalls)]
-        distances = [figures['median_m'], figures['p90_m']]
-        cells = [_percent(s) for s in shares]
-        cells += [f'{d:.1f} m' if d is not None else '-' for d in distances]
-        cells += [_percent(figures['coverage_90']), _percent(figures['share_fix'])]
-        lines.append(search.ljust(12) + ''.join(cell.rjust(9) for cell in cells))
+    """The summary as lines of text: for each search a row for the guess and one for the fix."""
+    radii = [f'{radius}m' for radius in metrics.RADII_M]
+    names = ['R@1', *(f'R@{radius}' for radius in radii), 'median', 'p90', 'in 90%', 'fixes']
+    lines = [summary['protocol'], ' ' * 20 + ''.join(name.rjust(9) for name in names)]
+    for search, guess in summary['searches'].items():
+        fix = guess['fix_position']
+        inside = guess['coverage_90'], fix['coverage_90_ellipse']
+        for name, figures, held in (('guess', guess, inside[0]), ('fix', fix, inside[1])):
+            shares = [figures[key] for key in ('recall_cell', *(f'recall_{r}' for r in radii))]
+            cells = [_percent(share) for share in shares]
+            cells += [f'{figures[key]:.1f} m' for key in ('median_m', 'p90_m')]
+            cells += [_percent(held), _percent(guess['share_fix'])]
+            lines.append(f'{search} {name}'.ljust(20) + ''.join(cell.rjust(9) for cell in cells))
     return '\n'.join(lines)
 
 
 def _percent(share):
-    return '-' if share is None else f'{100 * share:.1f} %'
+    return f'{100 * share:.1f} %'

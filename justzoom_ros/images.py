@@ -6,12 +6,27 @@ Images are uint8 (H, W, 3) RGB until `normalised`, float32 (..., 3, H, W) after 
 import cv2
 import numpy as np
 import torch
+from PIL import Image, ImageOps
 
 from justzoom_ros.errors import ImageError
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel that DINOv2 was trained with (ImageNet's)."""
+
+
+def read_picture(path):
+    """The pixels of a picture file, uint8 (H, W, 3) RGB, turned upright as its EXIF says.
+
+    Raises ImageError where it is missing, truncated or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.array(ImageOps.exif_transpose(picture).convert('RGB'))
+    except FileNotFoundError as error:
+        raise ImageError(f'{path}: no such picture') from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f'{path} is corrupt: {error}') from error
 
 
 def ground_views(image, config):

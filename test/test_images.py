@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from justzoom_ros.errors import ImageError
-from justzoom_ros.images import ground_views, normalised, resize
+from justzoom_ros.images import ground_views, normalised, read_picture, resize
 from justzoom_ros.model import PolicyConfig
 
 
@@ -59,3 +60,24 @@ def test_normalised_is_the_definition_of_imagenet():
 def test_what_is_no_image_is_named(image):
     with pytest.raises(ImageError, match='camera image'):
         ground_views(image, PolicyConfig())
+
+
+def test_a_picture_is_read_upright(tmp_path):
+    tags = Image.Exif()
+    tags[0x0112] = 6  # to be turned clockwise by a quarter
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:, 20:] = 255
+    Image.fromarray(pixels).save(tmp_path / 'turned.png', exif=tags)
+    upright = read_picture(tmp_path / 'turned.png')
+    assert upright.shape == (40, 20, 3)
+    assert upright[0, 0, 0] == 0 and upright[-1, 0, 0] == 255
+
+
+def test_pictures_that_cannot_be_read_are_named(tmp_path):
+    with pytest.raises(ImageError, match=r'absent\.jpg: no such picture'):
+        read_picture(tmp_path / 'absent.jpg')
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / 'cut.jpg')
+    whole = (tmp_path / 'cut.jpg').read_bytes()
+    (tmp_path / 'cut.jpg').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ImageError, match=r'cut\.jpg is corrupt'):
+        read_picture(tmp_path / 'cut.jpg')

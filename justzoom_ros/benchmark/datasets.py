@@ -16,10 +16,10 @@ from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from justzoom_ros.errors import DatasetError
+from justzoom_ros.errors import DatasetError, ImageError
+from justzoom_ros.images import read_picture
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp')
 FILE_COLUMNS = ('file', 'path', 'image', 'filename')
@@ -50,10 +50,9 @@ class GeoImage:
     def load(self):
         """The pixels, uint8 (H, W, 3) RGB, turned upright as EXIF says. Raises DatasetError."""
         try:
-            with Image.open(self.path) as image:
-                return np.array(ImageOps.exif_transpose(image).convert('RGB'))
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise DatasetError(f'{self.row}: {self.path} is corrupt: {error}') from error
+            return read_picture(self.path)
+        except ImageError as error:
+            raise DatasetError(f'{self.row}: {error}') from error
 
 
 def read_images(path, select=None, region=None):

@@ -130,7 +130,7 @@ FLOORS = (
     ('model',),
     ('runtime', 'search', 'posterior', 'views'),
     ('fix', 'localizer'),
-    ('benchmark', 'bags', 'report', 'train', 'train_data', 'evaluate', 'replay'),
+    ('benchmark', 'bags', 'report', 'train', 'evaluate', 'replay'),
     ('ros',),
     ('demo',),
     ('cli',),

@@ -311,13 +311,6 @@ class LocalizeNode(LifecycleNode):
             messages.diagnostics_message(stamp, f'{name}: localization', level, text, values)
         )
 
-    def _origin_of_images(self):
-        if not self.count_publishers(self._image_topic):
-            return f'nobody publishes {self._image_topic}'
-        return (
-            f'{self._image_topic} is published; check image_reliability and the Fast DDS profile'
-        )
-
 
 def _in_words(error):
     """The sentence of an error of ours; the type and text of any other."""

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.files import replacing
+from justzoom_ros.files import writing
 from justzoom_ros.images import normalised
 from justzoom_ros.model import PolicyConfig, ZoomPolicy
 from justzoom_ros.views import NadirViews
@@ -278,7 +278,7 @@ class Trainer:
             'optimizer': self.optimizer.state_dict(),
             'scaler': self.scaler.state_dict(),
         }
-        with replacing(self.out / CHECKPOINT) as temporary:
+        with writing(self.out / CHECKPOINT) as temporary:
             torch.save(state, temporary)
 
     def resume(self):

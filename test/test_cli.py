@@ -77,6 +77,15 @@ def test_wrong_input_is_one_line_and_status_2(installed, picture, wrong, named, 
     assert err.startswith('justzoom: error: ') and named in err
 
 
+def test_a_misspelt_argument_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(['train', '--map', 'm', '-o', 'o', '--fotprint', '60', '80'])
+    assert stop.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == '' and len(err.splitlines()) == 1
+    assert '--fotprint' in err and '--help' in err
+
+
 def test_weights_for_another_tree_are_refused(installed, tmp_path, picture, capsys):
     _, weights = installed
     from tiny import REGION

@@ -26,7 +26,7 @@ def add_parser(subparsers):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('-o', '--output', metavar='DIR', default='out/demo', help='folder for the bag, the '
+    add('-o', '--out', metavar='DIR', default='out/demo', help='folder for the bag, the '
         "node's log and the results (default out/demo)")  # fmt: skip
     add('--frames', type=int, metavar='N', help='fly only the first N frames')
     add('--weights', metavar='FILE', help='other weights for the map than the shipped ones')
@@ -48,7 +48,7 @@ def run(args):
     # A plain kill must stop the node too, so it ends like any other failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     summary = run_demo(
-        args.output,
+        args.out,
         FlightConfig(frames=frames),
         weights=args.weights,
         progress=lambda items, name, total: tqdm(items, name, total, file=sys.stderr),
@@ -57,5 +57,5 @@ def run(args):
         print(json.dumps(summary))
     else:
         print(table(summary))
-        print(f'picture: {args.output}/map.png, figures: {args.output}/summary.json')
+        print(f'picture: {args.out}/map.png, figures: {args.out}/summary.json')
     return 0 if summary['goals_met'] else 1

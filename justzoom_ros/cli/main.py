@@ -14,9 +14,16 @@ from justzoom_ros.errors import JustZoomError
 COMMANDS = ('map', 'train', 'localize', 'evaluate', 'bag', 'replay', 'demo')
 
 
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong on one line, as every other error is told."""
+
+    def error(self, message):
+        self.exit(2, f'{self.prog}: error: {message} (see {self.prog} --help)\n')
+
+
 def build_parser():
     """The whole command line as an argparse parser."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog='justzoom', description='Where in the city is this camera? One image and a map.'
     )
     parser.add_argument('--version', action='version', version=f'justzoom {__version__}')

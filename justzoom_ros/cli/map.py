@@ -33,7 +33,7 @@ def _add_build(jobs):
     )
     add = parser.add_argument
     add('source', metavar='SOURCE', help='raster file, or folder of tiles')
-    add('-o', '--output', metavar='DIR', required=True, help='folder to make')
+    add('-o', '--out', metavar='DIR', required=True, help='folder to make')
     add('--center', nargs=2, type=float, metavar=('LAT', 'LON'), help='centre of the square, '
         'degrees; without it and --side: the square that encloses the imagery')  # fmt: skip
     add('--side', type=float, metavar='M', help='side of the square, metres')
@@ -78,7 +78,7 @@ def _add_show(jobs):
         epilog='example: justzoom map show maps/farm -o farm.png --levels 1 2',
     )
     parser.add_argument('map', metavar='DIR', help='map folder')
-    parser.add_argument('-o', '--output', metavar='PNG', required=True, help='picture to write')
+    parser.add_argument('-o', '--out', metavar='PNG', required=True, help='picture to write')
     parser.add_argument('--levels', nargs='*', type=int, default=None, metavar='N',
                         help='levels whose cells are drawn (default: 1 and 2)')  # fmt: skip
     _add_json(parser)
@@ -97,7 +97,7 @@ def build(args):
     satellite_map = SatelliteMap.build(
         args.source,
         region,
-        args.output,
+        args.out,
         crop_px=args.crop_px,
         resolution_m=args.resolution,
         compression=args.compression,
@@ -124,8 +124,8 @@ def show(args):
 
     satellite_map = SatelliteMap.open(args.map)
     levels = range(1, min(2, satellite_map.region.depth) + 1)
-    draw_map(satellite_map, args.output, levels if args.levels is None else args.levels)
-    print(json.dumps({'picture': args.output}) if args.json else f'wrote {args.output}')
+    draw_map(satellite_map, args.out, levels if args.levels is None else args.levels)
+    print(json.dumps({'picture': args.out}) if args.json else f'wrote {args.out}')
 
 
 def _region(args):

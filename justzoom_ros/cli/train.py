@@ -50,11 +50,13 @@ def add_parser(subparsers):
 
 def run(args):
     """Build the configurations, train, say where the weights are."""
+    from justzoom_ros.files import output_folder
     from justzoom_ros.model import PolicyConfig
     from justzoom_ros.satellite import SatelliteMap
     from justzoom_ros.train import Trainer
     from justzoom_ros.views import NadirViews
 
+    output_folder(args.out)
     satellite_map = SatelliteMap.open(args.map)
     parts = configurations(args)
     policy = PolicyConfig(

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.files import replacing
+from justzoom_ros.files import writing
 from justzoom_ros.model.decoder import Decoder, DecoderConfig
 from justzoom_ros.model.encoder import EncoderConfig, build_encoder
 
@@ -142,7 +142,7 @@ class ZoomPolicy(nn.Module):
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
         metadata = {'format': FORMAT, 'policy': self.config.to_json()}
         metadata['provenance'] = json.dumps(self.provenance, sort_keys=True)
-        with replacing(path) as temporary:
+        with writing(path) as temporary:
             save_file(tensors, temporary, metadata)
 
     @classmethod

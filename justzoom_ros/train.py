@@ -189,7 +189,7 @@ class Trainer:
                 saved = time.monotonic()
         if self.leads:
             self.save_checkpoint()
-            self.policy.save(self.out / WEIGHTS)
+            self.policy.save(self.out / WEIGHTS, half=True)  # the checkpoint keeps every bit
         return self.out / WEIGHTS
 
     def advance(self, views, actions):

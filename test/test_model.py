@@ -122,6 +122,19 @@ def test_the_conv_policy_survives_a_round_trip(tmp_path):
     torch.testing.assert_close(again.encode_satellite(images), policy.encode_satellite(images))
 
 
+def test_half_precision_weights_are_half_the_size_and_load_as_single(tmp_path):
+    policy = tiny_policy()
+    policy.save(tmp_path / 'whole.safetensors')
+    policy.save(tmp_path / 'half.safetensors', half=True)
+    sizes = [(tmp_path / f'{name}.safetensors').stat().st_size for name in ('half', 'whole')]
+    assert sizes[0] < 0.6 * sizes[1]
+    again = ZoomPolicy.load(tmp_path / 'half.safetensors')
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    for name, parameter in policy.named_parameters():
+        torch.testing.assert_close(again.get_parameter(name), parameter, rtol=1e-3, atol=1e-6)
+    assert torch.equal(again.decoder.freqs, policy.decoder.freqs)
+
+
 @torch.inference_mode()
 def test_conv_stepwise_equals_teacher_forcing():
     policy = tiny_policy(grid=3)

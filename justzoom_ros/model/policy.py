@@ -137,9 +137,15 @@ class ZoomPolicy(nn.Module):
 
     # --- files ---------------------------------------------------------------------------------
 
-    def save(self, path):
-        """Write one safetensors file with the configuration in its metadata, atomically."""
+    def save(self, path, half=False):
+        """Write one safetensors file with the configuration in its metadata, atomically.
+
+        `half` stores the parameters as float16, for half the size; they are loaded as float32.
+        Raises OutputError.
+        """
         tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
+        if half:
+            tensors |= {name: value.half() for name, value in self.named_parameters()}
         metadata = {'format': FORMAT, 'policy': self.config.to_json()}
         metadata['provenance'] = json.dumps(self.provenance, sort_keys=True)
         with writing(path) as temporary:

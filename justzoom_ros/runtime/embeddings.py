@@ -42,14 +42,14 @@ class MapEmbeddings:
 
 def map_embeddings(satellite_map, runtime, progress=True):
     """The embeddings of all inner cells of a map: read from the cache, or made and kept there."""
-    key = _key(satellite_map, runtime)
+    key, region = _key(satellite_map, runtime), satellite_map.region
     folders = [satellite_map.path / 'embeddings', USER_CACHE.expanduser()]
     files = [folder / f'{key}.safetensors' for folder in folders]
-    levels = next((found for f in files if (found := _read(f, satellite_map.region))), None)
+    shapes = [(region.branching**k, runtime.width) for k in range(region.depth)]
+    levels = next((found for file in files if (found := _read(file, shapes))), None)
     if levels is None:
         levels = _embed(satellite_map, runtime, progress)
         _keep(levels, files)
-    region = satellite_map.region
     covered = [satellite_map.level_coverage(k) > 0 for k in range(region.depth + 1)]
     on_device = tuple(level.to(runtime.device) for level in levels)
     return MapEmbeddings(region, on_device, tuple(covered))
@@ -77,19 +77,19 @@ def _embed(satellite_map, runtime, progress):
 
 
 def _key(satellite_map, runtime):
-    parts = f'{satellite_map.checksum} {runtime.checksum} {runtime.config.crop_px}'
-    return hashlib.sha256(parts.encode()).hexdigest()[:24]
+    parts = satellite_map.checksum, satellite_map.crop_px, runtime.checksum
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
-def _read(file, region):
+def _read(file, shapes):
     """The levels in a cache file, None where there is none or it is damaged (it is only a cache:
     a damaged one is made again)."""
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError):
         return None
-    levels = [tensors.get(f'level_{k}') for k in range(region.depth)]
-    whole = all(t is not None and len(t) == region.branching**k for k, t in enumerate(levels))
+    levels = [tensors.get(f'level_{k}') for k in range(len(shapes))]
+    whole = all(t is not None and t.shape == s for t, s in zip(levels, shapes, strict=True))
     return levels if whole else None
 
 

@@ -1,0 +1,190 @@
+"""The facade: one image in, one fix out; the embeddings behind it; refusals."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from tiny import REGION, make_map, make_weights
+
+from justzoom_ros import Localizer, Region, SatelliteMap, ZoomPolicy
+from justzoom_ros.errors import (
+    ConfigError,
+    ImageError,
+    MapError,
+    RuntimeUnavailableError,
+    WeightsError,
+)
+from justzoom_ros.images import ground_views, normalised
+from justzoom_ros.runtime import embeddings, map_embeddings, open_runtime
+from justzoom_ros.search import SearchConfig
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+@pytest.fixture
+def made(tmp_path):
+    satellite_map = make_map(tmp_path)
+    return satellite_map, make_weights(tmp_path, satellite_map)
+
+
+def opened(made, **options):
+    return Localizer.open(map=made[0].path, weights=made[1], progress=False, **options)
+
+
+class Counting:
+    """A runtime that counts the crops it encodes."""
+
+    def __init__(self, runtime):
+        self._runtime, self.encoded = runtime, 0
+
+    def __getattr__(self, name):
+        return getattr(self._runtime, name)
+
+    def encode_satellite(self, crops):
+        self.encoded += len(crops)
+        return self._runtime.encode_satellite(crops)
+
+
+# --- answers -------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_the_posterior_is_the_policys_own_by_teacher_forcing(made):
+    satellite_map, weights = made
+    policy, region = ZoomPolicy.load(weights), satellite_map.region
+    ground = normalised(ground_views(IMAGE, policy.config))[None]
+    expected = np.zeros(256)
+    for first in range(16):
+        crops = np.stack([satellite_map.crop((), 16), satellite_map.crop((first,), 16)])
+        sequence = torch.tensor([[first, 0]])
+        chances = policy(ground, normalised(crops)[None], sequence).softmax(-1)[0].numpy()
+        expected[first * 16 : first * 16 + 16] = chances[0, first] * chances[1]
+    posterior = opened(made).posterior(IMAGE)
+    masses = np.zeros(256)
+    masses[posterior.indices] = posterior.masses
+    np.testing.assert_allclose(masses, expected, atol=1e-6)
+    assert posterior.region == region
+
+
+def test_a_fix_lies_in_the_region_and_says_the_same_twice(made):
+    localizer = opened(made)
+    first, second = localizer.locate(IMAGE), localizer.locate(IMAGE)
+    assert REGION.contains(first.latitude, first.longitude)
+    assert (first.latitude, first.longitude) == (second.latitude, second.longitude)
+    assert np.linalg.eigvalsh(first.covariance_m2)[0] > 0
+    assert localizer.runtime == 'cpu' or torch.cuda.is_available()
+    assert localizer.calibrated is False
+
+
+def test_an_embedding_serves_several_searches(made):
+    localizer = opened(made)
+    ground = localizer.embed(IMAGE)
+    whole = localizer.posterior(ground, SearchConfig('exact'))
+    greedy = localizer.posterior(ground, SearchConfig('greedy'))
+    np.testing.assert_allclose(whole.masses, localizer.posterior(IMAGE).masses)
+    assert len(greedy.masses) < len(whole.masses)
+
+
+# --- embeddings ----------------------------------------------------------------------------------
+
+
+def test_the_map_is_encoded_once(made):
+    satellite_map, weights = made
+    first = Counting(open_runtime(ZoomPolicy.load(weights), 'cpu'))
+    second = Counting(open_runtime(ZoomPolicy.load(weights), 'cpu'))
+    made_now = map_embeddings(satellite_map, first, progress=False)
+    read_back = map_embeddings(satellite_map, second, progress=False)
+    assert (first.encoded, second.encoded) == (1 + 16, 0)
+    for one, other in zip(made_now.levels, read_back.levels, strict=True):
+        assert torch.equal(one, other)
+    assert list((satellite_map.path / 'embeddings').glob('*.safetensors'))
+
+
+def test_embeddings_are_those_of_the_crops_in_path_order(made):
+    satellite_map, weights = made
+    runtime = open_runtime(ZoomPolicy.load(weights), 'cpu')
+    found = map_embeddings(satellite_map, runtime, progress=False)
+    alone = runtime.encode_satellite(normalised(satellite_map.crop((7,), 16)[None]))
+    torch.testing.assert_close(found.at(1, np.array([7])), alone, atol=1e-5, rtol=0)
+
+
+def test_other_weights_or_another_map_are_encoded_anew(made, tmp_path):
+    satellite_map, weights = made
+    opened(made)
+    (tmp_path / 'b').mkdir()
+    for changed in (
+        (satellite_map, make_weights(tmp_path / 'b', satellite_map, seed=9)),
+        (make_map(tmp_path / 'b', Region(10.0, 20.0, 256.0, 4, 2)), weights),
+    ):
+        runtime = Counting(open_runtime(ZoomPolicy.load(changed[1]), 'cpu'))
+        map_embeddings(changed[0], runtime, progress=False)
+        assert runtime.encoded == 17
+
+
+@pytest.mark.parametrize('damage', [b'', b'nonsense', None])
+def test_a_damaged_cache_is_made_again(made, damage):
+    before = opened(made).posterior(IMAGE)
+    file = next((made[0].path / 'embeddings').glob('*.safetensors'))
+    file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
+    np.testing.assert_allclose(opened(made).posterior(IMAGE).masses, before.masses)
+
+
+def test_a_map_that_cannot_be_written_to_is_cached_for_the_user(made, tmp_path, monkeypatch):
+    monkeypatch.setattr(embeddings, 'USER_CACHE', tmp_path / 'cache')
+    (made[0].path / 'embeddings').write_text('in the way')
+    opened(made)
+    assert list((tmp_path / 'cache').glob('*.safetensors'))
+    monkeypatch.setattr(embeddings, 'USER_CACHE', made[0].path / 'embeddings')
+    opened(made)  # nowhere to keep them: it works all the same
+
+
+def test_cells_without_imagery_get_no_mass(tmp_path, shared):
+    source = shared / 'data' / 'seneca' / 'map_from_even_frames.tif'
+    region = Region(41.0362, -83.3058, 528.0, 4, 2)
+    satellite_map = SatelliteMap.build(source, region, tmp_path / 'map', resolution_m=4.0)
+    posterior = opened((satellite_map, make_weights(tmp_path, satellite_map))).posterior(IMAGE)
+    covered = satellite_map.level_coverage(2) > 0
+    assert 0 < covered.sum() < 256
+    assert covered[posterior.indices].all()
+    assert posterior.masses.sum() == pytest.approx(1.0)
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def test_what_cannot_be_opened_is_named(made, tmp_path):
+    satellite_map, weights = made
+    with pytest.raises(MapError, match='nowhere'):
+        Localizer.open(map=tmp_path / 'nowhere', weights=weights)
+    with pytest.raises(WeightsError, match=r'none\.safetensors'):
+        Localizer.open(map=satellite_map.path, weights=tmp_path / 'none.safetensors')
+    with pytest.raises(RuntimeUnavailableError, match='abacus'):
+        opened(made, runtime='abacus')
+    with pytest.raises(ConfigError, match='dowsing'):
+        opened(made, search='dowsing')
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeUnavailableError, match='CUDA'):
+            opened(made, runtime='cuda')
+
+
+def test_weights_for_another_tree_are_refused_with_both_trees(made, tmp_path):
+    (tmp_path / 'deep').mkdir()
+    other = make_map(tmp_path / 'deep', Region(10.0, 20.0, 256.0, 2, 3))
+    with pytest.raises(WeightsError, match='4 x 4 grid of depth 2.* is 2 x 2 of depth 3'):
+        Localizer.open(map=other.path, weights=made[1])
+
+
+def test_weights_of_another_map_are_used_with_a_warning(made, caplog):
+    policy = ZoomPolicy.load(made[1])
+    policy.provenance = {'map': 'of another town'}
+    policy.save(made[1])
+    with caplog.at_level(logging.WARNING):
+        opened(made)
+    assert 'trained from another map' in caplog.text
+
+
+@pytest.mark.parametrize('image', [None, IMAGE.astype(float), IMAGE[..., 0], IMAGE[:0]])
+def test_what_is_no_image_is_named(made, image):
+    with pytest.raises(ImageError, match='camera image'):
+        opened(made).locate(image)

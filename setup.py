@@ -55,6 +55,7 @@ setup(
         'transformers>=4.40',
     ],
     extras_require={
+        'city': ['numba>=0.60'],
         'opencv': ['opencv-python-headless'],
         'train': ['tensorboard'],
         'report': ['matplotlib'],

@@ -1,0 +1,242 @@
+"""A city from a seed: everything that stays, and the traffic of a day."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from justzoom_ros.benchmark.city import palette
+from justzoom_ros.benchmark.city.landmarks import Landmarks
+from justzoom_ros.benchmark.city.plan import (
+    MARGIN_M,
+    choose_uses,
+    make_roads,
+    plots,
+    road_rows,
+)  # fmt: skip
+from justzoom_ros.benchmark.city.scene import (
+    AVENUE,
+    BASE,
+    BUILDING,
+    CABIN,
+    CANAL,
+    CAR,
+    CELL_M,
+    COS,
+    EAVE,
+    GLASS,
+    LANE,
+    SHADE_M,
+    SIN,
+    STREET,
+    TRUCK,
+    A,
+    B,
+    Scene,
+    Solids,
+    X,
+    Y,
+    index_solids,
+    noise_tile,
+)  # fmt: skip
+from justzoom_ros.benchmark.landscape.geometry import rectangle
+
+LANES_M = {STREET: (1.6,), LANE: (1.5,), AVENUE: (1.75, 4.9), CANAL: (9.8, 13.0)}
+"""Middles of the lanes on one side of each kind of road, metres from its middle."""
+
+
+@dataclass
+class City:
+    """What stays where it is; `scene` adds the traffic of a day.
+
+    `half_m` is half the side of the whole scene, `side_m` the square that was asked for.
+    `landmarks` are (name, east_m, north_m, top_m).
+    """
+
+    seed: int
+    side_m: float
+    half_m: float
+    roads: list
+    plots: list
+    uses: list
+    builder: Landmarks
+    kerb_slots: list = field(default_factory=list)
+
+    @property
+    def landmarks(self):
+        return self.builder.landmarks
+
+    def scene(self, traffic_seed, fullness=0.6):
+        """The `Scene` of a day; `fullness` 0..1 is the share of parking places taken."""
+        rng = np.random.default_rng([self.seed, 3, traffic_seed])
+        cars = Solids()
+        slots = [*self.kerb_slots, *self.builder.slots]
+        for slot in slots:
+            if rng.random() < fullness:
+                park(cars, rng, *slot)
+        for road in self.roads:
+            drive_along(cars, rng, road, fullness)
+        return self._assemble(cars)
+
+    def _assemble(self, cars):
+        still = self.builder.solids.table()
+        tables = [still] if not len(cars) else [still, cars.table()]
+        shape, kind, look, style, rgb = (
+            np.concatenate(part) for part in zip(*tables, strict=True)
+        )
+        roads = road_rows(self.roads)
+        cells = int(2 * self.half_m / CELL_M)
+        start, item = bin_roads(self.roads, self.half_m, cells)
+        return Scene(
+            shape, kind, look, style, rgb, *index_solids(shape, kind, self.half_m), roads, start,
+            item, self.builder.ground, openness(shape, look, self.half_m), noise_tile(self.seed),
+            float(self.half_m),
+        )  # fmt: skip
+
+
+def make_city(seed, side_m, changed=0.0):
+    """The City of `seed` on a square of `side_m` metres. `changed` 0..1 is the share of blocks
+    that are built anew, for a map that is out of date. Same arguments, same city."""
+    half_m = np.ceil((side_m / 2 + MARGIN_M) / (8 * CELL_M)) * 8 * CELL_M
+    roads, blocks = make_roads(np.random.default_rng([seed, 1]), half_m)
+    land = plots(blocks, roads)
+    pairs = [(block, plot) for block, plot in zip(blocks, land, strict=True) if plot is not None]
+    uses = choose_uses(np.random.default_rng([seed, 2]), [block for block, _ in pairs], half_m)
+    builder = Landmarks(np.random.default_rng(0), half_m)
+    renewed = np.random.default_rng([seed, 4]).permutation(len(pairs))[
+        : round(changed * len(pairs))
+    ]
+    for number, ((_, plot), use) in enumerate(zip(pairs, uses, strict=True)):
+        # A generator per block, so that a block built anew leaves the others as they are.
+        builder.rng = np.random.default_rng([seed, 5, number, int(number in renewed)])
+        getattr(builder, use)(plot)
+    city = City(seed, side_m, half_m, roads, [plot for _, plot in pairs], uses, builder)
+    builder.rng = np.random.default_rng([seed, 6])
+    for road in roads:
+        furnish(city, road)
+    return city
+
+
+def furnish(city, road):
+    """Lamps, signs, trees and parking places along a road."""
+    builder, rng = city.builder, city.builder.rng
+    if road.kind == LANE:
+        return
+    trees, yaw_rad = rng.random() < 0.55, float(np.arctan2(road.along[1], road.along[0]))
+    spacing_m = rng.uniform(9, 14)
+    crown_m = rng.uniform(1.9, 3.0)
+    for side in (-1, 1):
+        kerb = side * (road.half_m + 0.55)
+        for k, at in enumerate(np.arange(14, road.length_m - 14, spacing_m)):
+            point = road.at(at, kerb)
+            if not free_of_roads(city, road, point):
+                continue
+            if k % 3 == 0:
+                builder.lamp(point, yaw_rad - side * np.pi / 2)
+            elif trees and road.footway_m > 2:
+                builder.tree(
+                    road.at(at, side * (road.half_m + 0.8)), crown_m * rng.uniform(0.8, 1.1)
+                )
+            if rng.random() < 0.10:
+                builder.sign(road.at(at + 2, kerb), yaw_rad + (np.pi if side > 0 else 0))
+        if road.kind == STREET:
+            for at in np.arange(17, road.length_m - 17, 6.0):
+                place = road.at(at, side * (road.half_m - 1.08))
+                if free_of_roads(city, road, place):
+                    city.kerb_slots.append((*place, yaw_rad + (np.pi if side > 0 else 0)))
+
+
+def free_of_roads(city, road, point):
+    """True where no other road's carriageway, a little widened, covers a point."""
+    for other in city.roads:
+        if other is not road:
+            u, v = other.local(point)
+            if -3 < u < other.length_m + 3 and abs(v) < other.half_m + 2.5:
+                return False
+    return True
+
+
+# --- traffic -------------------------------------------------------------------------------------
+
+
+def park(cars, rng, east_m, north_m, yaw_rad):
+    """A car on a parking place, a little askew, nose either way."""
+    yaw_rad += rng.normal(0, 0.02) + (np.pi if rng.random() < 0.2 else 0.0)
+    add_car(cars, rng, east_m + rng.normal(0, 0.12), north_m + rng.normal(0, 0.12), yaw_rad, 0.06)
+
+
+def drive_along(cars, rng, road, fullness):
+    """Cars and lorries in the lanes of a road, on the right-hand side."""
+    for side in (-1, 1):
+        heading = np.arctan2(road.along[1], road.along[0]) + (np.pi if side > 0 else 0.0)
+        for lane_m in LANES_M[road.kind]:
+            at = rng.uniform(5, 60)
+            while at < road.length_m - 8:
+                east, north = road.at(at, side * lane_m)
+                add_car(cars, rng, east, north, heading + rng.normal(0, 0.01), 0.12)
+                at += rng.exponential(75 if road.kind != LANE else 200) / (0.4 + fullness) + 9
+
+
+def add_car(cars, rng, east_m, north_m, yaw_rad, trucks):
+    """One car, van, lorry or bus."""
+    seed = int(rng.integers(1, 2**20))
+    place = (float(east_m), float(north_m), float(yaw_rad))
+    if rng.random() < trucks:
+        color = palette.TRUCKS[seed % len(palette.TRUCKS)]
+        length, width, height = ((5.2, 2.0, 2.5), (7.4, 2.4, 3.2), (11.5, 2.5, 3.1))[seed % 3]
+        cars.box(*place, length, width, height, TRUCK, color, base_m=0.3, seed=seed, moves=1)
+        return
+    color = palette.CARS[seed % len(palette.CARS)]
+    length, width = rng.uniform(3.9, 4.8), rng.uniform(1.7, 1.86)
+    tall = rng.choice([1.42, 1.48, 1.66])
+    hatch = rng.uniform(0.0, 0.12)
+    cars.box(*place, length, width, 0.86, CAR, color, base_m=0.22, kx=0.18, ky=0.9, top_m=0.92,
+             seed=seed, moves=1)  # fmt: skip
+    back = length * (0.06 + hatch)
+    cabin = (place[0] - back * np.cos(yaw_rad), place[1] - back * np.sin(yaw_rad), yaw_rad)
+    cars.box(*cabin, length * 0.60, width - 0.12, 0.94, CABIN, color, base_m=0.84, kx=0.9, ky=3.2,
+             top_m=tall, seed=seed, moves=1)  # fmt: skip
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+
+def bin_roads(roads, half_m, cells):
+    """(road_start, road_item) of a Scene: which roads may be in each cell, the greatest first."""
+    middle = (np.arange(cells) + 0.5) * CELL_M - half_m
+    points = np.stack(np.meshgrid(middle, middle), axis=-1)  # [row, column] = (east, north)
+    pairs = []
+    for number, road in enumerate(roads):
+        u, v = road.local(points)
+        near = np.abs(v) < road.half_m + road.footway_m + 0.71 * CELL_M
+        near &= (u > -0.71 * CELL_M) & (u < road.length_m + 0.71 * CELL_M)
+        cell = np.flatnonzero(near)
+        pairs.append(np.stack([cell, np.full_like(cell, number)]))
+    cell, item = np.concatenate(pairs, axis=1)
+    order = np.argsort(cell, kind='stable')
+    start = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=cells**2))])
+    return start.astype(np.int32), item[order].astype(np.int32)
+
+
+def openness(shape, look, half_m):
+    """`Scene.openness`: how much of the sky the ground sees, from the heights round about."""
+    side = int(2 * half_m / SHADE_M)
+    height = np.zeros((side, side), np.float32)
+    low = np.zeros((side, side), np.float32)
+    tall = np.isin(look[:, 0], (BUILDING, GLASS))
+    for row in shape[tall & (shape[:, BASE] < 1)]:
+        cv2.fillConvexPoly(height, _footprint(row, half_m), float(row[EAVE]))
+    for row in shape[look[:, 0] == CAR]:
+        cv2.fillConvexPoly(low, _footprint(row, half_m), 1.0)
+    trees = np.zeros((side, side), np.float32)
+    near = np.minimum(cv2.blur(height, (9, 9)), 14) / 14
+    far = np.minimum(cv2.blur(height, (41, 41)), 16) / 16
+    car = cv2.GaussianBlur(low, (0, 0), 0.7)
+    open_share = (1 - 0.45 * near) * (1 - 0.4 * far) * (1 - 0.75 * car) - trees
+    return np.clip(255 * open_share, 0, 255).astype(np.uint8)
+
+
+def _footprint(row, half_m):
+    yaw_rad = float(np.arctan2(row[SIN], row[COS]))
+    outline = rectangle(float(row[X]), float(row[Y]), yaw_rad, 2 * row[A], 2 * row[B])
+    return np.round((outline + half_m) / SHADE_M - 0.5).astype(np.int32)

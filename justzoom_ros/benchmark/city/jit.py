@@ -1,0 +1,45 @@
+"""Kernels compiled by numba, kept on disk between runs.
+
+numba notices a change of the kernel's own file, but not one of a kernel that it calls: so the
+cache folder has the checksum of all files of this room in its name.
+"""
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from justzoom_ros.errors import RuntimeUnavailableError
+
+try:
+    import numba
+except ImportError as error:
+    raise RuntimeUnavailableError(
+        f'the generated city needs numba ({error}); install it: pip install "justzoom_ros[city]"'
+    ) from error
+
+
+def _cache_folder():
+    files = sorted(Path(__file__).parent.glob('*.py'))
+    version = hashlib.sha256(b''.join(file.read_bytes() for file in files)).hexdigest()[:12]
+    home = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    folder = home / 'justzoom_ros' / f'city-{version}'
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return tempfile.mkdtemp(prefix='justzoom-city-')
+    return str(folder)
+
+
+CACHE = _cache_folder()
+
+
+def kernel(function):
+    """`function` compiled on its first call. It holds no lock of the interpreter, so threads may
+    run it side by side; without fast-math, so that all machines round alike."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = CACHE
+    try:
+        return numba.njit(cache=True, nogil=True, error_model='numpy', _nrt=False)(function)
+    finally:
+        numba.config.CACHE_DIR = before

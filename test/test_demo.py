@@ -204,10 +204,11 @@ def test_its_domain_is_its_own_and_given_back(monkeypatch):
 # --- goals and errors ----------------------------------------------------------------------------
 
 
-def figures(within, coverage):
+def figures(within, coverage, share_fix=0.8):
     shares = {'recall_10m': within, 'recall_25m': within, 'recall_50m': within, 'median_m': 5.0}
     return {
         **{'images': 10, 'fix': 8, 'no_fix': 2, 'seconds_per_image': 0.02},
+        'share_fix': share_fix,
         'fix_only': {**shares, 'coverage_90_ellipse': 1.0},
         'all': {**shares, 'coverage_90_ellipse': coverage},
     }
@@ -221,6 +222,11 @@ def test_goals(within, coverage, met):
     summary = figures(within, coverage)
     assert demo.goals_met(summary) is met
     assert ('MISSED' in demo.table(summary)) is not met
+
+
+def test_being_sure_once_is_not_enough():
+    assert demo.goals_met(figures(1.0, 1.0, share_fix=0.5))
+    assert not demo.goals_met(figures(1.0, 1.0, share_fix=0.1))
 
 
 def test_a_folder_that_is_no_flight_is_left_alone(tmp_path):

@@ -1,0 +1,246 @@
+"""A city as a dataset: a map, street pictures with their cameras, and drives.
+
+    DIR/city.yaml                                 what it was made from
+    DIR/ortho.tif, DIR/map/                       the orthophoto, and the map built of it
+    DIR/metadata.csv                              splits train, val, blocks
+    DIR/streetview/images/<image_id>_undistorted.jpg
+    DIR/drives/<name>/bag                         rosbag2
+    DIR/other_city/...                            the same of another seed
+
+A run that was interrupted goes on where it stopped: pictures that are there whole are kept.
+"""
+
+import calendar
+import csv
+import io
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from justzoom_ros.benchmark.city.city import make_city
+from justzoom_ros.benchmark.city.drives import write_drives
+from justzoom_ros.benchmark.city.light import Moment, light
+from justzoom_ros.benchmark.city.photo import develop
+from justzoom_ros.benchmark.city.render import see_from_above
+from justzoom_ros.benchmark.city.shots import CONDITIONS, Photographer, jpeg
+from justzoom_ros.benchmark.landscape import write_geotiff
+from justzoom_ros.errors import ConfigError, DatasetError
+from justzoom_ros.files import output_folder, writing
+from justzoom_ros.region import Region
+from justzoom_ros.satellite import SatelliteMap
+
+LATITUDE, LONGITUDE = 40.0, -40.0
+"""In the empty North Atlantic, so that nobody takes the city for a real one."""
+
+OTHER_SEED, OTHER_LONGITUDE = 1_000_003, -39.0
+MAP_DAY_S = calendar.timegm((2024, 6, 20, 13, 10, 0))
+"""The aircraft's day: a morning in June, about eleven by the sun."""
+MAP_TRAFFIC = 0
+
+COLUMNS = (
+    'image_id', 'latitude', 'longitude', 'sequence', 'split', 'stamp', 'heading_deg', 'pitch_deg',
+    'roll_deg', 'camera_height_m', 'fov_deg', 'width_px', 'height_px', 'fx_px', 'fy_px', 'cx_px',
+    'cy_px', 'weather', 'sun_elevation_deg', 'traffic_seed',
+)  # fmt: skip
+ATTRIBUTION = 'A generated city, drawn by justzoom_ros; no real place'
+
+
+@dataclass(frozen=True)
+class CityConfig:
+    """`side_m` metres of city from `seed`, cut into a tree of `grid` and `depth`; the orthophoto
+    has `resolution_m` metres per pixel and the map crops of `crop_px`. Numbers of pictures per
+    split, of `size_px` (width, height); `drives` of `drive_s` seconds at `drive_hz` pictures per
+    second. `held_share` of the blocks is kept back for the split 'blocks', `changed` of them were
+    built anew since the map was made. `condition` is one of CONDITIONS."""
+
+    seed: int = 1
+    side_m: float = 1280.0
+    grid: int = 4
+    depth: int = 3
+    resolution_m: float = 0.25
+    crop_px: int = 160
+    train: int = 10_000
+    val: int = 500
+    blocks: int = 500
+    other_city: int = 500
+    size_px: tuple[int, int] = (512, 288)
+    drives: int = 1
+    drive_s: float = 120.0
+    drive_hz: float = 4.0
+    held_share: float = 0.1
+    changed: float = 0.0
+    condition: str = 'mixed'
+
+    def __post_init__(self):
+        _check('seed', self.seed, 0, 2**31)
+        _check('side', self.side_m, 200, 4000)
+        _check('resolution', self.resolution_m, 0.05, 5)
+        for name in ('train', 'val', 'blocks', 'other_city'):
+            _check(name, getattr(self, name), 0, 999_999)
+        for value in self.size_px:
+            _check('size', value, 32, 4096)
+        _check('drives', self.drives, 0, 999)
+        _check('drive_s', self.drive_s, 5, 7200)
+        _check('drive_hz', self.drive_hz, 0.5, 10)
+        _check('held', self.held_share, 0, 0.5)
+        _check('changed', self.changed, 0, 1)
+        if self.condition not in CONDITIONS:
+            raise ConfigError(
+                f'condition is {self.condition!r}; it must be one of {", ".join(CONDITIONS)}'
+            )
+        if self.blocks and not self.held_share:
+            raise ConfigError(
+                'pictures of blocks need a share of them kept back; set held above 0'
+            )
+
+    @property
+    def region(self):
+        return Region(LATITUDE, LONGITUDE, self.side_m, self.grid, self.depth)
+
+
+def _check(name, value, low, high):
+    if not low <= value <= high:
+        raise ConfigError(f'{name} is {value}; it must be in {low}..{high}')
+
+
+def make_dataset(out, config, workers=1, progress=None):
+    """Make or complete the dataset `out`; returns {split: number of pictures, 'drives': ...}.
+
+    `workers` threads render side by side; `progress(items, name, total)` wraps what takes long.
+    Raises DatasetError where `out` holds another dataset, ConfigError, OutputError.
+    """
+    progress = progress or (lambda items, name, total: items)
+    out = output_folder(out)
+    _claim(out, config)
+    made = _make_one(out, config, config.region, ('train', 'val', 'blocks'), workers, progress)
+    made['drives'] = config.drives
+    if config.other_city:
+        region = replace(config.region, longitude=OTHER_LONGITUDE)
+        other = replace(config, seed=config.seed + OTHER_SEED, held_share=0.0, drives=0, blocks=0)
+        folder = output_folder(out / 'other_city')
+        made |= _make_one(folder, other, region, ('other_city',), workers, progress)
+    return made
+
+
+def _claim(out, config):
+    """Write city.yaml, or check that the one there says the same."""
+    path, said = out / 'city.yaml', {**asdict(config), 'size_px': list(config.size_px)}
+    if path.exists():
+        try:
+            there = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise DatasetError(f'{path} cannot be read: {error}; choose another folder') from None
+        if there != said:
+            there = there if isinstance(there, dict) else {}
+            names = [name for name in said if said[name] != there.get(name)]
+            raise DatasetError(
+                f'{out} holds a city made with another {", ".join(names) or "configuration"}; '
+                'repeat those options to complete it, or choose another folder'
+            )
+        return
+    if any(out.iterdir()):
+        raise DatasetError(f'{out} is not empty and holds no city.yaml; choose another folder')
+    with writing(path) as temporary:
+        temporary.write_text(yaml.safe_dump(said, sort_keys=False))
+
+
+def _make_one(out, config, region, splits, workers, progress):
+    city = make_city(config.seed, config.side_m)
+    if not (out / 'map' / 'map.yaml').is_file():
+        make_map(
+            out, make_city(config.seed, config.side_m, config.changed), config, region, progress
+        )
+    who = Photographer(city, region, config.size_px, config.held_share, config.condition)
+    rows = []
+    for split in splits:
+        rows += take_pictures(out, who, split, getattr(config, split), workers, progress)
+    _write_rows(out / 'metadata.csv', rows)
+    write_drives(out / 'drives', who, config, progress)
+    return {split: getattr(config, split) for split in splits}
+
+
+# --- the map -----------------------------------------------------------------------------------
+
+
+def orthophoto(city, region, resolution_m, progress=iter):
+    """The city from straight above on the map's day: uint8 (n, n, 3) RGB, row 0 north."""
+    scene = city.scene(MAP_TRAFFIC)
+    day = light(Moment(MAP_DAY_S, region.latitude, region.longitude, 'clear', city.seed))
+    rng = np.random.default_rng([city.seed, 30])
+    strips = []
+    for _, strip in see_from_above(scene, day, city.side_m, resolution_m, progress):
+        pixels = develop(strip) + rng.normal(0, 2.0, strip.shape)
+        strips.append(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
+    return np.concatenate(strips)
+
+
+def make_map(out, city, config, region, progress):
+    """Write `out`/ortho.tif and build `out`/map of it."""
+    pixels = orthophoto(
+        city, region, config.resolution_m, lambda rows: progress(rows, 'orthophoto', len(rows))
+    )
+    with writing(out / 'ortho.tif') as temporary:
+        write_geotiff(pixels, region, temporary)
+    SatelliteMap.build(
+        out / 'ortho.tif', region, out / 'map', crop_px=config.crop_px, attribution=ATTRIBUTION
+    )
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def take_pictures(out, who, split, count, workers, progress):
+    """Take the pictures of a split that are not there yet; returns the rows of all."""
+    folder = output_folder(out / 'streetview' / 'images')
+
+    def one(number):
+        shot = who.shot(split, number)
+        path = folder / f'{shot.id}_undistorted.jpg'
+        if not is_whole(path):
+            with writing(path) as temporary:
+                temporary.write_bytes(jpeg(who.scene(shot.day), shot))
+        return row_of(shot, who.region)
+
+    for day in who.days[split] if count else ():
+        who.scene(day)  # before the threads, which would each make it
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return list(progress(pool.map(one, range(count)), split, count))
+
+
+def is_whole(path):
+    """True for a JPEG that is there to its end."""
+    try:
+        with path.open('rb') as file:
+            file.seek(-2, io.SEEK_END)
+            return file.read() == b'\xff\xd9'
+    except OSError:
+        return False
+
+
+def row_of(shot, region):
+    """{column: value} of a Shot. `heading_deg` is clockwise from north, `pitch_deg` up."""
+    camera, matrix = shot.camera, shot.camera.matrix
+    latitude, longitude = (round(v, 7) for v in region.to_latlon(*camera.eye_m[:2]))
+    stamp = datetime.fromtimestamp(shot.moment.stamp_s, timezone.utc)
+    elevation = np.degrees(np.arcsin(light(shot.moment).sun[2]))
+    values = (
+        shot.id, latitude, longitude, str(list(region.encode(latitude, longitude))), shot.split,
+        stamp.strftime('%Y-%m-%dT%H:%M:%SZ'),
+        round((90 - np.degrees(camera.yaw_rad)) % 360, 3), round(np.degrees(camera.pitch_rad), 3),
+        round(np.degrees(camera.roll_rad), 3), round(camera.eye_m[2], 3),
+        round(np.degrees(camera.fov_rad), 3), *camera.size_px,
+        *(round(v, 3) for v in (matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])),
+        shot.moment.weather, round(elevation, 2), shot.day.traffic_seed,
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _write_rows(path, rows):
+    with writing(path) as temporary, Path(temporary).open('w', newline='') as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)

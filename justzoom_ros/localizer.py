@@ -6,6 +6,7 @@ fix.latitude, fix.longitude, fix.covariance_m2, fix.status
 """
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from justzoom_ros.search import SearchConfig, search
 __all__ = ['Fix', 'FixDecision', 'Hypothesis', 'Localizer']
 
 log = logging.getLogger(__name__)
+_ONE_ROW = np.zeros(1, np.int64)
 
 
 class Localizer:
@@ -32,6 +34,7 @@ class Localizer:
         self.map, self.region = satellite_map, satellite_map.region
         self.search_config, self.decision = search_config, decision
         self._runtime, self._embeddings = runtime, embeddings
+        self._calibration = runtime.provenance.get('calibration', {})
 
     @classmethod
     def open(cls, map, weights, runtime='auto', search=None, decision=None, progress=True):
@@ -62,8 +65,8 @@ class Localizer:
 
     @property
     def calibrated(self):
-        """True where the weights were calibrated on held-out images."""
-        return False
+        """True where the weights were calibrated on images of a camera."""
+        return self._calibration.get('source') == 'images'
 
     def embed(self, image_rgb):
         """Ground embedding (D,) of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
@@ -72,10 +75,25 @@ class Localizer:
 
     def posterior(self, image, search_config=None):
         """The `CellPosterior` of a camera image, or of its embedding from `embed`; another
-        `SearchConfig` than the localizer's own may be given. Raises ImageError."""
+        `SearchConfig` than the localizer's own may be given. Its temperature comes on top of the
+        weights' own. Raises ImageError."""
         ground = image if isinstance(image, torch.Tensor) else self.embed(image)
         config = search_config or self.search_config
+        temperature = config.temperature * self._calibration.get('temperature', 1.0)
+        config = replace(config, temperature=temperature)
         return search(self._runtime, self._embeddings, ground, config)
+
+    def logits_along(self, image_rgb, actions):
+        """The policy's logits (S, A) at each step of a given way, at temperature 1."""
+        maps = self._embeddings
+        logits, cache = self._runtime.start(self.embed(image_rgb)[None], maps.at(0, _ONE_ROW))
+        steps = [logits[0]]
+        for level in range(1, self.region.depth):
+            index = np.array([self.region.index(actions[:level])])
+            action = torch.tensor(actions[level - 1 : level], device=logits.device)
+            logits, cache = self._runtime.step(action, maps.at(level, index), cache)
+            steps.append(logits[0])
+        return torch.stack(steps).cpu()
 
     def locate(self, image_rgb):
         """The `Fix` of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""

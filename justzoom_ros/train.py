@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from justzoom_ros.calibrate import fit_temperature
 from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.files import writing
 from justzoom_ros.images import normalised
@@ -31,6 +32,8 @@ from justzoom_ros.views import NadirViews
 
 CHECKPOINT = 'checkpoint.pt'
 WEIGHTS = 'weights.safetensors'
+VALIDATION_SEED, CALIBRATION_SEED = 2**32, 2**33
+"""Added to the seed: beyond those of training, which are below 2 ** 32."""
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 
 
@@ -59,6 +62,8 @@ class TrainConfig:
     def __post_init__(self):
         if min(self.steps, self.batch, self.validate_every, self.validate_views) < 1:
             raise ConfigError('steps, batch and validation sizes must be at least 1')
+        if not 0 <= self.seed < VALIDATION_SEED:
+            raise ConfigError(f'seed is {self.seed}; it must lie in 0..2 ** 32 - 1')
         if not (self.learning_rate > 0 and 0 <= self.warmup < 1 and 0 <= self.final <= 1):
             raise ConfigError('learning rate must be positive, warmup in 0..1, final in 0..1')
         if self.precision not in PRECISIONS:
@@ -128,16 +133,19 @@ class Objective(nn.Module):
 
     def forward(self, views, crops, rows, actions):
         """views (B, V, h, w, 3), crops (U, h, w, 3) uint8; rows, actions (B, S) int64."""
-        policy = self.policy
-        maps = policy.encode_satellite(normalised(crops))[rows]
-        logits = policy.logits(policy.encode_ground(normalised(views)), maps, actions)
         losses = F.cross_entropy(
-            logits.flatten(0, 1).float(),
+            self.logits(views, crops, rows, actions).flatten(0, 1).float(),
             actions.flatten(),
             label_smoothing=self.label_smoothing if self.training else 0.0,
             reduction='none',
         )
         return losses.unflatten(0, actions.shape).mean(dim=0)
+
+    def logits(self, views, crops, rows, actions):
+        """Logits (B, S, A), the arguments being those of `forward`."""
+        maps = self.policy.encode_satellite(normalised(crops))[rows]
+        ground = self.policy.encode_ground(normalised(views))
+        return self.policy.logits(ground, maps, actions)
 
 
 class Trainer:
@@ -189,6 +197,7 @@ class Trainer:
                 saved = time.monotonic()
         if self.leads:
             self.save_checkpoint()
+            self.policy.provenance['calibration'] = self.calibrate().to_dict()
             self.policy.save(self.out / WEIGHTS, half=True)  # the checkpoint keeps every bit
         return self.out / WEIGHTS
 
@@ -216,12 +225,27 @@ class Trainer:
     def validate(self):
         """Mean negative log-likelihood (nats) of the terminal cell, on views not trained on."""
         self.objective.eval()
-        config = replace(self.config, seed=2**32 + self.config.seed, batch=64)
-        batches = ViewBatches(self.views, config, Share())
-        count = math.ceil(self.config.validate_views / config.batch)
         with self._autocast():
-            nll = [self.objective(*self._inputs(*batches[i])).sum() for i in range(count)]
+            nll = [self.objective(*inputs).sum() for inputs in self._unseen(VALIDATION_SEED)]
         return float(torch.stack(nll).mean())
+
+    @torch.inference_mode()
+    def calibrate(self):
+        """The `Calibration` on views neither trained nor validated on."""
+        self.objective.eval()
+        logits, actions = [], []
+        for inputs in self._unseen(CALIBRATION_SEED):
+            with self._autocast():
+                logits.append(self.objective.logits(*inputs).cpu())
+            actions.append(inputs[-1].cpu())
+        return fit_temperature(torch.cat(logits), torch.cat(actions), 'views')
+
+    def _unseen(self, seed):
+        """Inputs of the objective, from views that training never draws."""
+        config = replace(self.config, seed=seed + self.config.seed, batch=64)
+        batches = ViewBatches(self.views, config, Share())
+        for number in range(math.ceil(self.config.validate_views / config.batch)):
+            yield self._inputs(*batches[number])
 
     def _inputs(self, views, actions):
         crops, rows = self.crops(actions)

@@ -11,12 +11,13 @@ RUNTIMES = ('auto', 'cpu', 'cuda')
 
 class TorchRuntime:
     """Runs a `ZoomPolicy` without gradients. `name` 'cpu' or 'cuda'; `checksum` names the
-    weights and the configuration."""
+    weights and the configuration, `provenance` is the policy's."""
 
     def __init__(self, policy, name):
         self.name, self.config, self.width = name, policy.config, policy.width
         self.device = torch.device(name)
         self.checksum = weights_checksum(policy)
+        self.provenance = policy.provenance
         self._policy = policy.to(self.device).eval()
 
     @torch.inference_mode()

@@ -1,0 +1,68 @@
+"""The temperature against logits whose true temperature is known."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import REGION, make_map, make_weights
+
+from justzoom_ros.calibrate import fit_temperature, logits_along
+from justzoom_ros.cli.main import main
+from justzoom_ros.localizer import Localizer
+
+
+@pytest.mark.parametrize('truth', [0.5, 1.0, 2.5])
+def test_the_temperature_that_made_the_actions_is_found(truth):
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(4000, 2, 16, generator=generator)
+    chances = (logits / truth).softmax(-1).flatten(0, 1)
+    actions = torch.multinomial(chances, 1, generator=generator).view(4000, 2)
+    calibration = fit_temperature(logits, actions, 'views')
+    assert calibration.temperature == pytest.approx(truth, rel=0.06)
+    assert calibration.nll_after <= calibration.nll_before
+    assert (calibration.source, calibration.count) == ('views', 4000)
+
+
+@pytest.fixture
+def photographed(tmp_path):
+    """A tiny map, weights for it, and a CSV of three pictures with positions."""
+    satellite_map = make_map(tmp_path)
+    rng, rows = np.random.default_rng(0), ['file,lat,lon']
+    for number in range(3):
+        pixels = rng.integers(0, 256, (40, 60, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f'{number}.png')
+        lat, lon = REGION.to_latlon(*rng.uniform(-120, 120, 2))
+        rows.append(f'{number}.png,{lat},{lon}')
+    (tmp_path / 'images.csv').write_text('\n'.join(rows))
+    return satellite_map, make_weights(tmp_path, satellite_map), tmp_path / 'images.csv'
+
+
+def test_logits_along_the_true_way_give_the_mass_of_the_true_cell(photographed):
+    from justzoom_ros.benchmark.datasets import read_images
+
+    satellite_map, weights, table = photographed
+    localizer = Localizer.open(satellite_map.path, weights, progress=False)
+    images = read_images(table)
+    logits, actions = logits_along(localizer, images)
+    for image, steps, way in zip(images, logits, actions, strict=True):
+        posterior = localizer.posterior(image.load())
+        mass = float(steps.softmax(-1).gather(-1, way[:, None]).prod())
+        leaf = posterior.leaf_at(*REGION.to_enu(image.latitude, image.longitude))
+        assert mass == pytest.approx(float(posterior.masses[leaf]), rel=1e-4, abs=1e-9)
+
+
+def test_calibrated_weights_are_used_and_known_to_be(photographed, tmp_path, capsys):
+    satellite_map, weights, table = photographed
+    out = tmp_path / 'calibrated.safetensors'
+    arguments = ['--map', str(satellite_map.path), '--weights', str(weights), '-o', str(out)]
+    assert main(['calibrate', *arguments, '--images', str(table), '--json']) == 0
+    answer = json.loads(capsys.readouterr().out)
+    before = Localizer.open(satellite_map.path, weights, progress=False)
+    after = Localizer.open(satellite_map.path, out, progress=False)
+    assert (before.calibrated, after.calibrated) == (False, True)
+    # Random weights scaled to be sure are wrong: being right asks for a high temperature.
+    assert answer['temperature'] > 1.5 and answer['nll_after'] < answer['nll_before']
+    pixels = np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8)
+    assert after.posterior(pixels).entropy_nats > before.posterior(pixels).entropy_nats

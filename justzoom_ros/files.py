@@ -23,6 +23,7 @@ def replacing(path):
         if temporary.is_dir() and path.is_dir():
             _swap_folders(temporary, path)
         else:
+            temporary.chmod(0o644)  # some writers make files that only their owner may read
             os.replace(temporary, path)
     finally:
         if temporary.is_dir():

@@ -32,8 +32,8 @@ from justzoom_ros.views import NadirViews
 
 CHECKPOINT = 'checkpoint.pt'
 WEIGHTS = 'weights.safetensors'
-VALIDATION_SEED, CALIBRATION_SEED = 2**32, 2**33
-"""Added to the seed: beyond those of training, which are below 2 ** 32."""
+TRAINING, VALIDATION, CALIBRATION = (), (1,), (2,)
+"""Streams of views that have none in common: each is part of the seed of its views."""
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 
 
@@ -62,8 +62,6 @@ class TrainConfig:
     def __post_init__(self):
         if min(self.steps, self.batch, self.validate_every, self.validate_views) < 1:
             raise ConfigError('steps, batch and validation sizes must be at least 1')
-        if not 0 <= self.seed < VALIDATION_SEED:
-            raise ConfigError(f'seed is {self.seed}; it must lie in 0..2 ** 32 - 1')
         if not (self.learning_rate > 0 and 0 <= self.warmup < 1 and 0 <= self.final <= 1):
             raise ConfigError('learning rate must be positive, warmup in 0..1, final in 0..1')
         if self.precision not in PRECISIONS:
@@ -84,17 +82,16 @@ class ViewBatches(Dataset):
     """Item `step` is this process's share of that step's batch: uint8 views (B, 1, h, w, 3) and
     actions (B, S). Every view has a seed of its own, so resuming or sharing changes nothing."""
 
-    def __init__(self, views: NadirViews, config: TrainConfig, share: Share):
-        self.views, self.config, self.share = views, config, share
+    def __init__(self, views: NadirViews, config: TrainConfig, share: Share, stream=TRAINING):
+        self.views, self.config, self.share, self.stream = views, config, share, stream
 
     def __len__(self):
         return self.config.steps
 
     def __getitem__(self, step):
         numbers = range(self.share.rank, self.config.batch, self.share.world)
-        drawn = [
-            self.views.draw(np.random.default_rng((self.config.seed, step, n))) for n in numbers
-        ]
+        seeds = [(self.config.seed, step, number, *self.stream) for number in numbers]
+        drawn = [self.views.draw(np.random.default_rng(seed)) for seed in seeds]
         images = np.stack([image for image, _ in drawn])[:, None]
         east, north = np.array([(pose.east_m, pose.north_m) for _, pose in drawn]).T
         actions = self.views.region.encode_enu(east, north)
@@ -226,7 +223,7 @@ class Trainer:
         """Mean negative log-likelihood (nats) of the terminal cell, on views not trained on."""
         self.objective.eval()
         with self._autocast():
-            nll = [self.objective(*inputs).sum() for inputs in self._unseen(VALIDATION_SEED)]
+            nll = [self.objective(*inputs).sum() for inputs in self._unseen(VALIDATION)]
         return float(torch.stack(nll).mean())
 
     @torch.inference_mode()
@@ -234,16 +231,16 @@ class Trainer:
         """The `Calibration` on views neither trained nor validated on."""
         self.objective.eval()
         logits, actions = [], []
-        for inputs in self._unseen(CALIBRATION_SEED):
+        for inputs in self._unseen(CALIBRATION):
             with self._autocast():
                 logits.append(self.objective.logits(*inputs).cpu())
             actions.append(inputs[-1].cpu())
         return fit_temperature(torch.cat(logits), torch.cat(actions), 'views')
 
-    def _unseen(self, seed):
+    def _unseen(self, stream):
         """Inputs of the objective, from views that training never draws."""
-        config = replace(self.config, seed=seed + self.config.seed, batch=64)
-        batches = ViewBatches(self.views, config, Share())
+        config = replace(self.config, batch=64)
+        batches = ViewBatches(self.views, config, Share(), stream)
         for number in range(math.ceil(self.config.validate_views / config.batch)):
             yield self._inputs(*batches[number])
 

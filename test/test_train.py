@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,18 @@ from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.images import normalised
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.model import ZoomPolicy
-from justzoom_ros.train import MapCrops, Objective, TrainConfig, check_fits, learning_rate
+from justzoom_ros.train import (
+    CALIBRATION,
+    TRAINING,
+    VALIDATION,
+    MapCrops,
+    Objective,
+    Share,
+    TrainConfig,
+    ViewBatches,
+    check_fits,
+    learning_rate,
+)
 
 
 @pytest.fixture(scope='module')
@@ -111,9 +123,21 @@ def test_a_policy_learns_a_map_from_the_map_alone(tiny_map, tmp_path):
     assert list(tmp_path.glob('events.out.tfevents*'))
 
 
-def test_validation_views_are_always_the_same(tiny_map, tmp_path):
+def test_validation_views_are_always_the_same_and_never_trained_on(tiny_map, tmp_path):
     trainer = tiny_trainer(tiny_map, tmp_path)
     assert trainer.validate() == trainer.validate()
+    streams = [
+        ViewBatches(trainer.views, trainer.config, Share(), stream)[0][0]
+        for stream in (TRAINING, VALIDATION, CALIBRATION)
+    ]
+    assert not any(torch.equal(a, b) for a, b in combinations(streams, 2))
+
+
+def test_training_ends_with_a_calibration(tiny_map, tmp_path):
+    weights = tiny_trainer(tiny_map, tmp_path, steps=2).run()
+    calibration = ZoomPolicy.load(weights).provenance['calibration']
+    assert calibration['source'] == 'views' and calibration['count'] >= 512
+    assert calibration['nll_after'] <= calibration['nll_before']
 
 
 def test_a_foreign_or_damaged_checkpoint_is_refused(tiny_map, tmp_path):

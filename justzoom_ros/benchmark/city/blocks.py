@@ -139,11 +139,14 @@ class Blocks(Builder):
                 glass = rng.random() < 0.5
                 colors = self.colors(palette.GLASS if glass else palette.FLAT)
                 style = (3.6, 1.5, 0.9, 0.8, 0, 0, 0, 0) if glass else self.style('offices', 3.5)
+                material = GLASS if glass else BUILDING
                 self.building(point, yaw_rad, *size, int(rng.integers(5, 12)), 'offices', 'flat',
-                              colors, material=GLASS if glass else BUILDING, style=style)  # fmt: skip
+                              colors, material=material, style=style)  # fmt: skip
         for point in grid(plot, 11, yaw_rad):
             if rng.random() < 0.6:
                 self.tree(point, rng.uniform(1.5, 2.4))
+            else:
+                self.bench(point, yaw_rad + rng.choice([0, np.pi / 2]))
 
     def works(self, plot):
         """Halls in a yard of concrete."""

@@ -70,7 +70,7 @@ class Builder:
         color = np.clip(np.array(palette.LEAVES[seed % 5]) * tone, 0, 255)
         autumn = palette.AUTUMN[seed // 7 % 5]
         trunk_m = rng.uniform(1.9, 2.9) + 0.25 * radius_m
-        self.solids.cone(*point, 0.0, trunk_m + 0.9 * radius_m, 0.09 * radius_m + 0.06, 0.06,
+        self.solids.cone(*point, 0.0, trunk_m + 0.9 * radius_m, 0.055 * radius_m + 0.06, 0.05,
                          BARK, (92, 80, 66), seed)  # fmt: skip
         lobes = 4 if radius_m > 2.2 else 3
         turn = rng.uniform(0, 2 * np.pi)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from justzoom_ros.benchmark.city.jit import kernel
+from justzoom_ros.benchmark.city.jit import inlined, kernel
 from justzoom_ros.benchmark.city.scene import (
     BASE,
     BOX,
@@ -42,6 +42,13 @@ def value_noise(tile, x, y):
     low = tile[j, i] + (tile[j, i1] - tile[j, i]) * u
     high = tile[j1, i] + (tile[j1, i1] - tile[j1, i]) * u
     return low + (high - low) * v
+
+
+@kernel
+def foliage(tile, x, y, z):
+    """Noise 0..1 in space: the mean of two upright planes' noise."""
+    side = value_noise(tile, x + 0.31 * y, z)
+    return 0.5 * side + 0.5 * value_noise(tile, y - 0.31 * x + 91.7, z + 0.4 * x)
 
 
 @kernel
@@ -139,16 +146,18 @@ def hit_ball(s, leafy, bare, tile, ox, oy, oz, dx, dy, dz, best):
         return NEVER, 0
     if leafy:
         grazing = root / np.sqrt(a)  # 1 in the middle, 0 at the rim
-        if grazing < 0.75 + bare:
+        if grazing < 0.6 + bare:
             x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
-            leaf = value_noise(tile, 3.1 * x + 2.3 * z, 3.1 * y - 2.7 * z)
-            leaf = 0.6 * leaf + 0.4 * value_noise(tile, 7.3 * x - 5.0 * z, 7.3 * y + 6.1 * z)
-            if leaf > 0.28 + 0.75 * grazing - bare:
+            if bare > 0.5 and abs(foliage(tile, 2.6 * x, 2.6 * y, 2.6 * z) - 0.5) > 0.035:
+                return NEVER, 0  # what is left between the lines of the noise are twigs
+            leaf = 0.5 * foliage(tile, 3.3 * x, 3.3 * y, 3.3 * z)
+            leaf += 0.5 * foliage(tile, 7.9 * x, 7.9 * y, 7.9 * z)
+            if leaf > 0.30 + 0.75 * grazing - 0.3 * bare:
                 return NEVER, 0
     return t, ROUND
 
 
-@kernel
+@inlined
 def hit(scene, bare, number, ox, oy, oz, dx, dy, dz, best):
     """(distance, face) of solid `number`."""
     kind = scene.kind[number]

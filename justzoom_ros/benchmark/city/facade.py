@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from justzoom_ros.benchmark.city.caster import ROOF, value_noise
+from justzoom_ros.benchmark.city.caster import ROOF, SLOPE_Y, value_noise
 from justzoom_ros.benchmark.city.ground import cover, repeated
-from justzoom_ros.benchmark.city.jit import kernel
+from justzoom_ros.benchmark.city.jit import inlined
 from justzoom_ros.benchmark.city.scene import (
     BALCONY,
     BAY_M,
@@ -27,7 +27,7 @@ SHOP_M = 3.6
 """Height of a ground floor with shops, sign band included."""
 
 
-@kernel
+@inlined
 def chance(i, j, k):
     """A repeatable value 0..1 for three whole numbers."""
     h = (int(i) * 73856093) ^ (int(j) * 19349663) ^ (int(k) * 83492791)
@@ -35,13 +35,13 @@ def chance(i, j, k):
     return ((h ^ (h >> 16)) & 0xFFFF) / 65536.0
 
 
-@kernel
+@inlined
 def inside(x, low, high, foot):
     """Share of a pixel at `x` that lies between `low` and `high`."""
     return cover(x - (low + high) / 2, high - low, foot)
 
 
-@kernel
+@inlined
 def masonry(scene, texture, u, z, foot):
     """Brightness of a wall's surface."""
     value = 0.86 + 0.28 * value_noise(scene.noise, 0.35 * u, 0.35 * z)
@@ -51,7 +51,7 @@ def masonry(scene, texture, u, z, foot):
         if foot < 0.06:
             joint = max(repeated(z, 0.085, 0.014, foot),
                         repeated(u + 0.125 * (course % 2), 0.25, 0.014, foot))  # fmt: skip
-            value *= (0.8 + 0.4 * chance(brick, course, 3)) * (1 + 0.3 * joint)
+            value *= (0.88 + 0.24 * chance(brick, course, 3)) * (1 + 0.3 * joint)
         else:
             value *= 0.9 + 0.2 * value_noise(scene.noise, 7 * u, 11 * z)
     elif texture == PANELS and foot < 1.0:
@@ -64,7 +64,7 @@ def masonry(scene, texture, u, z, foot):
     return value * (1.0 - 0.28 * np.exp(-z / 0.5))
 
 
-@kernel
+@inlined
 def pane(light, u, z, i, j, seed, tall):
     """Linear RGB, gloss and glow of a window's glass; `tall` 0..1 is how far up in it."""
     curtain = chance(i, j, seed + 7)
@@ -78,7 +78,7 @@ def pane(light, u, z, i, j, seed, tall):
     return r * shade, g * shade, b * shade, 0.55, 0.55 * lit
 
 
-@kernel
+@inlined
 def street_level(scene, light, s, color, u, z, i, j, bay, seed, foot):
     """Shop windows, sign bands and doors: RGB, gloss, glow, and their share of the pixel."""
     fx = u - (i + 0.5) * bay
@@ -100,7 +100,7 @@ def street_level(scene, light, s, color, u, z, i, j, bay, seed, foot):
     return tone * 1.2, tone, tone * 0.85, 0.5, 0.8 * light.night, glass
 
 
-@kernel
+@inlined
 def wall(scene, light, number, u, z, length, foot):
     """Linear RGB, gloss and glow of a facade `u` metres along and `z` metres up."""
     s, style = scene.shape[number], scene.style[number]
@@ -166,7 +166,7 @@ def wall(scene, light, number, u, z, length, foot):
     return r, g, b, gloss, glow
 
 
-@kernel
+@inlined
 def glass_wall(scene, light, number, u, z, foot):
     """Linear RGB, gloss and glow of a curtain wall."""
     color, seed = scene.rgb[number], scene.look[number, 1]
@@ -180,7 +180,7 @@ def glass_wall(scene, light, number, u, z, foot):
     return r, g, b, 0.75 * (1 - joint), 0.5 * lit
 
 
-@kernel
+@inlined
 def roof(scene, light, number, face, lx, ly, x, y, z, foot):
     """Linear RGB and gloss of a roof; flat ones have a rim in the walls' colour."""
     s, style, color = scene.shape[number], scene.style[number], scene.rgb[number]
@@ -198,17 +198,16 @@ def roof(scene, light, number, face, lx, ly, x, y, z, foot):
         r, g, b = r * value, g * value, b * value
         return (r + (color[0] - r) * edge, g + (color[1] - g) * edge,
                 b + (color[2] - b) * edge, 0.0)  # fmt: skip
-    across = abs(ly) if face == 5 else abs(lx)
-    along = lx if face == 5 else ly
+    across = abs(ly) if face == SLOPE_Y else abs(lx)
+    along = lx if face == SLOPE_Y else ly
     if foot < 0.8:
         value *= 1.0 - 0.25 * repeated(across, 0.38, 0.08, foot)
         value *= 0.9 + 0.2 * chance(np.floor(along / 0.3), np.floor(across / 0.38), seed)
     value *= 0.85 + 0.3 * value_noise(scene.noise, 1.7 * along, 0.5 * across + seed % 97)
-    gloss = 0.0
     # Collectors on some roofs, seen from above and from the street alike.
     sunny = (ly > 0) == (seed % 2 == 0)
-    if face == 5 and seed % 5 == 0 and sunny and 0.25 < across / s[B] < 0.8:
-        if abs(along) < 0.6 * s[A]:
-            cell = max(repeated(along, 1.0, 0.06, foot), repeated(across, 1.6, 0.06, foot))
-            return 0.02 + 0.12 * cell, 0.025 + 0.12 * cell, 0.06 + 0.12 * cell, 0.5
-    return r * value, g * value, b * value, gloss
+    there = abs(along) < 0.6 * s[A] and 0.25 < across / s[B] < 0.8
+    if face == SLOPE_Y and seed % 5 == 0 and sunny and there:
+        cell = max(repeated(along, 1.0, 0.06, foot), repeated(across, 1.6, 0.06, foot))
+        return 0.02 + 0.12 * cell, 0.025 + 0.12 * cell, 0.06 + 0.12 * cell, 0.5
+    return r * value, g * value, b * value, 0.0

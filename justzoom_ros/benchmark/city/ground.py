@@ -1,7 +1,7 @@
 """What the ground looks like: roads from their geometry, everything else from a raster."""
 
 from justzoom_ros.benchmark.city.caster import value_noise
-from justzoom_ros.benchmark.city.jit import kernel
+from justzoom_ros.benchmark.city.jit import inlined
 from justzoom_ros.benchmark.city.scene import (
     AVENUE,
     CANAL,
@@ -45,7 +45,7 @@ CANAL_M = 8.2
 BRIDGE_EVERY_M, BRIDGE_M = 130.0, 11.0
 
 
-@kernel
+@inlined
 def cover(distance, width, foot):
     """Share of a pixel `foot` wide that a stripe `width` wide at `distance` covers."""
     f = max(foot, 0.012)
@@ -53,7 +53,7 @@ def cover(distance, width, foot):
     return max(high - low, 0.0) / f
 
 
-@kernel
+@inlined
 def repeated(x, period, width, foot):
     """As `cover`, for stripes that repeat; far away their mean."""
     if foot > period:
@@ -61,7 +61,7 @@ def repeated(x, period, width, foot):
     return cover((x / period - round(x / period)) * period, width, foot)
 
 
-@kernel
+@inlined
 def markings(road, u, v, foot):
     """Share 0..1 of white paint at `u` along and `v` across a road."""
     half, kind = road[R_HALF], road[R_KIND]
@@ -95,7 +95,7 @@ def markings(road, u, v, foot):
     return max(cover(side - LANE_M, 0.13, foot) * dashes, cover(across - half + 0.3, 0.13, foot))
 
 
-@kernel
+@inlined
 def asphalt(scene, light, road, x, y, u, v, foot):
     """Linear RGB and gloss of a carriageway with its markings."""
     tone = 0.085 + 0.06 * road[R_TONE]
@@ -120,7 +120,7 @@ def asphalt(scene, light, road, x, y, u, v, foot):
     return white * 1.0, white * 1.0, white * (1.03 - 0.06 * paint), 0.5 * light.wet
 
 
-@kernel
+@inlined
 def footway(scene, light, x, y, u, v, outside, foot):
     """Linear RGB of slabs with a kerb stone at the carriageway, `outside` metres from it."""
     tone = 0.30 * (0.8 + 0.4 * value_noise(scene.noise, 0.6 * x, 0.6 * y))
@@ -136,7 +136,7 @@ def footway(scene, light, x, y, u, v, outside, foot):
     return tone * 1.02, tone * 0.98, tone * 0.93, 0.15 * light.wet
 
 
-@kernel
+@inlined
 def canal(scene, light, x, y, u, v, foot):
     """Linear RGB and gloss of the middle of a canal road: water, quays and bridges."""
     if abs(u - round(u / BRIDGE_EVERY_M) * BRIDGE_EVERY_M) < BRIDGE_M / 2:
@@ -150,7 +150,7 @@ def canal(scene, light, x, y, u, v, foot):
     return 0.02 + 0.012 * ripple, 0.055 + 0.02 * ripple, 0.05 + 0.015 * ripple, 0.75
 
 
-@kernel
+@inlined
 def lawn(scene, light, x, y, foot, r, g, b, rough):
     """Linear RGB of grass, yellower in autumn."""
     n = 0.6 * value_noise(scene.noise, 0.17 * x, 0.17 * y)
@@ -164,7 +164,7 @@ def lawn(scene, light, x, y, foot, r, g, b, rough):
     return k * (r + 0.12 * dry), k * (g + 0.02 * dry), k * b
 
 
-@kernel
+@inlined
 def slabs(scene, x, y, foot, size, tone, spread):
     """Grey value of square paving."""
     i, j = round(x / size), round(y / size)
@@ -175,7 +175,7 @@ def slabs(scene, x, y, foot, size, tone, spread):
     return value * (0.88 + 0.24 * value_noise(scene.noise, 0.4 * x, 0.4 * y))
 
 
-@kernel
+@inlined
 def plot(scene, light, x, y, foot):
     """Linear RGB and gloss of what the raster says lies at a point off the roads."""
     side = scene.ground.shape[0]
@@ -189,9 +189,9 @@ def plot(scene, light, x, y, foot):
         kind = scene.ground[j, i]
     speckle = value_noise(scene.noise, 5.1 * x, 5.1 * y)
     if kind == GRASS:
-        return *lawn(scene, light, x, y, foot, 0.085, 0.155, 0.035, 0.5), 0.0
+        return *lawn(scene, light, x, y, foot, 0.082, 0.132, 0.036, 0.6), 0.0
     if kind == GARDEN:
-        r, g, b = lawn(scene, light, x, y, foot, 0.080, 0.130, 0.038, 0.9)
+        r, g, b = lawn(scene, light, x, y, foot, 0.082, 0.118, 0.040, 0.9)
         return r, g, b, 0.0
     if kind == MEADOW:
         return *lawn(scene, light, x, y, foot, 0.135, 0.150, 0.055, 0.8), 0.0
@@ -228,7 +228,7 @@ def plot(scene, light, x, y, foot):
     return 0.2, 0.2, 0.2, 0.0
 
 
-@kernel
+@inlined
 def ground(scene, light, x, y, foot):
     """Linear RGB and gloss of the ground at a point that a pixel `foot` metres wide shows."""
     cells = scene.cell_top.shape[0]

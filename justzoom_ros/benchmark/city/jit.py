@@ -34,12 +34,19 @@ def _cache_folder():
 CACHE = _cache_folder()
 
 
-def kernel(function):
+def kernel(function, **options):
     """`function` compiled on its first call. It holds no lock of the interpreter, so threads may
-    run it side by side; without fast-math, so that all machines round alike."""
+    run it side by side; without fast-math, so that all machines round alike; and without
+    counting references, which kernels that allocate nothing do not need (ten times faster)."""
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = CACHE
     try:
-        return numba.njit(cache=True, nogil=True, error_model='numpy', _nrt=False)(function)
+        options = {'cache': True, 'nogil': True, 'error_model': 'numpy', '_nrt': False, **options}
+        return numba.njit(**options)(function)
     finally:
         numba.config.CACHE_DIR = before
+
+
+def inlined(function):
+    """A `kernel` that is put into its callers: passing it a scene would cost more than it does."""
+    return kernel(function, forceinline=True)

@@ -47,6 +47,8 @@ class Landmarks(Blocks):
         for point in grid(plot, 10, plot.long_yaw_rad):
             if self.rng.random() < 0.5:
                 self.tree(point, self.rng.uniform(1.6, 2.6))
+            elif self.rng.random() < 0.4:
+                self.bench(point, plot.long_yaw_rad)
 
     def tower(self, plot):
         """A tall office tower on a low base."""

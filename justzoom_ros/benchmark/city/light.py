@@ -86,10 +86,10 @@ def light(moment):
     }[moment.weather]
     grey = float(moment.weather in ('overcast', 'rain', 'mist'))
     sun_rgb = strength * np.array([1.0, 0.93 - 0.22 * low, 0.82 - 0.45 * low])
-    zenith = np.array([0.20, 0.38, 0.78]) * (1 - grey) + np.array([0.62, 0.66, 0.72]) * grey
-    horizon = np.array([0.66, 0.76, 0.88]) * (1 - grey) + np.array([0.80, 0.83, 0.87]) * grey
+    zenith = np.array([0.24, 0.46, 0.95]) * (1 - grey) + np.array([0.62, 0.66, 0.72]) * grey
+    horizon = np.array([0.78, 0.90, 1.04]) * (1 - grey) + np.array([0.80, 0.83, 0.87]) * grey
     horizon = horizon * (1 - 0.5 * low) + np.array([0.95, 0.66, 0.42]) * 0.5 * low * (1 - grey)
-    cloud = np.array([1.1, 1.08, 1.06]) * (1 - 0.3 * grey)
+    cloud = np.array([1.35, 1.33, 1.31]) * (1 - 0.3 * grey)
     if moment.weather == 'rain':
         zenith, horizon, cloud = 0.55 * zenith, 0.6 * horizon, 0.55 * cloud
     dim = 1 - 0.985 * night

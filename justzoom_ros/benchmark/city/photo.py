@@ -36,7 +36,7 @@ def random_lens(rng, light, in_car):
     wet = light.wet > 0.5
     return Lens(
         exposure=float(np.exp(rng.normal(0, 0.22))),
-        warmth=float(rng.normal(0, 0.05)),
+        warmth=float(rng.normal(0, 0.03)),
         saturation=float(rng.uniform(0.75, 1.15)),
         noise=float(rng.uniform(0.8, 4.0) + 5 * light.night),
         blur_px=float(rng.uniform(0.3, 0.8)),
@@ -57,7 +57,7 @@ def develop(radiance, lens=None):
     gain = 1.0
     if lens is not None:
         level = float(np.exp(np.mean(np.log(radiance.mean(axis=-1) + 0.004))))
-        gain = lens.exposure * np.clip((0.42 / level) ** 0.75, 0.5, 6.0)
+        gain = lens.exposure * np.clip((0.36 / level) ** 0.75, 0.5, 6.0)
     mapped = np.clip(radiance * np.float32(1.12 * gain), 0, None)
     # A shoulder for what is bright, then the display's gamma.
     mapped = mapped * (1 + mapped / 9.0) / (1 + mapped)
@@ -136,4 +136,4 @@ def add_drops(picture, rng, count):
         column, row = rng.uniform(0, width), rng.uniform(0, height)
         radius = rng.uniform(0.004, 0.016) * width
         disc = np.clip(radius - np.hypot(x - column, 0.8 * (y - row)), 0, 1.0)[..., None]
-        picture += 0.8 * disc * (1.08 * soft[::-1] - picture)
+        picture += 0.5 * disc * (1.08 * soft[::-1] - picture)

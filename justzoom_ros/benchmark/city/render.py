@@ -35,7 +35,7 @@ def _refine(scene, light, eye, rays, spread, rough, out):
                 there = rough[row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)]
                 other = there[0] + there[1] + there[2] + 0.03
                 worst = max(worst, abs(other - tone) / (other + tone))
-            if worst < 0.09:
+            if worst < 0.12:
                 continue
             ray, right, below = rays[row, column], rays[row, column + 1], rays[row + 1, column]
             for k in range(3):

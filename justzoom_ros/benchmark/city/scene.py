@@ -81,8 +81,10 @@ class Solids:
     def __len__(self):
         return len(self.kinds)
 
-    def box(self, east_m, north_m, yaw_rad, length_m, width_m, eave_m, material, walls, roof=None,
-            trim=None, base_m=0.0, kx=0.0, ky=0.0, top_m=None, style=(), seed=0, moves=0):  # fmt: skip
+    def box(
+        self, east_m, north_m, yaw_rad, length_m, width_m, eave_m, material, walls, roof=None,
+        trim=None, base_m=0.0, kx=0.0, ky=0.0, top_m=None, style=(), seed=0, moves=0,
+    ):  # fmt: skip
         """An upright box, `length_m` along `yaw_rad`; colours are sRGB 0..255."""
         top_m = eave_m if top_m is None else top_m
         self.shapes.append((

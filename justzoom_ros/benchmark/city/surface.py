@@ -11,13 +11,14 @@ from justzoom_ros.benchmark.city.caster import (
     SLOPE_Y,
     WALL_X,
     WALL_Y,
+    foliage,
     sunlight,
     trace,
     value_noise,
 )  # fmt: skip
 from justzoom_ros.benchmark.city.facade import chance, glass_wall, roof, wall
 from justzoom_ros.benchmark.city.ground import cover, ground, repeated
-from justzoom_ros.benchmark.city.jit import kernel
+from justzoom_ros.benchmark.city.jit import inlined, kernel
 from justzoom_ros.benchmark.city.light import sky
 from justzoom_ros.benchmark.city.scene import (
     BALL,
@@ -49,7 +50,7 @@ from justzoom_ros.benchmark.city.scene import (
 )  # fmt: skip
 
 
-@kernel
+@inlined
 def normal(scene, number, face, lx, ly, z):
     """Outward unit normal of a solid at a point given in its own frame."""
     s = scene.shape[number]
@@ -76,23 +77,24 @@ def normal(scene, number, face, lx, ly, z):
     return s[COS] * nx - s[SIN] * ny, s[SIN] * nx + s[COS] * ny, nz
 
 
-@kernel
+@inlined
 def leaves(scene, light, number, x, y, z, foot):
     """Linear RGB of a crown or hedge and how deep the point seems to lie between leaves."""
     color, seed = scene.rgb[number], scene.look[number, 1]
-    fine = value_noise(scene.noise, 3.7 * x + 1.9 * z, 3.7 * y - 2.3 * z)
-    coarse = value_noise(scene.noise, 1.3 * x - 0.9 * z, 1.3 * y + 1.1 * z)
-    k = 0.35 + 0.75 * fine * (foot < 0.5) + 0.375 * (foot >= 0.5) + 0.55 * coarse
+    k = 0.30 + 0.70 * foliage(scene.noise, 1.4 * x, 1.4 * y, 1.4 * z)
+    k += 0.85 * foliage(scene.noise, 4.3 * x, 4.3 * y, 4.3 * z) if foot < 0.5 else 0.43
     if foot < 0.06:
-        k *= 0.6 + 0.8 * value_noise(scene.noise, 13.0 * x + 7.0 * z, 13.0 * y - 9.0 * z)
+        k *= 0.3 + 1.4 * foliage(scene.noise, 14.0 * x, 14.0 * y, 14.0 * z)
     r, g, b = color[0], color[1], color[2]
     if color[3] > 0.0:  # broadleaved: its own autumn colour
         turn = min(max(light.autumn * 1.5 - 0.5 * chance(seed, 3, 1), 0.0), 1.0)
         r, g, b = r + (color[3] - r) * turn, g + (color[4] - g) * turn, b + (color[5] - b) * turn
+        twigs = 0.9 * light.bare if scene.kind[number] == BALL else 0.0
+        r, g, b = r + (0.11 - r) * twigs, g + (0.09 - g) * twigs, b + (0.07 - b) * twigs
     return r * k, g * k, b * k
 
 
-@kernel
+@inlined
 def car(scene, light, number, face, lx, ly, z, foot):
     """Linear RGB, gloss and glow of a car's body, cabin, or a truck."""
     s, color, material = scene.shape[number], scene.rgb[number], scene.look[number, 0]
@@ -138,7 +140,7 @@ def car(scene, light, number, face, lx, ly, z, foot):
     return r, g, b, 0.3, 0.0
 
 
-@kernel
+@inlined
 def material(scene, light, number, face, x, y, z, foot):
     """Linear RGB, gloss, glow and normal of a solid where a ray has met it."""
     s, color, kind = scene.shape[number], scene.rgb[number], scene.look[number, 0]
@@ -186,7 +188,7 @@ def material(scene, light, number, face, x, y, z, foot):
     return r, g, b, gloss, glow, nx, ny, nz
 
 
-@kernel
+@inlined
 def open_sky(scene, x, y, z):
     """Share of the ambient light that reaches a point `z` above the ground."""
     side = scene.openness.shape[0]
@@ -203,7 +205,7 @@ def open_sky(scene, x, y, z):
     return share + (1 - share) * min(1.0, z / 28.0)
 
 
-@kernel
+@inlined
 def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz, depth):
     """Linear RGB towards the camera of a surface under sun and sky."""
     sun = light.sun
@@ -242,7 +244,7 @@ def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy,
     return r, g, b
 
 
-@kernel
+@inlined
 def reflected(scene, light, x, y, z, mx, my, mz, nx, ny, nz):
     """A cheap mirror image: sky where the way is free, else a dull wall."""
     t, number, _ = trace(
@@ -269,7 +271,12 @@ def look(scene, light, ox, oy, oz, dx, dy, dz, spread):
         stretched = foot * min(1.0 / max(-dz, 0.05), 6.0) ** 0.5
         r, g, b, gloss = ground(scene, light, x, y, stretched)
         glow, nx, ny, nz = 0.0, 0.0, 0.0, 1.0
-        if gloss > 0.6:
+        if light.wet > 0.0 and gloss < 0.6:
+            # Puddles between rough asphalt: the mirror is broken, and clearer here than there.
+            gloss *= 0.25 + 0.9 * value_noise(scene.noise, 0.7 * x, 0.7 * y)
+            nx = 0.09 * (value_noise(scene.noise, 6.1 * x, 6.1 * y) - 0.5)
+            ny = 0.09 * (value_noise(scene.noise, 6.1 * x + 33, 6.1 * y) - 0.5)
+        elif gloss > 0.6:
             nx = 0.05 * (value_noise(scene.noise, 1.9 * x, 1.9 * y + light.grain) - 0.5)
             ny = 0.05 * (value_noise(scene.noise, 1.9 * x + 70, 1.9 * y - light.grain) - 0.5)
         z = 0.0

@@ -55,8 +55,8 @@ def add_parser(subparsers):
         'train and val (default 0.1)')  # fmt: skip
     add('--changed', type=float, default=0.0, metavar='SHARE', help='of the blocks, built anew '
         'since the map was made (default 0)')  # fmt: skip
-    add('--condition', default='mixed', choices=('mixed', 'night', 'rain', 'traffic'), help='mixed '
-        '(default), or all pictures by night, in rain, or in dense traffic')  # fmt: skip
+    add('--condition', default='mixed', choices=('mixed', 'night', 'rain', 'traffic'),
+        help='mixed (default), or all by night, in rain, or in dense traffic')  # fmt: skip
     add('--workers', type=int, metavar='N', help='threads (default: one per core)')
     add('--json', action='store_true', help='print one JSON object on stdout and nothing else')
     parser.set_defaults(run=run)

@@ -26,6 +26,12 @@ from justzoom_ros.benchmark.city.scene import (
     EAVE,
     GLASS,
     LANE,
+    R_COS,
+    R_HALF,
+    R_LENGTH,
+    R_SIN,
+    R_X,
+    R_Y,
     SHADE_M,
     SIN,
     STREET,
@@ -57,6 +63,7 @@ class City:
     side_m: float
     half_m: float
     roads: list
+    road_rows: np.ndarray
     plots: list
     uses: list
     builder: Landmarks
@@ -84,11 +91,10 @@ class City:
         shape, kind, look, style, rgb = (
             np.concatenate(part) for part in zip(*tables, strict=True)
         )
-        roads = road_rows(self.roads)
         cells = int(2 * self.half_m / CELL_M)
         start, item = bin_roads(self.roads, self.half_m, cells)
         return Scene(
-            shape, kind, look, style, rgb, *index_solids(shape, kind, self.half_m), roads, start,
+            shape, kind, look, style, rgb, *index_solids(shape, kind, self.half_m), self.road_rows, start,
             item, self.builder.ground, openness(shape, look, self.half_m), noise_tile(self.seed),
             float(self.half_m),
         )  # fmt: skip
@@ -110,50 +116,52 @@ def make_city(seed, side_m, changed=0.0):
         # A generator per block, so that a block built anew leaves the others as they are.
         builder.rng = np.random.default_rng([seed, 5, number, int(number in renewed)])
         getattr(builder, use)(plot)
-    city = City(seed, side_m, half_m, roads, [plot for _, plot in pairs], uses, builder)
+    rows = road_rows(roads)
+    city = City(seed, side_m, half_m, roads, rows, [plot for _, plot in pairs], uses, builder)
     builder.rng = np.random.default_rng([seed, 6])
-    for road in roads:
-        furnish(city, road)
+    for number in range(len(roads)):
+        furnish(city, number)
     return city
 
 
-def furnish(city, road):
+def furnish(city, number):
     """Lamps, signs, trees and parking places along a road."""
-    builder, rng = city.builder, city.builder.rng
-    if road.kind == LANE:
+    road, builder, rng = city.roads[number], city.builder, city.builder.rng
+    if road.kind == LANE or road.length_m < 40:
         return
     trees, yaw_rad = rng.random() < 0.55, float(np.arctan2(road.along[1], road.along[0]))
-    spacing_m = rng.uniform(9, 14)
-    crown_m = rng.uniform(1.9, 3.0)
+    spacing_m, crown_m = rng.uniform(9, 14), rng.uniform(1.9, 3.0)
     for side in (-1, 1):
         kerb = side * (road.half_m + 0.55)
-        for k, at in enumerate(np.arange(14, road.length_m - 14, spacing_m)):
-            point = road.at(at, kerb)
-            if not free_of_roads(city, road, point):
-                continue
+        places = np.arange(14, road.length_m - 14, spacing_m)
+        points = np.array([road.at(at, kerb) for at in places])
+        free = free_of_roads(city.road_rows, number, points)
+        for k in np.flatnonzero(free):
             if k % 3 == 0:
-                builder.lamp(point, yaw_rad - side * np.pi / 2)
+                builder.lamp(points[k], yaw_rad - side * np.pi / 2)
             elif trees and road.footway_m > 2:
-                builder.tree(
-                    road.at(at, side * (road.half_m + 0.8)), crown_m * rng.uniform(0.8, 1.1)
-                )
+                point = road.at(places[k], side * (road.half_m + 0.8))
+                builder.tree(point, crown_m * rng.uniform(0.8, 1.1))
             if rng.random() < 0.10:
-                builder.sign(road.at(at + 2, kerb), yaw_rad + (np.pi if side > 0 else 0))
+                facing = yaw_rad + (np.pi if side > 0 else 0)
+                builder.sign(road.at(places[k] + 2, kerb), facing)
         if road.kind == STREET:
-            for at in np.arange(17, road.length_m - 17, 6.0):
-                place = road.at(at, side * (road.half_m - 1.08))
-                if free_of_roads(city, road, place):
-                    city.kerb_slots.append((*place, yaw_rad + (np.pi if side > 0 else 0)))
+            bays = [road.at(at, side * (road.half_m - 1.08))
+                    for at in np.arange(17, road.length_m - 17, 6.0)]  # fmt: skip
+            for point in np.array(bays)[free_of_roads(city.road_rows, number, np.array(bays))]:
+                city.kerb_slots.append((*point, yaw_rad + (np.pi if side > 0 else 0)))
 
 
-def free_of_roads(city, road, point):
-    """True where no other road's carriageway, a little widened, covers a point."""
-    for other in city.roads:
-        if other is not road:
-            u, v = other.local(point)
-            if -3 < u < other.length_m + 3 and abs(v) < other.half_m + 2.5:
-                return False
-    return True
+def free_of_roads(rows, number, points):
+    """Bool (N,) for points (N, 2) on road `number`: does no other road's carriageway, a little
+    widened, cover them? `rows` are `Scene.roads`."""
+    others = np.delete(rows, number, axis=0)
+    offset = points[:, None] - others[:, [R_X, R_Y]]
+    cosine, sine = others[:, R_COS], others[:, R_SIN]
+    u = offset[..., 0] * cosine + offset[..., 1] * sine
+    v = offset[..., 1] * cosine - offset[..., 0] * sine
+    covered = (u > -3) & (u < others[:, R_LENGTH] + 3) & (np.abs(v) < others[:, R_HALF] + 2.5)
+    return ~covered.any(axis=1)
 
 
 # --- traffic -------------------------------------------------------------------------------------

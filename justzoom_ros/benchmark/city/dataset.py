@@ -151,9 +151,8 @@ def _claim(out, config):
 def _make_one(out, config, region, splits, workers, progress):
     city = make_city(config.seed, config.side_m)
     if not (out / 'map' / 'map.yaml').is_file():
-        make_map(
-            out, make_city(config.seed, config.side_m, config.changed), config, region, progress
-        )
+        before = make_city(config.seed, config.side_m, config.changed) if config.changed else city
+        make_map(out, before, config, region, progress)
     who = Photographer(city, region, config.size_px, config.held_share, config.condition)
     rows = []
     for split in splits:

@@ -5,6 +5,7 @@ the earlier ones the greater, and the pieces blocks.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,11 +29,11 @@ class Road:
     kind: int
     tone: float
 
-    @property
+    @cached_property
     def length_m(self):
         return float(np.linalg.norm(self.end - self.start))
 
-    @property
+    @cached_property
     def along(self):
         return (self.end - self.start) / self.length_m
 

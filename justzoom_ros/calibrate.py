@@ -1,6 +1,6 @@
 """How sure a policy may be: one temperature, fitted where the truth is known.
 
-A policy trained with label smoothing, or on views that are easier than the images of a real camera,
+A policy trained with label smoothing, or on views easier than the images of a real camera,
 is less or more sure than it is right. Dividing its logits by a temperature mends that (Guo et al.,
 arXiv 1706.04599). Training fits one on views that it never trained on; `justzoom calibrate` fits
 it on real images with known positions, after which covariances are published as known.

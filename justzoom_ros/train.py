@@ -91,11 +91,15 @@ class ViewBatches(Dataset):
     def __getitem__(self, step):
         numbers = range(self.share.rank, self.config.batch, self.share.world)
         seeds = [(self.config.seed, step, number, *self.stream) for number in numbers]
-        drawn = [self.views.draw(np.random.default_rng(seed)) for seed in seeds]
-        images = np.stack([image for image, _ in drawn])[:, None]
-        east, north = np.array([(pose.east_m, pose.north_m) for _, pose in drawn]).T
-        actions = self.views.region.encode_enu(east, north)
-        return torch.from_numpy(images), torch.from_numpy(actions)
+        images, positions = zip(*(self._sample(seed) for seed in seeds), strict=True)
+        actions = self.views.region.encode_enu(*np.stack(positions).T)
+        return torch.from_numpy(np.stack(images)[:, None]), torch.from_numpy(actions)
+
+    def _sample(self, seed):
+        """One view (h, w, 3) and the position (2,) that goes with it."""
+        rng = np.random.default_rng(seed)
+        image, pose = self.views.draw(rng)
+        return image, self.views.stated_position(pose, rng)
 
 
 class MapCrops:
@@ -301,6 +305,13 @@ class Trainer:
         }
         with writing(self.out / CHECKPOINT) as temporary:
             torch.save(state, temporary)
+
+    def start_from(self, weights):
+        """Take over trained weights of the same shape. Raises WeightsError."""
+        trained = ZoomPolicy.load(weights)
+        if trained.config != self.policy.config:
+            raise WeightsError(f'{weights}: weights of another policy than the one to be trained')
+        self.policy.load_state_dict(trained.state_dict())
 
     def resume(self):
         """Go on from the checkpoint in the output folder, where there is one.

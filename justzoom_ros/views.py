@@ -36,6 +36,9 @@ class NadirViewConfig:
     `footprint_m`: range of the ground width in the image; with `fov_rad`, the horizontal field
     of view, it is the range of heights. `tilt_rad`: standard deviation of pitch and of roll.
     `min_coverage`: views that see less imagery than this share are drawn again.
+    `position_noise_m`: standard deviation, east and north, of the position that goes with a view
+    about the true one. What the truth of a real camera is off by (its GPS, tilt that nobody
+    measured) belongs here, or the posterior comes out narrower than anyone can check.
     """
 
     footprint_m: tuple[float, float] = (80.0, 160.0)
@@ -43,8 +46,11 @@ class NadirViewConfig:
     tilt_rad: float = 0.08
     yaw_rad: tuple[float, float] = (-pi, pi)
     min_coverage: float = 0.6
+    position_noise_m: float = 0.0
 
     def __post_init__(self):
+        if not self.position_noise_m >= 0:
+            raise ConfigError(f'position noise {self.position_noise_m:g} m must not be negative')
         low, high = self.footprint_m
         if not 0 < low <= high:
             raise ConfigError(f'footprint range {low:g}..{high:g} m must be positive and ordered')
@@ -104,6 +110,11 @@ class NadirViews:
             elsewhere, _ = self._look(self._pose(rng))
             view = np.where(seen[..., None] > 127, view, elsewhere)
         return develop(view, self.appearance, rng), pose
+
+    def stated_position(self, pose, rng):
+        """Where the camera at `pose` says that it is: (2,) east and north, within the region."""
+        stated = rng.normal((pose.east_m, pose.north_m), self.config.position_noise_m)
+        return stated.clip(-self.region.side_m / 2, self.region.side_m / 2)
 
     def _pose(self, rng):
         config, side = self.config, self.region.side_m

@@ -104,6 +104,18 @@ def test_views_are_drawn_where_they_say(tmp_path):
         assert np.abs(view.astype(int) - again).mean() < 8  # JPEG alone is between them
 
 
+def test_stated_positions_scatter_about_the_true_one_within_the_region(tmp_path):
+    config = NadirViewConfig(position_noise_m=10.0)
+    views = NadirViews(make_map(tmp_path), (64, 48), config)
+    rng = np.random.default_rng(0)
+    pose = NadirPose(20.0, -30.0, 0.0, 80.0)
+    stated = np.array([views.stated_position(pose, rng) for _ in range(4000)])
+    np.testing.assert_allclose(stated.mean(axis=0), [20.0, -30.0], atol=0.6)
+    np.testing.assert_allclose(stated.std(axis=0), 10.0, atol=0.5)
+    border = NadirPose(128.0, -128.0, 0.0, 80.0)
+    assert np.abs([views.stated_position(border, rng) for _ in range(100)]).max() <= 128.0
+
+
 def test_the_same_seed_draws_the_same_view(tmp_path):
     views = NadirViews(make_map(tmp_path), (64, 48))
     first, pose = views.draw(np.random.default_rng(5))

@@ -44,6 +44,7 @@ def add_parser(subparsers):
     add('--seed', type=int, default=0, help='of weights and views (default 0)')
     add('--workers', type=int, default=1, help='processes that draw views (default 1)')
     add('--set', action='append', default=[], metavar='PART.FIELD=VALUE', help='see below')
+    add('--start-from', metavar='FILE', help='trained weights to go on from, with a new schedule')
     add('--resume', action='store_true', help='go on from the checkpoint in the output folder')
     parser.set_defaults(run=run)
 
@@ -72,6 +73,8 @@ def run(args):
     size_px = round(args.ground_px * args.aspect), args.ground_px
     views = NadirViews(satellite_map, size_px, parts['view'], parts['appearance'])
     trainer = Trainer(satellite_map, policy, parts['train'], views, args.out)
+    if args.start_from:
+        trainer.start_from(args.start_from)
     if args.resume:
         trainer.resume()
     weights = trainer.run()

@@ -93,9 +93,10 @@ class City:
         )
         cells = int(2 * self.half_m / CELL_M)
         start, item = bin_roads(self.roads, self.half_m, cells)
+        cells_of_solids = index_solids(shape, kind, self.half_m)
         return Scene(
-            shape, kind, look, style, rgb, *index_solids(shape, kind, self.half_m), self.road_rows, start,
-            item, self.builder.ground, openness(shape, look, self.half_m), noise_tile(self.seed),
+            shape, kind, look, style, rgb, *cells_of_solids, self.road_rows, start, item,
+            self.builder.ground, openness(shape, look, self.half_m), noise_tile(self.seed),
             float(self.half_m),
         )  # fmt: skip
 

@@ -77,6 +77,7 @@ class CityConfig:
 
     def __post_init__(self):
         _check('seed', self.seed, 0, 2**31)
+        self.region  # noqa: B018 - which checks grid and depth
         _check('side', self.side_m, 200, 4000)
         _check('resolution', self.resolution_m, 0.05, 5)
         for name in ('train', 'val', 'blocks', 'other_city'):

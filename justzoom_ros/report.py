@@ -187,7 +187,7 @@ def _draw_marks(axes, marks, status):
         alpha = 0.85 if sure else 0.25
         axes.plot(*outline, color=colour, lw=0.9 if sure else 0.6, alpha=alpha, zorder=4)
         if sure:
-            axes.fill(*outline, color=colour, alpha=0.10, lw=0, zorder=3)
+            axes.fill(*outline, color=colour, alpha=0.04, lw=0, zorder=3)
         if mark.truth_m is not None:
             ends = np.array([mark.truth_m, mark.mean_m]).T
             style = '-' if sure else ':'

@@ -183,7 +183,7 @@ def test_a_building_lies_in_the_orthophoto_where_it_stands(scene):
     box = scene.shape[number].astype(float)
     dark = noon()._replace(sun_rgb=np.zeros(3))
     above = [
-        np.concatenate([strip for _, strip in see_from_above(one, dark, 240.0, 0.5)])
+        np.concatenate(list(see_from_above(one, dark, 240.0, 0.5)))
         for one in (alone(scene, number), alone(scene, -1))
     ]
     changed = (above[0] != above[1]).any(axis=-1)
@@ -294,11 +294,8 @@ def test_shadows_point_away_from_the_sun(scene):
     dark = []
     for view in (one, none):
         view = view._replace(openness=np.full_like(view.openness, 255))
-        dark.append(
-            np.concatenate([strip for _, strip in see_from_above(view, sunny, 240.0, 1.0)]).mean(
-                -1
-            )
-        )
+        strips = list(see_from_above(view, sunny, 240.0, 1.0))
+        dark.append(np.concatenate(strips).mean(-1))
     y, x = np.mgrid[:240, :240]
     shadow = dark[0] < 0.75 * dark[1]
     shadow &= np.hypot(x - 119.5 - box[X], 119.5 - y - box[Y]) < 80

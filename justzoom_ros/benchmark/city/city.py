@@ -8,6 +8,7 @@ import numpy as np
 from justzoom_ros.benchmark.city import palette
 from justzoom_ros.benchmark.city.landmarks import Landmarks
 from justzoom_ros.benchmark.city.plan import (
+    BRIDGE_REACH_M,
     MARGIN_M,
     choose_uses,
     make_roads,
@@ -49,6 +50,8 @@ from justzoom_ros.benchmark.landscape.geometry import rectangle
 
 LANES_M = {STREET: (1.6,), LANE: (1.5,), AVENUE: (1.75, 4.9), CANAL: (9.8, 13.0)}
 """Middles of the lanes on one side of each kind of road, metres from its middle."""
+KEEP_CLEAR_M = 2.3
+"""From the middle line of a way that is to be free to the middle line of any vehicle."""
 
 
 @dataclass
@@ -73,17 +76,17 @@ class City:
     def landmarks(self):
         return self.builder.landmarks
 
-    def scene(self, traffic_seed, fullness=0.6):
-        """The `Scene` of a day; `fullness` 0..1 is the share of parking places taken."""
+    def scene(self, traffic_seed, fullness=0.6, keep_clear=None):
+        """The `Scene` of a day; `fullness` 0..1 is the share of parking places taken. No vehicle
+        is near the points `keep_clear` (N, 2), east and north."""
         rng = np.random.default_rng([self.seed, 3, traffic_seed])
-        cars = Solids()
-        slots = [*self.kerb_slots, *self.builder.slots]
-        for slot in slots:
+        traffic = Traffic(rng, keep_clear)
+        for slot in (*self.kerb_slots, *self.builder.slots):
             if rng.random() < fullness:
-                park(cars, rng, *slot)
+                traffic.park(*slot)
         for road in self.roads:
-            drive_along(cars, rng, road, fullness)
-        return self._assemble(cars)
+            traffic.follow(road, fullness)
+        return self._assemble(traffic)
 
     def _assemble(self, cars):
         still = self.builder.solids.table()
@@ -168,43 +171,63 @@ def free_of_roads(rows, number, points):
 # --- traffic -------------------------------------------------------------------------------------
 
 
-def park(cars, rng, east_m, north_m, yaw_rad):
-    """A car on a parking place, a little askew, nose either way."""
-    yaw_rad += rng.normal(0, 0.02) + (np.pi if rng.random() < 0.2 else 0.0)
-    add_car(cars, rng, east_m + rng.normal(0, 0.12), north_m + rng.normal(0, 0.12), yaw_rad, 0.06)
+class Traffic(Solids):
+    """The cars of a day. None is put within KEEP_CLEAR_M of the points `keep_clear` (N, 2)."""
 
+    def __init__(self, rng, keep_clear=None):
+        super().__init__()
+        self.rng, self.keep_clear = rng, keep_clear
 
-def drive_along(cars, rng, road, fullness):
-    """Cars and lorries in the lanes of a road, on the right-hand side."""
-    for side in (-1, 1):
-        heading = np.arctan2(road.along[1], road.along[0]) + (np.pi if side > 0 else 0.0)
-        for lane_m in LANES_M[road.kind]:
-            at = rng.uniform(5, 60)
-            while at < road.length_m - 8:
-                east, north = road.at(at, side * lane_m)
-                add_car(cars, rng, east, north, heading + rng.normal(0, 0.01), 0.12)
-                at += rng.exponential(75 if road.kind != LANE else 200) / (0.4 + fullness) + 9
+    def park(self, east_m, north_m, yaw_rad):
+        """A car on a parking place, a little askew, nose either way."""
+        rng = self.rng
+        yaw_rad += rng.normal(0, 0.02) + (np.pi if rng.random() < 0.2 else 0.0)
+        self.vehicle(east_m + rng.normal(0, 0.12), north_m + rng.normal(0, 0.12), yaw_rad, 0.06)
 
+    def follow(self, road, fullness):
+        """Cars and lorries in the lanes of a road, on the right-hand side."""
+        rng = self.rng
+        for side in (-1, 1):
+            heading = np.arctan2(road.along[1], road.along[0]) + (np.pi if side > 0 else 0.0)
+            for lane_m in LANES_M[road.kind]:
+                at = rng.uniform(5, 60)
+                while at < road.length_m - 8:
+                    east, north = road.at(at, side * lane_m)
+                    self.vehicle(east, north, heading + rng.normal(0, 0.01), 0.12)
+                    at += rng.exponential(75 if road.kind != LANE else 200) / (0.4 + fullness) + 9
 
-def add_car(cars, rng, east_m, north_m, yaw_rad, trucks):
-    """One car, van, lorry or bus."""
-    seed = int(rng.integers(1, 2**20))
-    place = (float(east_m), float(north_m), float(yaw_rad))
-    if rng.random() < trucks:
-        color = palette.TRUCKS[seed % len(palette.TRUCKS)]
-        length, width, height = ((5.2, 2.0, 2.5), (7.4, 2.4, 3.2), (11.5, 2.5, 3.1))[seed % 3]
-        cars.box(*place, length, width, height, TRUCK, color, base_m=0.3, seed=seed, moves=1)
-        return
-    color = palette.CARS[seed % len(palette.CARS)]
-    length, width = rng.uniform(3.9, 4.8), rng.uniform(1.7, 1.86)
-    tall = rng.choice([1.42, 1.48, 1.66])
-    hatch = rng.uniform(0.0, 0.12)
-    cars.box(*place, length, width, 0.86, CAR, color, base_m=0.22, kx=0.18, ky=0.9, top_m=0.92,
-             seed=seed, moves=1)  # fmt: skip
-    back = length * (0.06 + hatch)
-    cabin = (place[0] - back * np.cos(yaw_rad), place[1] - back * np.sin(yaw_rad), yaw_rad)
-    cars.box(*cabin, length * 0.60, width - 0.12, 0.94, CABIN, color, base_m=0.84, kx=0.9, ky=3.2,
-             top_m=tall, seed=seed, moves=1)  # fmt: skip
+    def vehicle(self, east_m, north_m, yaw_rad, trucks):
+        """One car, or, at the rate `trucks`, a van, lorry or bus."""
+        rng = self.rng
+        seed, truck = int(rng.integers(1, 2**20)), rng.random() < trucks
+        length, width = rng.uniform(3.9, 4.8), rng.uniform(1.7, 1.86)
+        tall, hatch = rng.choice([1.42, 1.48, 1.66]), rng.uniform(0.0, 0.12)
+        place = (float(east_m), float(north_m), float(yaw_rad))
+        if truck:
+            length, width, height = ((5.2, 2.0, 2.5), (7.4, 2.4, 3.2), (11.5, 2.5, 3.1))[seed % 3]
+        if not self.may_stand(place, length):
+            return
+        if truck:
+            color = palette.TRUCKS[seed % len(palette.TRUCKS)]
+            self.box(*place, length, width, height, TRUCK, color, base_m=0.3, seed=seed)
+            return
+        color = palette.CARS[seed % len(palette.CARS)]
+        self.box(*place, length, width, 0.86, CAR, color, base_m=0.22, kx=0.18, ky=0.9, top_m=0.92,
+                 seed=seed)  # fmt: skip
+        back = length * (0.06 + hatch)
+        cabin = (place[0] - back * np.cos(yaw_rad), place[1] - back * np.sin(yaw_rad), yaw_rad)
+        self.box(*cabin, length * 0.60, width - 0.12, 0.94, CABIN, color, base_m=0.84, kx=0.9,
+                 ky=3.2, top_m=tall, seed=seed)  # fmt: skip
+
+    def may_stand(self, place, length_m):
+        """False where a vehicle, whichever way it stands, would block what is kept clear."""
+        if self.keep_clear is None:
+            return True
+        ahead = np.array([np.cos(place[2]), np.sin(place[2])])
+        offset = self.keep_clear - place[:2]
+        along = np.clip(offset @ ahead, -length_m / 2, length_m / 2)
+        gaps = np.hypot(*(offset - along[:, None] * ahead).T)
+        return bool(gaps.min() > KEEP_CLEAR_M)
 
 
 # --- tables --------------------------------------------------------------------------------------
@@ -218,7 +241,8 @@ def bin_roads(roads, half_m, cells):
     for number, road in enumerate(roads):
         u, v = road.local(points)
         near = np.abs(v) < road.half_m + road.footway_m + 0.71 * CELL_M
-        near &= (u > -0.71 * CELL_M) & (u < road.length_m + 0.71 * CELL_M)
+        reach_m = 0.71 * CELL_M + BRIDGE_REACH_M
+        near &= (u > -reach_m) & (u < road.length_m + reach_m)
         cell = np.flatnonzero(near)
         pairs.append(np.stack([cell, np.full_like(cell, number)]))
     cell, item = np.concatenate(pairs, axis=1)

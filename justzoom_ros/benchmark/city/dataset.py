@@ -153,7 +153,7 @@ def _make_one(out, config, region, splits, workers, progress):
     city = make_city(config.seed, config.side_m)
     if not (out / 'map' / 'map.yaml').is_file():
         before = make_city(config.seed, config.side_m, config.changed) if config.changed else city
-        make_map(out, before, config, region, progress)
+        make_map(out, before, config, region, workers, progress)
     who = Photographer(city, region, config.size_px, config.held_share, config.condition)
     rows = []
     for split in splits:
@@ -166,22 +166,31 @@ def _make_one(out, config, region, splits, workers, progress):
 # --- the map -----------------------------------------------------------------------------------
 
 
-def orthophoto(city, region, resolution_m, progress=iter):
-    """The city from straight above on the map's day: uint8 (n, n, 3) RGB, row 0 north."""
+def orthophoto(city, region, resolution_m, workers=1, progress=iter):
+    """The city from straight above on the map's day: uint8 (n, n, 3) RGB, row 0 north.
+
+    `progress` wraps its strips.
+    """
     scene = city.scene(MAP_TRAFFIC)
     day = light(Moment(MAP_DAY_S, region.latitude, region.longitude, 'clear', city.seed))
     rng = np.random.default_rng([city.seed, 30])
     strips = []
-    for _, strip in see_from_above(scene, day, city.side_m, resolution_m, progress):
-        pixels = develop(strip) + rng.normal(0, 2.0, strip.shape)
-        strips.append(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
+    for strip in progress(see_from_above(scene, day, city.side_m, resolution_m, workers)):
+        grain = rng.integers(0, 256, strip.shape, np.uint8).astype(np.float32)
+        pixels = develop(strip) + grain * np.float32(7 / 255) - 3.0
+        strips.append(np.clip(pixels, 0, 255).astype(np.uint8))
     return np.concatenate(strips)
 
 
-def make_map(out, city, config, region, progress):
+def make_map(out, city, config, region, workers, progress):
     """Write `out`/ortho.tif and build `out`/map of it."""
+    strips = -(-round(config.side_m / config.resolution_m) // 256)
     pixels = orthophoto(
-        city, region, config.resolution_m, lambda rows: progress(rows, 'orthophoto', len(rows))
+        city,
+        region,
+        config.resolution_m,
+        workers,
+        lambda parts: progress(parts, 'orthophoto', strips),
     )
     with writing(out / 'ortho.tif') as temporary:
         write_geotiff(pixels, region, temporary)

@@ -13,7 +13,6 @@ from justzoom_ros.benchmark.city.camera import Camera
 from justzoom_ros.benchmark.city.light import Moment, sun_direction
 from justzoom_ros.benchmark.city.photo import Lens
 from justzoom_ros.benchmark.city.route import STEP_S, ride
-from justzoom_ros.benchmark.city.scene import A, X, Y
 from justzoom_ros.benchmark.city.shots import Shot, jpeg
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.files import writing
@@ -70,7 +69,8 @@ def write_drive(folder, who, number, duration_s, rate_hz, progress):
     days = who.days['val']
     day = days[number % len(days)]
     moment = _noon(day, who.region)
-    scene = clear_the_way(who.scene(day), track)
+    way = np.stack([track.east_m, track.north_m], axis=1)[::25]
+    scene = who.city.scene(day.traffic_seed, day.fullness, keep_clear=way)
     every = max(1, round(1 / (rate_hz * STEP_S)))
     frames = range(0, len(track.time_s), every)
     (folder / 'drive.yaml').write_text(yaml.safe_dump({
@@ -97,20 +97,6 @@ def _camera_facts(size_px):
         'size_px': list(size_px), 'fov_deg': float(np.degrees(CAMERA_FOV_RAD)),
         'height_m': CAMERA_UP_M, 'frame_id': 'camera',
     }  # fmt: skip
-
-
-def clear_the_way(scene, track, radius_m=2.5):
-    """The scene without the cars that stand on the track."""
-    path = np.stack([track.east_m, track.north_m], axis=1)[::25]
-    moving = np.flatnonzero(scene.look[:, 2] == 1)
-    places = scene.shape[moving][:, [X, Y]]
-    gaps = np.full(len(moving), np.inf)
-    for point in path:  # a vehicle is long, so it is in the way along its whole length
-        reach = np.hypot(*(places - point).T) - 0.5 * scene.shape[moving, A]
-        gaps = np.minimum(gaps, reach)
-    shape = scene.shape.copy()
-    shape[moving[gaps < radius_m], X] = 1e6  # far beyond everything that is seen
-    return scene._replace(shape=shape)
 
 
 def _write_truth(path, track, frames, region, moment):

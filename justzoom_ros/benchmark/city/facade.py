@@ -75,7 +75,7 @@ def pane(light, u, z, i, j, seed, tall):
         r, g, b = 0.22, 0.20, 0.17
     lit = light.night * (chance(i, j, seed + 11) < 0.35)
     shade = 0.6 + 0.4 * min(1.0, (1.0 - tall) * 4.0)  # the reveal's shadow at the top
-    return r * shade, g * shade, b * shade, 0.55, 0.55 * lit
+    return r * shade, g * shade, b * shade, 0.55, (0.10 + 0.25 * chance(j, i, seed + 2)) * lit
 
 
 @inlined
@@ -89,7 +89,7 @@ def street_level(scene, light, s, color, u, z, i, j, bay, seed, foot):
         letter = value_noise(scene.noise, 6.0 * u + 31 * hue, 9.0 * z)
         if 2.95 < z < 3.3 and abs(fx) < bay * 0.42 and letter > 0.55 and foot < 0.3:
             r, g, b = 0.75, 0.74, 0.70
-        return r, g, b, 0.1, 0.5 * light.night, inside(z, 2.75, 3.5, foot)
+        return r, g, b, 0.1, 0.12 * light.night, inside(z, 2.75, 3.5, foot)
     if chance(i, seed, 9) < 0.25:
         door = inside(fx, -0.6, 0.6, foot) * inside(z, 0.0, 2.25, foot)
         tone = 0.05 + 0.12 * chance(seed, i, 12)
@@ -97,7 +97,7 @@ def street_level(scene, light, s, color, u, z, i, j, bay, seed, foot):
     glass = inside(fx, -bay * 0.44, bay * 0.44, foot) * inside(z, 0.45, 2.7, foot)
     goods = value_noise(scene.noise, 2.1 * u, 2.4 * z + 9 * hue)
     tone = 0.04 + 0.10 * goods * goods
-    return tone * 1.2, tone, tone * 0.85, 0.5, 0.8 * light.night, glass
+    return tone * 1.2, tone, tone * 0.85, 0.5, (0.1 + 0.5 * goods) * light.night, glass
 
 
 @inlined
@@ -115,7 +115,7 @@ def wall(scene, light, number, u, z, length, foot):
     level = z - first
     if level < 0.0:
         if foot > 0.8:
-            return 0.6 * r, 0.6 * g, 0.62 * b, 0.2, 0.3 * light.night
+            return 0.6 * r, 0.6 * g, 0.62 * b, 0.2, 0.15 * light.night
         cr, cg, cb, gloss, glow, share = street_level(
             scene, light, s, color, u, z, i, 0, bay, seed, foot
         )
@@ -177,7 +177,7 @@ def glass_wall(scene, light, number, u, z, foot):
     lit = light.night * (chance(i, j, seed + 3) < 0.3)
     r, g, b = 0.5 * color[0] * tint, 0.5 * color[1] * tint, 0.5 * color[2] * tint
     r, g, b = r + (color[6] - r) * joint, g + (color[7] - g) * joint, b + (color[8] - b) * joint
-    return r, g, b, 0.75 * (1 - joint), 0.5 * lit
+    return r, g, b, 0.75 * (1 - joint), 0.25 * lit
 
 
 @inlined

@@ -253,7 +253,7 @@ def ground(scene, light, x, y, foot):
             nearest, beside, u_beside, v_beside = outside, scene.road_item[k], u, v
     if first >= 0:
         road = scene.roads[first]
-        if road[R_KIND] == CANAL and abs(v_first) < CANAL_M:
+        if road[R_KIND] == CANAL and abs(v_first) < CANAL_M and count == 1:
             return canal(scene, light, x, y, u_first, v_first, foot)
         if count > 1:
             u_first = -100.0  # no markings where roads meet

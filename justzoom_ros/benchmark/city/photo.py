@@ -57,7 +57,7 @@ def develop(radiance, lens=None):
     gain = 1.0
     if lens is not None:
         level = float(np.exp(np.mean(np.log(radiance.mean(axis=-1) + 0.004))))
-        gain = lens.exposure * np.clip((0.36 / level) ** 0.75, 0.5, 6.0)
+        gain = lens.exposure * np.clip((0.36 / level) ** 0.75, 0.5, 4.5)
     mapped = np.clip(radiance * np.float32(1.12 * gain), 0, None)
     # A shoulder for what is bright, then the display's gamma.
     mapped = mapped * (1 + mapped / 9.0) / (1 + mapped)

@@ -17,6 +17,7 @@ MARGIN_M = 160.0
 """City beyond the square that is asked for, so that its border looks like any other street."""
 
 HALF_M = {CANAL: CANAL_M + 6.8, AVENUE: 6.9, STREET: 5.3, LANE: 3.2}
+BRIDGE_REACH_M = CANAL_M + 1.0
 FOOTWAY_M = {CANAL: 3.6, AVENUE: 3.8, STREET: 2.6, LANE: 1.5}
 
 
@@ -99,20 +100,24 @@ def _cut(rng, block, level):
 
 
 def road_rows(roads):
-    """`Scene.roads` (R, 11) of roads: markings begin behind the road that each one ends at."""
+    """`Scene.roads` (R, 11) of roads: markings begin behind the road that each one ends at, and
+    those that end at a canal are led over it."""
     rows = []
     for road in roads:
-        first, last = (_clearance(road, end, roads) for end in (road.start, road.end))
+        first, before = _ending(road, road.start, roads)
+        last, after = _ending(road, road.end, roads)
+        start, length_m = road.start - before * road.along, road.length_m + before + after
         rows.append((
-            *road.start, *road.along, road.length_m, road.half_m, road.footway_m, road.kind,
-            first, road.length_m - last, road.tone,
+            *start, *road.along, length_m, road.half_m, road.footway_m, road.kind, before + first,
+            length_m - after - last, road.tone,
         ))  # fmt: skip
     return np.array(rows, np.float32)
 
 
-def _clearance(road, end, roads):
-    """Metres from an end of a road to where it leaves the carriageway of the one it meets."""
-    free_m = 0.0
+def _ending(road, end, roads):
+    """(metres from an end of a road to where it leaves the carriageway of the one it meets,
+    metres that it is led beyond its end by a bridge)."""
+    free_m = beyond_m = 0.0
     for other in roads:
         if other is road:
             continue
@@ -120,7 +125,9 @@ def _clearance(road, end, roads):
         if abs(v) < 0.5 and -0.5 < u < other.length_m + 0.5:
             sine = abs(road.along[0] * other.along[1] - road.along[1] * other.along[0])
             free_m = max(free_m, (other.half_m + 1.2) / max(sine, 0.3))
-    return free_m
+            if other.kind == CANAL:
+                beyond_m = BRIDGE_REACH_M
+    return free_m, beyond_m
 
 
 def plots(blocks, roads):

@@ -1,5 +1,7 @@
 """Pictures of a scene: through a camera in the street, and straight down for the orthophoto."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from justzoom_ros.benchmark.city.jit import kernel
@@ -24,7 +26,7 @@ def _cast(scene, light, eye, rays, spread, out, met):
 
 @kernel
 def _refine(scene, light, eye, rays, spread, rough, out):
-    """Take three more rays where neighbouring pixels differ, and the mean of all four."""
+    """Take two more rays where neighbouring pixels differ, and the mean of all three."""
     height, width = rays.shape[:2]
     for row in range(1, height - 1):
         for column in range(1, width - 1):
@@ -38,8 +40,8 @@ def _refine(scene, light, eye, rays, spread, rough, out):
             if worst < 0.12:
                 continue
             ray, right, below = rays[row, column], rays[row, column + 1], rays[row + 1, column]
-            for k in range(3):
-                u, v = (0.36, -0.12) if k == 0 else ((-0.36, 0.12) if k == 1 else (0.1, 0.38))
+            for k in range(2):
+                u, v = (0.34, -0.16) if k == 0 else (-0.16, 0.34)
                 x = ray[0] + u * (right[0] - ray[0]) + v * (below[0] - ray[0])
                 y = ray[1] + u * (right[1] - ray[1]) + v * (below[1] - ray[1])
                 z = ray[2] + u * (right[2] - ray[2]) + v * (below[2] - ray[2])
@@ -52,7 +54,7 @@ def _refine(scene, light, eye, rays, spread, rough, out):
                 out[row, column, 1] += min(g, 2.0)
                 out[row, column, 2] += min(b, 2.0)
             for k in range(3):
-                out[row, column, k] = (out[row, column, k]) * 0.25
+                out[row, column, k] /= 3.0
 
 
 @kernel
@@ -84,14 +86,18 @@ def see(scene, light, camera, smooth=True):
     return out, met
 
 
-def see_from_above(scene, light, side_m, resolution_m, progress=iter, strip_px=256):
-    """The square of `side_m` round the middle straight from above: linear RGB float32 strips
-    (row, pixels), from north to south. `progress` wraps the list of strips."""
+def see_from_above(scene, light, side_m, resolution_m, workers=1, strip_px=256):
+    """The square of `side_m` round the middle straight from above: yields strips, linear RGB
+    float32 (rows, n, 3), from north to south; `workers` threads cast them side by side."""
     side_px = round(side_m / resolution_m)
     # Haze between the ground and an aircraft is in the exposure already.
     light = light._replace(sight_m=1e9)
-    for row in progress(range(0, side_px, strip_px)):
-        strip = np.empty((min(strip_px, side_px - row), side_px, 3), np.float32)
+
+    def strip(row):
+        out = np.empty((min(strip_px, side_px - row), side_px, 3), np.float32)
         north = side_m / 2 - row * resolution_m
-        _look_down(scene, light, -side_m / 2, north, resolution_m, FLIGHT_M, strip)
-        yield row, strip
+        _look_down(scene, light, -side_m / 2, north, resolution_m, FLIGHT_M, out)
+        return out
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        yield from pool.map(strip, range(0, side_px, strip_px))

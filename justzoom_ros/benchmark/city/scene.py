@@ -20,7 +20,7 @@ X, Y, BASE, COS, SIN, A, B, EAVE, KX, KY, TOP = range(11)
 (PLAIN, BUILDING, GLASS, CAR, CABIN, LEAF, BARK, STRIPES, TRUCK, LAMP, SIGN, HEDGE, ROOFTOP) = (
     range(13)
 )
-"""Materials: column 0 of `Scene.look`; column 1 is a seed; column 2 is 1 for what moves."""
+"""Materials: column 0 of `Scene.look`; column 1 is a seed."""
 
 STOREY_M, BAY_M, WIDE, HIGH, GROUND_FLOOR, TEXTURE, BALCONY, FLAT_KIND = range(8)
 """Columns of `Scene.style`: how facades are divided (WIDE and HIGH are shares of a bay and a
@@ -51,7 +51,7 @@ class Scene(NamedTuple):
 
     shape: np.ndarray  # (N, 11) float32
     kind: np.ndarray  # (N,) uint8
-    look: np.ndarray  # (N, 3) int32
+    look: np.ndarray  # (N, 2) int32
     style: np.ndarray  # (N, 8) float32
     rgb: np.ndarray  # (N, 9) float32, linear: walls, roof, trim
     cell_start: np.ndarray  # (C * C + 1,) int32 into cell_item
@@ -83,7 +83,7 @@ class Solids:
 
     def box(
         self, east_m, north_m, yaw_rad, length_m, width_m, eave_m, material, walls, roof=None,
-        trim=None, base_m=0.0, kx=0.0, ky=0.0, top_m=None, style=(), seed=0, moves=0,
+        trim=None, base_m=0.0, kx=0.0, ky=0.0, top_m=None, style=(), seed=0,
     ):  # fmt: skip
         """An upright box, `length_m` along `yaw_rad`; colours are sRGB 0..255."""
         top_m = eave_m if top_m is None else top_m
@@ -91,24 +91,24 @@ class Solids:
             east_m, north_m, base_m, np.cos(yaw_rad), np.sin(yaw_rad), length_m / 2, width_m / 2,
             eave_m, kx, ky, top_m,
         ))  # fmt: skip
-        self._finish(BOX, material, walls, roof, trim, style, seed, moves)
+        self._finish(BOX, material, walls, roof, trim, style, seed)
 
     def cone(self, east_m, north_m, base_m, top_m, foot_m, head_m, material, walls, seed=0):
         """An upright cone or post with radii `foot_m` and `head_m`."""
         shape = (east_m, north_m, base_m, 1.0, 0.0, foot_m, head_m, top_m, 0.0, 0.0, top_m)
         self.shapes.append(shape)
-        self._finish(CONE, material, walls, None, None, (), seed, 0)
+        self._finish(CONE, material, walls, None, None, (), seed)
 
     def ball(self, east_m, north_m, up_m, radius_m, tall_m, material, walls, seed=0):
         """An ellipsoid, `tall_m` half its height."""
         top_m = up_m + tall_m
         shape = (east_m, north_m, up_m, 1.0, 0.0, radius_m, tall_m, top_m, 0.0, 0.0, top_m)
         self.shapes.append(shape)
-        self._finish(BALL, material, walls, None, None, (), seed, 0)
+        self._finish(BALL, material, walls, None, None, (), seed)
 
-    def _finish(self, kind, material, walls, roof, trim, style, seed, moves):
+    def _finish(self, kind, material, walls, roof, trim, style, seed):
         self.kinds.append(kind)
-        self.looks.append((material, seed, moves))
+        self.looks.append((material, seed))
         self.styles.append([*style, *(0.0,) * (8 - len(style))])
         self.colors.append([*walls, *(walls if roof is None else roof),
                             *(walls if trim is None else trim)])  # fmt: skip
@@ -118,7 +118,7 @@ class Solids:
         return (
             np.array(self.shapes, np.float32).reshape(-1, 11),
             np.array(self.kinds, np.uint8),
-            np.array(self.looks, np.int32).reshape(-1, 3),
+            np.array(self.looks, np.int32).reshape(-1, 2),
             np.array(self.styles, np.float32).reshape(-1, 8),
             linear(np.array(self.colors).reshape(-1, 9)).astype(np.float32),
         )

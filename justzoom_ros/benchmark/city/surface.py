@@ -131,7 +131,7 @@ def car(scene, light, number, face, lx, ly, z, foot):
         high = s[EAVE] - low
         if abs(z - low - 0.62 * high) < 0.09 and abs(ly) > 0.55 * s[B]:
             if lx > 0:
-                return 0.75, 0.75, 0.7, 0.4, 2.5 * light.night
+                return 0.75, 0.75, 0.7, 0.4, 1.2 * light.night
             return 0.45, 0.02, 0.02, 0.3, 0.8 * light.night
         if abs(z - low - 0.33 * high) < 0.06 and abs(ly) < 0.26:
             return 0.7, 0.7, 0.66, 0.1, 0.0
@@ -174,7 +174,7 @@ def material(scene, light, number, face, x, y, z, foot):
         k = 0.7 + 0.6 * value_noise(scene.noise, 9.0 * np.arctan2(ly, lx), 2.0 * z)
         r, g, b = r * k, g * k, b * k
     elif kind == LAMP:
-        glow = 3.0 * light.night
+        glow = 1.6 * light.night
     elif kind == SIGN:
         gloss = 0.1
         if face == WALL_X and foot < 0.2:
@@ -229,7 +229,7 @@ def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy,
     a0 = light.zenith_rgb[0] * 0.55 + light.horizon_rgb[0] * 0.55
     a1 = light.zenith_rgb[1] * 0.55 + light.horizon_rgb[1] * 0.55
     a2 = light.zenith_rgb[2] * 0.55 + light.horizon_rgb[2] * 0.55
-    r = r * (light.sun_rgb[0] * direct + a0 * up + bounce + 1.25 * lamp) + 0.95 * glow
+    r = r * (light.sun_rgb[0] * direct + a0 * up + bounce + 1.25 * lamp) + 1.0 * glow
     g = g * (light.sun_rgb[1] * direct + a1 * up + bounce * 0.95 + lamp) + 0.72 * glow
     b = b * (light.sun_rgb[2] * direct + a2 * up + bounce * 0.88 + 0.6 * lamp) + 0.38 * glow
     if gloss > 0.02:

@@ -4,24 +4,22 @@ import time
 from importlib import import_module
 
 import numpy as np
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ImageError, LiveError
 from justzoom_ros.replay import ReplayedFix, usable_image
+from justzoom_ros.ros.client import POLL_S, Client
 from justzoom_ros.ros.frames import StampGate
 
-POLL_S = 0.05
 SETTLE_S = 0.5
 """DDS matches each side of a topic by itself; the node's side cannot be seen from here."""
 QUEUE = 100
 QOS = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.RELIABLE)
 
 
-class LiveNode:
+class LiveNode(Client):
     """A running localizer node as seen over DDS: messages to it, its fixes from it.
 
     Use as a context manager. `types` {topic: type} are the topics to publish on; those whose
@@ -31,9 +29,7 @@ class LiveNode:
     def __init__(self, types, image_topic, fix_topic='fix', timeout_s=60.0):
         self.image_topic, self.timeout_s = image_topic, timeout_s
         self.fixes = {}
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context)
-        self._node = rclpy.create_node('justzoom_replay', context=self._context)
+        super().__init__('justzoom_replay')
         self.fix_topic = self._node.resolve_topic_name(fix_topic)
         self._heard = self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
         self._publishers = {}
@@ -43,16 +39,6 @@ class LiveNode:
                 publisher = self._node.create_publisher(message_type, topic, QOS)
                 self._publishers[topic] = publisher
         self.left_out = sorted(set(types) - set(self._publishers))
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._executor.shutdown()
-        self._node.destroy_node()
-        rclpy.shutdown(context=self._context)
 
     def wait_until_there(self):
         """Return once the node listens to the images and offers fixes, and has been reset: it
@@ -91,7 +77,7 @@ class LiveNode:
         """Take in fixes for a while."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._executor.spin_once(timeout_sec=min(left, POLL_S))
+            self._spin_once(min(left, POLL_S))
 
     def receive_until(self, stamps_ns):
         """Take in fixes until those with these stamps are there, or the time is up."""
@@ -125,7 +111,7 @@ class LiveNode:
         while not condition():
             if time.monotonic() > end:
                 return False
-            self._executor.spin_once(timeout_sec=POLL_S)
+            self._spin_once()
         return True
 
     def _advice(self):

@@ -1,0 +1,31 @@
+"""A small node of our own that talks to the localizer's node from another process."""
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+
+POLL_S = 0.05
+
+
+class Client:
+    """A node in a context of its own, spun by whoever waits for something.
+
+    Use as a context manager: leaving it frees everything.
+    """
+
+    def __init__(self, name):
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def _spin_once(self, timeout_s=POLL_S):
+        self._executor.spin_once(timeout_sec=timeout_s)

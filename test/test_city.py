@@ -19,10 +19,11 @@ from pyproj import Transformer
 from justzoom_ros.bags import Bag, read_track
 from justzoom_ros.benchmark.city.camera import Camera
 from justzoom_ros.benchmark.city.caster import GROUND, SKY, trace
-from justzoom_ros.benchmark.city.city import make_city
+from justzoom_ros.benchmark.city.city import LANES_M, make_city
 from justzoom_ros.benchmark.city.dataset import MAP_DAY_S, CityConfig, make_dataset, row_of
 from justzoom_ros.benchmark.city.light import Moment, light, sun_direction
 from justzoom_ros.benchmark.city.render import see, see_from_above
+from justzoom_ros.benchmark.city.route import ride
 from justzoom_ros.benchmark.city.scene import (
     BALL,
     BASE,
@@ -497,3 +498,24 @@ def test_the_sky_is_above_and_the_street_below(city, scene):
     assert (met[0] == SKY).all() and (met[-1] != SKY).all()
     assert np.isfinite(picture).all() and picture.min() >= 0
     assert picture[0, :, 2].mean() > picture[0, :, 0].mean()  # blue
+
+
+def test_drives_keep_to_the_right_hand_lanes():
+    """Away from junctions a vehicle is in the first lane of the road that it follows."""
+    rng = np.random.default_rng(3)
+    big = make_city(3, 600.0)
+    track = ride(rng, big.roads, 300.0, 60.0)
+    followed = 0
+    for i in range(0, len(track.time_s), 100):
+        point = np.array([track.east_m[i], track.north_m[i]])
+        for road in big.roads:
+            u, v = road.local(point)
+            turn = track.yaw_rad[i] - np.arctan2(*road.along[::-1])
+            inside = 25 < u < road.length_m - 25 and abs(v) < road.half_m
+            if inside and abs(np.sin(turn)) < 0.05:
+                lane = LANES_M[road.kind][0] * (-1 if np.cos(turn) > 0 else 1)
+                followed += abs(v - lane) < 0.5
+                assert np.sign(v) == np.sign(lane)
+    assert followed > 12
+    assert np.abs(track.acceleration_m_s2[5:-5]).max() < 4.0
+    assert (track.speed_m_s * np.abs(track.yaw_rate_rad_s)).max() < 4.0

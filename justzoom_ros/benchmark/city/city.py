@@ -84,8 +84,8 @@ class City:
         for slot in (*self.kerb_slots, *self.builder.slots):
             if rng.random() < fullness:
                 traffic.park(*slot)
-        for road in self.roads:
-            traffic.follow(road, fullness)
+        for number in range(len(self.roads)):
+            traffic.follow(self, number, fullness)
         return self._assemble(traffic)
 
     def _assemble(self, cars):
@@ -184,17 +184,21 @@ class Traffic(Solids):
         yaw_rad += rng.normal(0, 0.02) + (np.pi if rng.random() < 0.2 else 0.0)
         self.vehicle(east_m + rng.normal(0, 0.12), north_m + rng.normal(0, 0.12), yaw_rad, 0.06)
 
-    def follow(self, road, fullness):
-        """Cars and lorries in the lanes of a road, on the right-hand side."""
-        rng = self.rng
+    def follow(self, city, number, fullness):
+        """Cars and lorries in the lanes of a road, on the right, but not in junctions."""
+        rng, road = self.rng, city.roads[number]
+        gap_m = (75 if road.kind != LANE else 200) / (0.4 + fullness)
         for side in (-1, 1):
             heading = np.arctan2(road.along[1], road.along[0]) + (np.pi if side > 0 else 0.0)
             for lane_m in LANES_M[road.kind]:
-                at = rng.uniform(5, 60)
-                while at < road.length_m - 8:
-                    east, north = road.at(at, side * lane_m)
-                    self.vehicle(east, north, heading + rng.normal(0, 0.01), 0.12)
-                    at += rng.exponential(75 if road.kind != LANE else 200) / (0.4 + fullness) + 9
+                count = int(road.length_m / 9) + 1
+                along = rng.uniform(5, 60) + np.cumsum(rng.exponential(gap_m, count) + 9)
+                along = along[along < road.length_m - 8]
+                if not len(along):
+                    continue
+                points = np.array([road.at(at, side * lane_m) for at in along])
+                for point in points[free_of_roads(city.road_rows, number, points)]:
+                    self.vehicle(*point, heading + rng.normal(0, 0.01), 0.12)
 
     def vehicle(self, east_m, north_m, yaw_rad, trucks):
         """One car, or, at the rate `trucks`, a van, lorry or bus."""

@@ -68,17 +68,23 @@ def wander(rng, roads, half_m, length_m):
         if not ways:
             return None
         way = ways[int(rng.integers(len(ways)))]
-        before = there - 12 if forward else there + 12
-        after = u + 12 if way else u - 12
-        points += [_lane_point(road, before, forward), _lane_point(turn, after, way)]
+        corner = _crossing(road, forward, turn, way)
+        points.append(corner)
         gone_m += away
-        number, road, forward, at = other, turn, way, after
+        number, road, forward, at = other, turn, way, turn.local(corner)[0]
     return np.array(points) if _within(points, half_m) else None
 
 
 def _lane_point(road, at, forward):
     side = -1 if forward else 1
     return road.at(at, side * LANES_M[road.kind][0])
+
+
+def _crossing(road, forward, turn, way):
+    """Where the lane along one road meets the lane along another."""
+    start, end = _lane_point(road, 0.0, forward), _lane_point(turn, 0.0, way)
+    share = np.linalg.solve(np.stack([road.along, -turn.along], axis=1), end - start)
+    return start + share[0] * road.along
 
 
 def _within(points, half_m):
@@ -100,10 +106,14 @@ def _rounded(line, step_m=0.5, reach_m=13.0):
     at = np.arange(0, along[-1], step_m)
     fine = np.stack([np.interp(at, along, axis) for axis in line.T], axis=1)
     window = int(reach_m / step_m) | 1
-    kernel = np.hanning(window + 2)[1:-1]
-    kernel /= kernel.sum()
-    padded = np.pad(fine, ((window // 2,) * 2, (0, 0)), mode='reflect', reflect_type='odd')
-    return np.stack([np.convolve(axis, kernel, 'valid') for axis in padded.T], axis=1)
+    return np.stack([_smooth(axis, window) for axis in fine.T], axis=1)
+
+
+def _smooth(values, window):
+    """A running mean (N,) of `values` (N,) under a bell `window` samples wide, ends kept."""
+    bell = np.hanning(window + 2)[1:-1]
+    padded = np.pad(values, window // 2, mode='reflect', reflect_type='odd')
+    return np.convolve(padded, bell / bell.sum(), 'valid')
 
 
 def _drive(line, duration_s):
@@ -120,7 +130,7 @@ def _drive(line, duration_s):
             limit[i] = min(limit[i], reachable)
     clock = np.concatenate([[0], np.cumsum(step_m / ((limit[1:] + limit[:-1]) / 2))])
     time = np.arange(0, duration_s + STEP_S / 2, STEP_S)
-    at = np.interp(time, clock, along)
+    at = _smooth(np.interp(time, clock, along), round(0.8 / STEP_S) | 1)
     smooth_yaw = np.interp(at, along, yaw)
     speed = np.gradient(at, STEP_S)
     return Ride(

@@ -355,7 +355,17 @@ def test_cameras_stand_on_the_ground_clear_of_everything(city):
         assert not inside_any(scene, solid & here, column, 0.0).any()
 
 
-def test_same_seed_same_bytes_and_another_seed_others(dataset, tmp_path):
+def test_same_seed_same_bytes_after_an_interruption_and_with_threads(dataset, tmp_path):
+    def stop(items, name, total):
+        for number, item in enumerate(items):
+            if (name, number) == ('train', 2):
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        make_dataset(tmp_path / 'again', TINY, progress=stop)
+    images = tmp_path / 'again' / 'streetview' / 'images'
+    assert 2 <= len(list(images.iterdir())) < TINY.train  # the others were not even begun
     make_dataset(tmp_path / 'again', TINY, workers=2)
     first, again = files_of(dataset), files_of(tmp_path / 'again')
     assert first == again

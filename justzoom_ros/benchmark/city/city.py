@@ -28,9 +28,11 @@ from justzoom_ros.benchmark.city.scene import (
     GLASS,
     LANE,
     R_COS,
+    R_FROM,
     R_HALF,
     R_LENGTH,
     R_SIN,
+    R_TO,
     R_X,
     R_Y,
     SHADE_M,
@@ -149,6 +151,12 @@ def furnish(city, number):
             if rng.random() < 0.10:
                 facing = yaw_rad + (np.pi if side > 0 else 0)
                 builder.sign(road.at(places[k] + 2, kerb), facing)
+        row = city.road_rows[number]
+        posts = [row[R_FROM] + 5.5 + 1.4 * k for k in range(4)]
+        posts += [row[R_TO] - 5.5 - 1.4 * k for k in range(4)]
+        points = np.array([road.at(at, side * (road.half_m + 0.4)) for at in posts])
+        for point in points[free_of_roads(city.road_rows, number, points)]:
+            builder.bollard(point)
         if road.kind == STREET:
             bays = [road.at(at, side * (road.half_m - 1.08))
                     for at in np.arange(17, road.length_m - 17, 6.0)]  # fmt: skip
@@ -265,11 +273,10 @@ def openness(shape, look, half_m):
         cv2.fillConvexPoly(height, _footprint(row, half_m), float(row[EAVE]))
     for row in shape[look[:, 0] == CAR]:
         cv2.fillConvexPoly(low, _footprint(row, half_m), 1.0)
-    trees = np.zeros((side, side), np.float32)
     near = np.minimum(cv2.blur(height, (9, 9)), 14) / 14
     far = np.minimum(cv2.blur(height, (41, 41)), 16) / 16
     car = cv2.GaussianBlur(low, (0, 0), 0.7)
-    open_share = (1 - 0.45 * near) * (1 - 0.4 * far) * (1 - 0.75 * car) - trees
+    open_share = (1 - 0.45 * near) * (1 - 0.4 * far) * (1 - 0.75 * car)
     return np.clip(255 * open_share, 0, 255).astype(np.uint8)
 
 

@@ -13,7 +13,6 @@ A run that was interrupted goes on where it stopped: pictures that are there who
 import calendar
 import csv
 import io
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -27,6 +26,7 @@ from justzoom_ros.benchmark.city.light import Moment, light
 from justzoom_ros.benchmark.city.photo import develop
 from justzoom_ros.benchmark.city.render import see_from_above
 from justzoom_ros.benchmark.city.shots import CONDITIONS, Photographer, jpeg
+from justzoom_ros.benchmark.city.threads import in_order
 from justzoom_ros.benchmark.landscape import write_geotiff
 from justzoom_ros.errors import ConfigError, DatasetError
 from justzoom_ros.files import output_folder, writing
@@ -216,8 +216,7 @@ def take_pictures(out, who, split, count, workers, progress):
 
     for day in who.days[split] if count else ():
         who.scene(day)  # before the threads, which would each make it
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        return list(progress(pool.map(one, range(count)), split, count))
+    return list(progress(in_order(one, range(count), workers), split, count))
 
 
 def is_whole(path):

@@ -65,7 +65,7 @@ def masonry(scene, texture, u, z, foot):
 
 
 @inlined
-def pane(light, u, z, i, j, seed, tall):
+def pane(light, i, j, seed, tall):
     """Linear RGB, gloss and glow of a window's glass; `tall` 0..1 is how far up in it."""
     curtain = chance(i, j, seed + 7)
     r, g, b = 0.030, 0.036, 0.042
@@ -79,7 +79,7 @@ def pane(light, u, z, i, j, seed, tall):
 
 
 @inlined
-def street_level(scene, light, s, color, u, z, i, j, bay, seed, foot):
+def street_level(scene, light, u, z, i, bay, seed, foot):
     """Shop windows, sign bands and doors: RGB, gloss, glow, and their share of the pixel."""
     fx = u - (i + 0.5) * bay
     hue = chance(seed, i // 3, 5)
@@ -116,9 +116,7 @@ def wall(scene, light, number, u, z, length, foot):
     if level < 0.0:
         if foot > 0.8:
             return 0.6 * r, 0.6 * g, 0.62 * b, 0.2, 0.15 * light.night
-        cr, cg, cb, gloss, glow, share = street_level(
-            scene, light, s, color, u, z, i, 0, bay, seed, foot
-        )
+        cr, cg, cb, gloss, glow, share = street_level(scene, light, u, z, i, bay, seed, foot)
         return (r + (cr - r) * share, g + (cg - g) * share, b + (cb - b) * share,
                 gloss * share, glow * share)  # fmt: skip
     j = np.floor(level / storey)
@@ -149,9 +147,7 @@ def wall(scene, light, number, u, z, length, foot):
             bar += cover(abs(fx) - half + 0.03, 0.06, foot)
             bar = min(bar, 1.0) * share
             share, frame = share - bar, frame + bar
-        pr, pg, pb, pane_gloss, pane_glow = pane(
-            light, u, z, i, j, seed, (fz - sill) / (lintel - sill)
-        )
+        pr, pg, pb, pane_gloss, pane_glow = pane(light, i, j, seed, (fz - sill) / (lintel - sill))
         r += (color[6] - r) * frame + (pr - r) * share
         g += (color[7] - g) * frame + (pg - g) * share
         b += (color[8] - b) * frame + (pb - b) * share

@@ -32,10 +32,8 @@ class Light(NamedTuple):
 
 @dataclass(frozen=True)
 class Moment:
-    """A time (seconds since 1970, UTC), a place (degrees) and the weather, one of WEATHERS.
-
-    `season_rad` overrides nothing: the season follows from the date and the hemisphere.
-    """
+    """A time (seconds since 1970, UTC), a place (degrees) and the weather, one of WEATHERS; `seed`
+    draws the clouds. The season follows from the date and the hemisphere."""
 
     stamp_s: float
     latitude: float

@@ -1,11 +1,10 @@
 """Pictures of a scene: through a camera in the street, and straight down for the orthophoto."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from justzoom_ros.benchmark.city.jit import kernel
 from justzoom_ros.benchmark.city.surface import look
+from justzoom_ros.benchmark.city.threads import in_order
 
 FLIGHT_M = 2000.0
 """Height of the orthophoto's parallel rays; nothing in a city is higher."""
@@ -99,5 +98,4 @@ def see_from_above(scene, light, side_m, resolution_m, workers=1, strip_px=256):
         _look_down(scene, light, -side_m / 2, north, resolution_m, FLIGHT_M, out)
         return out
 
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        yield from pool.map(strip, range(0, side_px, strip_px))
+    yield from in_order(strip, range(0, side_px, strip_px), workers)

@@ -206,7 +206,7 @@ def open_sky(scene, x, y, z):
 
 
 @inlined
-def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz, depth):
+def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz):
     """Linear RGB towards the camera of a surface under sun and sky."""
     sun = light.sun
     facing = nx * sun[0] + ny * sun[1] + nz * sun[2]
@@ -236,10 +236,7 @@ def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy,
         dot = dx * nx + dy * ny + dz * nz
         mx, my, mz = dx - 2 * dot * nx, dy - 2 * dot * ny, dz - 2 * dot * nz
         fresnel = gloss * (0.12 + 0.88 * (1.0 - min(abs(dot), 1.0)) ** 4)
-        if depth < 1:
-            mr, mg, mb = reflected(scene, light, x, y, z, mx, my, abs(mz) + 0.01, nx, ny, nz)
-        else:
-            mr, mg, mb = sky(light, scene.noise, mx, my, mz)
+        mr, mg, mb = reflected(scene, light, x, y, z, mx, my, abs(mz) + 0.01, nx, ny, nz)
         r, g, b = r + (mr - r) * fresnel, g + (mg - g) * fresnel, b + (mb - b) * fresnel
     return r, g, b
 
@@ -282,7 +279,7 @@ def look(scene, light, ox, oy, oz, dx, dy, dz, spread):
         z = 0.0
     else:
         r, g, b, gloss, glow, nx, ny, nz = material(scene, light, number, face, x, y, z, foot)
-    r, g, b = lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz, 0)
+    r, g, b = lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz)
     clear = np.exp(-t / light.sight_m)
     return (
         light.horizon_rgb[0] * 0.95 + (r - light.horizon_rgb[0] * 0.95) * clear,

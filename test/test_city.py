@@ -166,7 +166,7 @@ def shot_of(camera):
 
 
 def test_a_landmark_rises_to_the_pixel_that_an_independent_projection_says(city, scene):
-    name, east, north, top = max(city.landmarks, key=lambda landmark: landmark[3])
+    _, east, north, top = max(city.landmarks, key=lambda landmark: landmark[3])
     # Through a long lens, for spires end in a point.
     pitch = np.arctan((top - 60) / np.hypot(160, 90)) - 0.05
     camera = Camera(np.array([east - 160, north - 90, 60.0]), 0.55, pitch, 0.05, (640, 480), 0.5)
@@ -214,7 +214,7 @@ def test_the_orthophoto_is_georeferenced(dataset, city):
     assert np.abs(small - built.pixels).mean() < 3.0
 
 
-def test_rays_stop_at_the_first_solid_and_not_before(city, scene):
+def test_rays_stop_at_the_first_solid_and_not_before(scene):
     """Against points along the ray tested one by one."""
     rng = np.random.default_rng(0)
     reach = np.hypot(scene.shape[:, A], scene.shape[:, B]) + 1
@@ -502,7 +502,7 @@ def test_without_numba_the_command_says_what_to_install(tmp_path):
     assert 'numba' in done.stderr and 'justzoom_ros[city]' in done.stderr
 
 
-def test_the_sky_is_above_and_the_street_below(city, scene):
+def test_the_sky_is_above_and_the_street_below(scene):
     camera = Camera(np.array([0.0, 0.0, 200.0]), 0.3, 0.0, 0.0, (64, 48), 1.2)
     picture, met = see(scene, noon('clear'), camera)
     assert (met[0] == SKY).all() and (met[-1] != SKY).all()

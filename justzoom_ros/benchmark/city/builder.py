@@ -145,11 +145,11 @@ class Builder:
         seed = int(rng.integers(1, 2**24))
         self.solids.box(*middle, yaw_rad, length_m, width_m, eave_m, material, *colors, kx=kx,
                         ky=ky, top_m=top_m, style=style, seed=seed)  # fmt: skip
-        self.on_roof(middle, yaw_rad, length_m, width_m, eave_m, top_m, roof, colors, kx, ky)
+        self.on_roof(middle, yaw_rad, length_m, width_m, top_m, roof, ky)
         self.free.take(rectangle(*middle, yaw_rad, length_m, width_m))
         return top_m
 
-    def on_roof(self, middle, yaw_rad, length_m, width_m, eave_m, top_m, roof, colors, kx, ky):
+    def on_roof(self, middle, yaw_rad, length_m, width_m, top_m, roof, ky):
         """Chimneys on tiles, machines and stair heads on flat roofs."""
         rng = self.rng
         u = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])

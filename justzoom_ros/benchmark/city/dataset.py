@@ -214,8 +214,6 @@ def take_pictures(out, who, split, count, workers, progress):
                 temporary.write_bytes(jpeg(who.scene(shot.day), shot))
         return row_of(shot, who.region)
 
-    for day in who.days[split] if count else ():
-        who.scene(day)  # before the threads, which would each make it
     return list(progress(in_order(one, range(count), workers), split, count))
 
 

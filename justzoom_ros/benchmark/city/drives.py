@@ -151,7 +151,7 @@ class _BagWriter:
 
     def put(self, name, i, **fields):
         """Write one message with a header."""
-        topic, kind = TOPICS[name]
+        kind = TOPICS[name][1]
         stamp_ns = self.moment.stamp_s * 10**9 + round(i * STEP_S * 1e9)
         frame_id = {'odom': 'odom', 'imu': 'base_link', 'truth': 'gps'}.get(name, 'camera')
         stamp = self.types['builtin_interfaces/msg/Time'](*divmod(stamp_ns, 10**9))

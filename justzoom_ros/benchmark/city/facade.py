@@ -177,7 +177,7 @@ def glass_wall(scene, light, number, u, z, foot):
 
 
 @inlined
-def roof(scene, light, number, face, lx, ly, x, y, z, foot):
+def roof(scene, number, face, lx, ly, x, y, foot):
     """Linear RGB and gloss of a roof; flat ones have a rim in the walls' colour."""
     s, style, color = scene.shape[number], scene.style[number], scene.rgb[number]
     seed = scene.look[number, 1]

@@ -121,7 +121,7 @@ def asphalt(scene, light, road, x, y, u, v, foot):
 
 
 @inlined
-def footway(scene, light, x, y, u, v, outside, foot):
+def footway(scene, light, x, y, u, outside, foot):
     """Linear RGB of slabs with a kerb stone at the carriageway, `outside` metres from it."""
     tone = 0.30 * (0.8 + 0.4 * value_noise(scene.noise, 0.6 * x, 0.6 * y))
     slab = value_noise(scene.noise, 13.7 * round(u / 0.6), 9.3 * round(outside / 0.6))
@@ -237,7 +237,7 @@ def ground(scene, light, x, y, foot):
         return plot(scene, light, x, y, foot)
     cell = row * cells + column
     nearest, beside, count, first = 1e9, -1, 0, -1
-    u_first = v_first = u_beside = v_beside = 0.0
+    u_first = v_first = u_beside = 0.0
     for k in range(scene.road_start[cell], scene.road_start[cell + 1]):
         road = scene.roads[scene.road_item[k]]
         px, py = x - road[R_X], y - road[R_Y]
@@ -250,7 +250,7 @@ def ground(scene, light, x, y, foot):
             if first < 0:  # roads come with the greatest first
                 first, u_first, v_first = scene.road_item[k], u, v
         elif outside < min(road[R_FOOTWAY], nearest):
-            nearest, beside, u_beside, v_beside = outside, scene.road_item[k], u, v
+            nearest, beside, u_beside = outside, scene.road_item[k], u
     if first >= 0:
         road = scene.roads[first]
         if road[R_KIND] == CANAL and abs(v_first) < CANAL_M and count == 1:
@@ -259,5 +259,5 @@ def ground(scene, light, x, y, foot):
             u_first = -100.0  # no markings where roads meet
         return asphalt(scene, light, road, x, y, u_first, v_first, foot)
     if beside >= 0:
-        return footway(scene, light, x, y, u_beside, v_beside, nearest, foot)
+        return footway(scene, light, x, y, u_beside, nearest, foot)
     return plot(scene, light, x, y, foot)

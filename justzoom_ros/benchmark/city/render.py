@@ -16,7 +16,7 @@ def _cast(scene, light, eye, rays, spread, out, met):
     for row in range(height):
         for column in range(width):
             ray = rays[row, column]
-            r, g, b, number, t = look(
+            r, g, b, number = look(
                 scene, light, eye[0], eye[1], eye[2], ray[0], ray[1], ray[2], spread
             )
             out[row, column, 0], out[row, column, 1], out[row, column, 2] = r, g, b
@@ -45,7 +45,7 @@ def _refine(scene, light, eye, rays, spread, rough, out):
                 y = ray[1] + u * (right[1] - ray[1]) + v * (below[1] - ray[1])
                 z = ray[2] + u * (right[2] - ray[2]) + v * (below[2] - ray[2])
                 norm = 1.0 / np.sqrt(x * x + y * y + z * z)
-                r, g, b, number, t = look(
+                r, g, b, _ = look(
                     scene, light, eye[0], eye[1], eye[2], x * norm, y * norm, z * norm, spread
                 )
                 # The sun in a pane must not drown the other rays of its pixel.
@@ -64,7 +64,7 @@ def _look_down(scene, light, west, north, pixel_m, flight_m, out):
         y = north - (row + 0.5) * pixel_m
         for column in range(width):
             x = west + (column + 0.5) * pixel_m
-            r, g, b, number, t = look(scene, light, x, y, flight_m, 0.0, 0.0, -1.0, spread)
+            r, g, b, _ = look(scene, light, x, y, flight_m, 0.0, 0.0, -1.0, spread)
             out[row, column, 0], out[row, column, 1], out[row, column, 2] = r, g, b
 
 

@@ -26,7 +26,7 @@ STOREY_M, BAY_M, WIDE, HIGH, GROUND_FLOOR, TEXTURE, BALCONY, FLAT_KIND = range(8
 """Columns of `Scene.style`: how facades are divided (WIDE and HIGH are shares of a bay and a
 storey that are window), what is at street level, the wall's texture, roof finish."""
 
-NO_SHOP, SHOP, ARCADE = range(3)
+NO_SHOP, SHOP = range(2)
 PLASTER, BRICK, PANELS, RIBBON = range(4)
 
 R_X, R_Y, R_COS, R_SIN, R_LENGTH, R_HALF, R_FOOTWAY, R_KIND, R_FROM, R_TO, R_TONE = range(11)

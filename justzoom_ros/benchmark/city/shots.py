@@ -3,6 +3,7 @@
 import calendar
 import io
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 from PIL import Image
@@ -103,12 +104,13 @@ class Photographer:
         self.roads = [r for r in city.roads if _passes(r, half)]
         lengths = np.array([road.length_m for road in self.roads])
         self.weights = lengths / lengths.sum()
-        self._scenes = {}
+        self._scenes, self._lock = {}, Lock()
 
     def scene(self, day):
-        if day not in self._scenes:
-            self._scenes[day] = self.city.scene(day.traffic_seed, day.fullness)
-        return self._scenes[day]
+        with self._lock:  # or each thread would make it
+            if day not in self._scenes:
+                self._scenes[day] = self.city.scene(day.traffic_seed, day.fullness)
+            return self._scenes[day]
 
     def shot(self, split, number):
         """The `number`-th Shot of a split, the same however many others are taken."""

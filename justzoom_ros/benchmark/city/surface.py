@@ -157,7 +157,7 @@ def material(scene, light, number, face, x, y, z, foot):
             else:
                 r, g, b, gloss, glow = wall(scene, light, number, along, z, length, foot)
         else:
-            r, g, b, gloss = roof(scene, light, number, face, lx, ly, x, y, z, foot)
+            r, g, b, gloss = roof(scene, number, face, lx, ly, x, y, foot)
     elif kind in (LEAF, HEDGE):
         r, g, b = leaves(scene, light, number, x, y, z, foot)
         bump = 1.1 * (value_noise(scene.noise, 2.9 * x + z, 2.9 * y - z) - 0.5)
@@ -244,7 +244,7 @@ def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy,
 @inlined
 def reflected(scene, light, x, y, z, mx, my, mz, nx, ny, nz):
     """A cheap mirror image: sky where the way is free, else a dull wall."""
-    t, number, _ = trace(
+    _, number, _ = trace(
         scene, light.bare, x + 0.05 * nx, y + 0.05 * ny, z + 0.05 * nz + 0.01, mx, my, mz
     )
     if number in (SKY, GROUND):
@@ -260,7 +260,7 @@ def look(scene, light, ox, oy, oz, dx, dy, dz, spread):
     t, number, face = trace(scene, light.bare, ox, oy, oz, dx, dy, dz)
     if number == SKY:
         r, g, b = sky(light, scene.noise, dx, dy, dz)
-        return r, g, b, number, t
+        return r, g, b, number
     x, y, z = ox + t * dx, oy + t * dy, oz + t * dz
     foot = t * spread
     if number == GROUND:
@@ -286,5 +286,4 @@ def look(scene, light, ox, oy, oz, dx, dy, dz, spread):
         light.horizon_rgb[1] * 0.95 + (g - light.horizon_rgb[1] * 0.95) * clear,
         light.horizon_rgb[2] * 0.95 + (b - light.horizon_rgb[2] * 0.95) * clear,
         number,
-        t,
     )

@@ -52,6 +52,8 @@ from justzoom_ros.benchmark.landscape.geometry import rectangle
 
 LANES_M = {STREET: (1.6,), LANE: (1.5,), AVENUE: (1.75, 4.9), CANAL: (9.8, 13.0)}
 """Middles of the lanes on one side of each kind of road, metres from its middle."""
+TRUCKS_M = ((5.2, 2.0, 2.5), (7.4, 2.4, 3.2), (11.5, 2.5, 3.1))
+"""Length, width and height of a van, a lorry and a bus; only vans are parked."""
 KEEP_CLEAR_M = 2.3
 """From the middle line of a way that is to be free to the middle line of any vehicle."""
 
@@ -190,7 +192,8 @@ class Traffic(Solids):
         """A car on a parking place, a little askew, nose either way."""
         rng = self.rng
         yaw_rad += rng.normal(0, 0.02) + (np.pi if rng.random() < 0.2 else 0.0)
-        self.vehicle(east_m + rng.normal(0, 0.12), north_m + rng.normal(0, 0.12), yaw_rad, 0.06)
+        east_m, north_m = rng.normal((east_m, north_m), 0.12)
+        self.vehicle(east_m, north_m, yaw_rad, 0.06, TRUCKS_M[:1])
 
     def follow(self, city, number, fullness):
         """Cars and lorries in the lanes of a road, on the right, but not in junctions."""
@@ -200,7 +203,7 @@ class Traffic(Solids):
             heading = np.arctan2(road.along[1], road.along[0]) + (np.pi if side > 0 else 0.0)
             for lane_m in LANES_M[road.kind]:
                 count = int(road.length_m / 9) + 1
-                along = rng.uniform(5, 60) + np.cumsum(rng.exponential(gap_m, count) + 9)
+                along = rng.uniform(5, 60) + np.cumsum(rng.exponential(gap_m, count) + 13)
                 along = along[along < road.length_m - 8]
                 if not len(along):
                     continue
@@ -208,15 +211,15 @@ class Traffic(Solids):
                 for point in points[free_of_roads(city.road_rows, number, points)]:
                     self.vehicle(*point, heading + rng.normal(0, 0.01), 0.12)
 
-    def vehicle(self, east_m, north_m, yaw_rad, trucks):
-        """One car, or, at the rate `trucks`, a van, lorry or bus."""
+    def vehicle(self, east_m, north_m, yaw_rad, trucks, sizes_m=TRUCKS_M):
+        """One car, or, at the rate `trucks`, something of one of the sizes."""
         rng = self.rng
         seed, truck = int(rng.integers(1, 2**20)), rng.random() < trucks
         length, width = rng.uniform(3.9, 4.8), rng.uniform(1.7, 1.86)
         tall, hatch = rng.choice([1.42, 1.48, 1.66]), rng.uniform(0.0, 0.12)
         place = (float(east_m), float(north_m), float(yaw_rad))
         if truck:
-            length, width, height = ((5.2, 2.0, 2.5), (7.4, 2.4, 3.2), (11.5, 2.5, 3.1))[seed % 3]
+            length, width, height = sizes_m[seed % len(sizes_m)]
         if not self.may_stand(place, length):
             return
         if truck:

@@ -58,21 +58,20 @@ def map_embeddings(satellite_map, runtime, progress=True):
 def _embed(satellite_map, runtime, progress):
     """Encode every cell with imagery, level by level; the others stay zero and are not used."""
     region, crop_px = satellite_map.region, runtime.config.crop_px
-    total = sum(region.branching**k for k in range(region.depth))
-    bar = tqdm(total=total, desc='map embeddings', unit='cell', disable=not progress)
-    levels = []
-    for level in range(region.depth):
-        table = torch.zeros(region.branching**level, runtime.width)
-        covered = np.flatnonzero(satellite_map.level_coverage(level) > 0)
-        for start in range(0, len(covered), BATCH):
-            part = covered[start : start + BATCH]
+    levels = [torch.zeros(region.branching**k, runtime.width) for k in range(region.depth)]
+    covered = [np.flatnonzero(satellite_map.level_coverage(k) > 0) for k in range(region.depth)]
+    total = sum(map(len, covered))
+    with tqdm(
+        total=total, desc='map embeddings', unit='cell', disable=None if progress else True
+    ) as bar:
+        for level, start in (
+            (k, i) for k, c in enumerate(covered) for i in range(0, len(c), BATCH)
+        ):
+            part = covered[level][start : start + BATCH]
             crops = [satellite_map.crop(region.actions(level, i), crop_px) for i in part]
-            table[torch.from_numpy(part)] = runtime.encode_satellite(
-                normalised(np.stack(crops))
-            ).cpu()
+            encoded = runtime.encode_satellite(normalised(np.stack(crops)))
+            levels[level][torch.from_numpy(part)] = encoded.cpu()
             bar.update(len(part))
-        levels.append(table)
-    bar.close()
     return levels
 
 

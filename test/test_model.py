@@ -158,6 +158,44 @@ def test_later_actions_and_crops_do_not_reach_back():
     torch.testing.assert_close(before[:, :2], after[:, :2])
 
 
+@pytest.fixture
+def dinov2_folder(reference, tmp_path):
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(7)
+    model = Dinov2Model(Dinov2Config(**reference['config']['encoder'])).eval()
+    model.save_pretrained(tmp_path / 'dinov2')
+    return model, tmp_path / 'dinov2'
+
+
+def test_a_pretrained_dinov2_of_a_folder_becomes_the_encoder(dinov2_folder):
+    model, folder = dinov2_folder
+    policy = ZoomPolicy.from_dinov2(folder, decoder=DecoderConfig(1, 4))
+    images = torch.randn(2, 3, 70, 70)
+    with torch.inference_mode():
+        expected = model(pixel_values=images).last_hidden_state[:, 0]
+        torch.testing.assert_close(policy.encode_satellite(images), expected)
+
+
+def test_published_checkpoints_are_read_with_the_configuration_of_a_folder(
+    dinov2_folder, reference, published
+):
+    policy = ZoomPolicy.from_published(reference['weights'], dinov2_folder[1], num_heads=4)
+    images = torch.randn(1, 3, 70, 70)
+    with torch.inference_mode():
+        expected = published.encode_satellite(images)
+        torch.testing.assert_close(policy.encode_satellite(images), expected)
+
+
+def test_a_folder_without_dinov2_is_named(dinov2_folder, tmp_path):
+    with pytest.raises(WeightsError, match='nowhere'):
+        ZoomPolicy.from_dinov2(tmp_path / 'nowhere')
+    folder = dinov2_folder[1]
+    (folder / 'model.safetensors').write_bytes(b'cut')
+    with pytest.raises(WeightsError, match='dinov2'):
+        ZoomPolicy.from_dinov2(folder, decoder=DecoderConfig(1, 4))
+
+
 class Malicious:
     def __reduce__(self):
         return (print, ('a pickle was executed',))

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import nn
 
 from justzoom_ros.errors import ConfigError, WeightsError
@@ -85,6 +86,16 @@ class DinoEncoder(nn.Module):
 
         self.backbone = Dinov2Model(Dinov2Config(**config))
         self.width = self.backbone.config.hidden_size
+
+    def load_pretrained(self, source):
+        """Take over the weights of a local folder or hub name. Raises WeightsError."""
+        from transformers import Dinov2Model
+
+        try:
+            trained = Dinov2Model.from_pretrained(source)
+            self.backbone.load_state_dict(trained.state_dict())
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise WeightsError(f'{source}: no DINOv2 weights there ({error})') from error
 
     def forward(self, images):
         return self.backbone(pixel_values=images).last_hidden_state[:, 0]

@@ -168,6 +168,14 @@ class ZoomPolicy(nn.Module):
         return policy._filled(tensors, path)
 
     @classmethod
+    def from_dinov2(cls, source, **config):
+        """A policy with the pretrained DINOv2 of a local folder or hub name as its encoder and an
+        untrained decoder. `config`: further fields of `PolicyConfig`. Raises WeightsError."""
+        policy = cls(PolicyConfig(encoder=EncoderConfig.from_dinov2(source), **config))
+        policy.encoder.load_pretrained(source)
+        return policy.eval()
+
+    @classmethod
     def from_published(cls, source, encoder_config=None, num_heads=8, **config):
         """A policy from a checkpoint with the published names.
 

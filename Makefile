@@ -1,6 +1,6 @@
 # make demo   fly over an invented town; the real node says where the drone is
 # make test   everything that is checked, in under ten minutes
-# Both install what they need into .venv: Python 3.10 or newer, make and a C compiler suffice.
+# Both install what they need into .venv: Python 3.11 or newer, make and a C compiler suffice.
 
 PYTHON ?= python3
 VENV := .venv

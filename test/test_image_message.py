@@ -324,6 +324,9 @@ def test_damaged_files_give_a_picture_or_an_image_error(position, value, kind):
 )
 def test_cv_bridge_agrees(encoding):
     cv_bridge = pytest.importorskip('cv_bridge', reason='cv_bridge is not installed')
+    boost = pytest.importorskip('cv_bridge.boost.cv_bridge_boost')
+    if boost.__file__.endswith('.py'):
+        pytest.skip('the pure Python cv_bridge fails on several channels and ignores the step')
     sensor_msgs = pytest.importorskip('sensor_msgs.msg')
     channels = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono16': 2, 'yuv422': 2}
     step = WIDTH * channels.get(encoding, 1) + 4

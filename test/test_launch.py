@@ -148,9 +148,13 @@ def station(domain, image='/image', namespace='/'):
 
 def assert_localizes(base):
     base.connect()
-    base.images.publish(image_message(7.5))
-    base.wait(lambda: base.fixes, 'a fix')
-    assert stamp_s(base.fixes[0]) == 7.5 and base.fixes[0].header.frame_id == 'camera'
+    sent = []
+    while not base.fixes and len(sent) < 30:  # best effort: on a loaded machine some get lost
+        sent.append(7.5 + len(sent))
+        base.images.publish(image_message(sent[-1]))
+        with contextlib.suppress(AssertionError):
+            base.wait(lambda: base.fixes, 'a fix', patience_s=1.0)
+    assert stamp_s(base.fixes[0]) in sent and base.fixes[0].header.frame_id == 'camera'
 
 
 def interrupt(process):

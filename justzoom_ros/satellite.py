@@ -6,6 +6,7 @@ have no phase error. They are area averages, so they have no aliasing. Crops of 
 `crop_px` are made once, at opening, and only copied later.
 """
 
+from math import gcd
 from pathlib import Path
 
 import cv2
@@ -130,20 +131,26 @@ class SatelliteMap:
 
     def _enlarged(self, top, left, side, px):
         """Bicubic interpolation of a square of full resolution, neighbours included."""
-        rows, columns = (slice(max(0, at - 2), at + side + 2) for at in (top, left))
-        step = side / px
-        # Output pixel centres to pixel centres of the part: (i + 0.5) * step - 0.5 + offset.
-        shift = 0.5 * step - 0.5
-        to_part = np.array(
-            [[step, 0, shift + left - columns.start], [0, step, shift + top - rows.start]]
-        )
-        return cv2.warpAffine(
-            self.pixels[rows, columns],
-            to_part,
-            (px, px),
-            flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
+        # A border of at least the two pixels that bicubic looks at, and of a whole number of
+        # output pixels, so that it can be cut off again.
+        step = side // gcd(side, px)
+        border = step * -(-2 // step)
+        part = _with_border(self.pixels, top, left, side, border)
+        cut = border * px // side
+        size = px + 2 * cut
+        enlarged = cv2.resize(part, (size, size), interpolation=cv2.INTER_CUBIC)
+        return enlarged[cut : cut + px, cut : cut + px].copy()
+
+
+def _with_border(image, top, left, side, border):
+    """The square of `side` pixels at `top`, `left` with `border` more on each side, the image's
+    own pixels where there are any, else its last ones repeated."""
+    wanted = [(at - border, at + side + border) for at in (top, left)]
+    rows, columns = (slice(max(0, low), high) for low, high in wanted)
+    missing = []
+    for (low, high), length in zip(wanted, image.shape, strict=False):
+        missing += [max(0, -low), max(0, high - length)]
+    return cv2.copyMakeBorder(image[rows, columns], *missing, cv2.BORDER_REPLICATE)
 
 
 def _pyramid(pixels, weights, info):

@@ -153,6 +153,7 @@ class Trainer:
     """One run: builds all from the configurations, then `run`."""
 
     def __init__(self, satellite_map, policy_config, train_config, views, out):
+        check_fits(satellite_map, policy_config)
         self.config, self.out = train_config, Path(out)
         self.share = Share(int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1)))
         self.device = _device()

@@ -14,13 +14,12 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from justzoom_ros.calibrate import fit_temperature
@@ -28,12 +27,17 @@ from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.files import writing
 from justzoom_ros.images import normalised
 from justzoom_ros.model import PolicyConfig, ZoomPolicy
-from justzoom_ros.views import NadirViews
+from justzoom_ros.train_data import (
+    CALIBRATION,
+    VALIDATION,
+    MapCrops,
+    Share,
+    ViewBatches,
+    quiet_worker,
+)
 
 CHECKPOINT = 'checkpoint.pt'
 WEIGHTS = 'weights.safetensors'
-TRAINING, VALIDATION, CALIBRATION = (), (1,), (2,)
-"""Streams of views that have none in common: each is part of the seed of its views."""
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 
 
@@ -68,61 +72,6 @@ class TrainConfig:
             raise ConfigError(
                 f'precision is {self.precision!r}; choose of {", ".join(PRECISIONS)}'
             )
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of every batch this process takes: views rank, rank + world, ..."""
-
-    rank: int = 0
-    world: int = 1
-
-
-class ViewBatches(Dataset):
-    """Item `step` is this process's share of that step's batch: uint8 views (B, 1, h, w, 3) and
-    actions (B, S). Every view has a seed of its own, so resuming or sharing changes nothing."""
-
-    def __init__(self, views: NadirViews, config: TrainConfig, share: Share, stream=TRAINING):
-        self.views, self.config, self.share, self.stream = views, config, share, stream
-
-    def __len__(self):
-        return self.config.steps
-
-    def __getitem__(self, step):
-        numbers = range(self.share.rank, self.config.batch, self.share.world)
-        seeds = [(self.config.seed, step, number, *self.stream) for number in numbers]
-        images, positions = zip(*(self._sample(seed) for seed in seeds), strict=True)
-        actions = self.views.region.encode_enu(*np.stack(positions).T)
-        return torch.from_numpy(np.stack(images)[:, None]), torch.from_numpy(actions)
-
-    def _sample(self, seed):
-        """One view (h, w, 3) and the position (2,) that goes with it."""
-        rng = np.random.default_rng(seed)
-        image, pose = self.views.draw(rng)
-        return image, self.views.stated_position(pose, rng)
-
-
-class MapCrops:
-    """The crops that a batch of action sequences passes through, each once."""
-
-    def __init__(self, satellite_map, crop_px, most=8192):
-        self.map, self.crop_px, self.most = satellite_map, crop_px, most
-        self._crops = {}
-
-    def __call__(self, sequence):
-        """actions (B, S) -> distinct crops (U, h, w, 3) uint8 and rows (B, S) into them."""
-        prefixes = [[tuple(row[:k]) for k in range(len(row))] for row in sequence.tolist()]
-        distinct = sorted({prefix for row in prefixes for prefix in row})
-        where = {prefix: u for u, prefix in enumerate(distinct)}
-        rows = torch.tensor([[where[prefix] for prefix in row] for row in prefixes])
-        return torch.from_numpy(np.stack([self._crop(p) for p in distinct])), rows
-
-    def _crop(self, actions):
-        if actions not in self._crops:
-            if len(self._crops) >= self.most:
-                self._crops.clear()
-            self._crops[actions] = self.map.crop(actions, self.crop_px)
-        return self._crops[actions]
 
 
 class Objective(nn.Module):
@@ -264,7 +213,7 @@ class Trainer:
             sampler=sampler,
             num_workers=self.config.workers,
             prefetch_factor=4,
-            worker_init_fn=_quiet_worker,
+            worker_init_fn=quiet_worker,
             # A forked worker would inherit the locks of OpenCV's and torch's threads, and hang.
             multiprocessing_context='spawn',
         )
@@ -395,11 +344,3 @@ def _tensorboard(folder):
             'training logs need the package tensorboard: pip install justzoom_ros[train]'
         ) from error
     return SummaryWriter(folder)
-
-
-def _quiet_worker(_):
-    """Views are drawn one at a time: threads inside OpenCV would only fight over the cores."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

@@ -130,7 +130,7 @@ FLOORS = (
     ('model',),
     ('runtime', 'search', 'posterior', 'views'),
     ('fix', 'localizer'),
-    ('benchmark', 'bags', 'report', 'calibrate', 'train', 'evaluate', 'replay'),
+    ('benchmark', 'bags', 'report', 'calibrate', 'train', 'train_data', 'evaluate', 'replay'),
     ('ros',),
     ('demo',),
     ('cli',),

@@ -19,17 +19,14 @@ from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.images import normalised
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.model import ZoomPolicy
-from justzoom_ros.train import (
+from justzoom_ros.train import Objective, TrainConfig, check_fits, learning_rate
+from justzoom_ros.train_data import (
     CALIBRATION,
     TRAINING,
     VALIDATION,
     MapCrops,
-    Objective,
     Share,
-    TrainConfig,
     ViewBatches,
-    check_fits,
-    learning_rate,
 )
 
 

@@ -1,0 +1,77 @@
+"""What a step of training sees: views with their actions, and the crops on the way there."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+TRAINING, VALIDATION, CALIBRATION = (), (1,), (2,)
+"""Streams of views that have none in common: each is part of the seed of its views."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of every batch this process takes: views rank, rank + world, ..."""
+
+    rank: int = 0
+    world: int = 1
+
+
+class ViewBatches(Dataset):
+    """Item `step` is this process's share of that step's batch: uint8 views (B, 1, h, w, 3) and
+    actions (B, S). Every view has a seed of its own, so resuming or sharing changes nothing.
+
+    `views` is a `NadirViews`, `config` a `TrainConfig`, `share` a `Share`, `stream` one of those
+    above.
+    """
+
+    def __init__(self, views, config, share, stream=TRAINING):
+        self.views, self.config, self.share, self.stream = views, config, share, stream
+
+    def __len__(self):
+        return self.config.steps
+
+    def __getitem__(self, step):
+        numbers = range(self.share.rank, self.config.batch, self.share.world)
+        seeds = [(self.config.seed, step, number, *self.stream) for number in numbers]
+        images, positions = zip(*(self._sample(seed) for seed in seeds), strict=True)
+        actions = self.views.region.encode_enu(*np.stack(positions).T)
+        return torch.from_numpy(np.stack(images)[:, None]), torch.from_numpy(actions)
+
+    def _sample(self, seed):
+        """One view (h, w, 3) and the position (2,) that goes with it."""
+        rng = np.random.default_rng(seed)
+        image, pose = self.views.draw(rng)
+        return image, self.views.stated_position(pose, rng)
+
+
+class MapCrops:
+    """The crops that a batch of action sequences passes through, each once."""
+
+    def __init__(self, satellite_map, crop_px, most=8192):
+        self.map, self.crop_px, self.most = satellite_map, crop_px, most
+        self._crops = {}
+
+    def __call__(self, sequence):
+        """actions (B, S) -> distinct crops (U, h, w, 3) uint8 and rows (B, S) into them."""
+        prefixes = [[tuple(row[:k]) for k in range(len(row))] for row in sequence.tolist()]
+        distinct = sorted({prefix for row in prefixes for prefix in row})
+        where = {prefix: u for u, prefix in enumerate(distinct)}
+        rows = torch.tensor([[where[prefix] for prefix in row] for row in prefixes])
+        return torch.from_numpy(np.stack([self._crop(p) for p in distinct])), rows
+
+    def _crop(self, actions):
+        if actions not in self._crops:
+            if len(self._crops) >= self.most:
+                self._crops.clear()
+            self._crops[actions] = self.map.crop(actions, self.crop_px)
+        return self._crops[actions]
+
+
+def quiet_worker(_):
+    """Views are drawn one at a time: threads inside OpenCV would only fight over the cores."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

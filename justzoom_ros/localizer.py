@@ -38,15 +38,17 @@ class Localizer:
 
     @classmethod
     def open(cls, map, weights, runtime='auto', search=None, decision=None, progress=True):
-        """Read a map folder and a weights file and make ready, map embeddings included.
+        """Read a weights file and a map folder and make ready, map embeddings included.
 
+        `map` may also be a `SatelliteMap` that is open already.
         `runtime` one of `RUNTIMES`, `search` a method or a `SearchConfig`, `decision` a
         `FixDecision`. Raises MapError, WeightsError, RuntimeUnavailableError, ConfigError.
         """
-        satellite_map, policy = SatelliteMap.open(map), ZoomPolicy.load(weights)
+        satellite_map = map if isinstance(map, SatelliteMap) else SatelliteMap.open(map)
+        policy = ZoomPolicy.load(weights)
         _check_fits(satellite_map, policy, weights)
         chosen = open_runtime(policy, runtime)
-        log.info('%s runs on %s over %s', weights, chosen.name, map)
+        log.info('%s runs on %s over %s', weights, chosen.name, satellite_map.path)
         embeddings = map_embeddings(satellite_map, chosen, progress)
         config = search if isinstance(search, SearchConfig) else SearchConfig(search or 'exact')
         localizer = cls(satellite_map, chosen, embeddings, config, decision or FixDecision())

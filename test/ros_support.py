@@ -12,15 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
+import tiny
 
-from justzoom_ros import PolicyConfig, Region, SatelliteMap, ZoomPolicy
+from justzoom_ros import Region
 
 os.environ['RMW_IMPLEMENTATION'] = 'rmw_fastrtps_cpp'
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
 import rclpy  # noqa: E402
-import torch  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from geometry_msgs.msg import PoseWithCovarianceStamped  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
@@ -30,8 +29,6 @@ from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
-
-from justzoom_ros.model import ConvConfig, DecoderConfig, EncoderConfig  # noqa: E402
 
 REGION = Region(42.0, -76.0, 400.0, grid=2, depth=3)
 PATIENCE_S = 30.0
@@ -64,38 +61,15 @@ def _lock_one(domains, stack):
     return None
 
 
-def make_map(folder):
-    """A map of coloured noise; returns its folder."""
-    pixels = np.random.default_rng(7).integers(0, 256, (3, 256, 256), np.uint8)
-    step, half = REGION.side_m / 256, REGION.side_m / 2
-    shape = {'width': 256, 'height': 256, 'count': 3, 'dtype': 'uint8'}
-    transform = rasterio.Affine(step, 0, -half, 0, -step, half)
-    source = folder / 'source.tif'
-    with rasterio.open(source, 'w', 'GTiff', crs=REGION.crs, transform=transform, **shape) as out:
-        out.write(pixels)
-    SatelliteMap.build(source, REGION, folder / 'map', crop_px=16)
-    return folder / 'map'
-
-
-def make_weights(path, confident):
-    """Weights of a tiny policy that is always sure of some cell, or never sure of any."""
-    torch.manual_seed(3)
-    encoder = EncoderConfig('conv', ConvConfig(channels=(16, 16), blocks=1, pooled=2, width=32))
-    config = PolicyConfig(
-        grid=REGION.grid,
-        depth=REGION.depth,
-        view='nadir',
-        ground_px=16,
-        crop_px=16,
-        ground_aspect=1.0,
-        encoder=encoder,
-        decoder=DecoderConfig(layers=1, heads=2, dropout=0.0),
-    )
-    policy = ZoomPolicy(config)
-    with torch.no_grad():
-        policy.decoder.output_head.weight.mul_(1e5 if confident else 1e-3)
-    policy.save(path)
-    return path
+def make_files(folder):
+    """Paths of a tiny map, and of weights of a policy that is always 'sure' of some cell and of
+    one that is 'unsure' of all."""
+    map = tiny.make_map(folder, REGION)
+    paths = {'map': str(map.path)}
+    for name, gain in (('sure', 1e5), ('unsure', 1e-3)):
+        (folder / name).mkdir()
+        paths[name] = str(tiny.make_weights(folder / name, map, gain))
+    return paths
 
 
 def image_message(stamp_s, frame_id='camera', width=48, height=32, seed=0):

@@ -14,7 +14,7 @@ import launch_doubles
 import pytest
 import yaml
 from colcon_support import REPO, sourced, workspace
-from ros_support import Station, image_message, make_map, make_weights, own_domain, rclpy, stamp_s
+from ros_support import Station, image_message, make_files, own_domain, rclpy, stamp_s
 
 from justzoom_ros.ros.parameters import BY_NAME, PARAMETERS
 
@@ -25,8 +25,8 @@ CONFIG = REPO / 'config' / 'localize.yaml'
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp('launch files')
-    weights = make_weights(folder / 'w.safetensors', confident=True)
-    return {'map': str(make_map(folder)), 'weights': str(weights)}
+    paths = make_files(folder)
+    return {'map': paths['map'], 'weights': paths['sure']}
 
 
 def prefix():

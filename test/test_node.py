@@ -17,8 +17,7 @@ from ros_support import (
     REGION,
     Station,
     image_message,
-    make_map,
-    make_weights,
+    make_files,
     own_domain,
     rclpy,
     spun,
@@ -41,12 +40,7 @@ OK, WARN, ERROR = b'\0', b'\1', b'\2'
 @pytest.fixture(scope='module')
 def files(tmp_path_factory):
     """Paths of a map, of weights that are always sure and of weights that never are."""
-    folder = tmp_path_factory.mktemp('files')
-    return {
-        'map': str(make_map(folder)),
-        'sure': str(make_weights(folder / 'sure.safetensors', confident=True)),
-        'unsure': str(make_weights(folder / 'unsure.safetensors', confident=False)),
-    }
+    return make_files(tmp_path_factory.mktemp('files'))
 
 
 @pytest.fixture(autouse=True)
@@ -73,11 +67,26 @@ def robot(files, policy='sure', activate=True, arguments=(), station=None, **par
                 base.meet()
                 if activate:
                     assert base.change('configure') and base.change('activate')
-                    base.connect()
+                    connect(base, node)
                 yield node, base
                 base.close()
         finally:
             rclpy.shutdown(context=context)
+
+
+def knows(node):
+    """Whether the active node's side of every topic is matched too: each side of DDS is by itself,
+    and what is sent before that gets lost."""
+    heard = [node._outputs[topic] for topic in ('fix', 'pose', 'hypotheses')]
+    return all(s.get_publisher_count() for s in node._subscriptions_made[:1]) and all(
+        publisher.get_subscription_count() for publisher in heard
+    )
+
+
+def connect(station, node):
+    """Wait until both sides of every topic know each other."""
+    station.connect()
+    station.wait(lambda: knows(node), 'the node to know the station')
 
 
 def send(station, message, kept=None):
@@ -103,12 +112,12 @@ def test_the_life_of_the_node_and_that_cleanup_frees_the_model(files):
         assert station.change('configure') and station.state() == 'inactive'
         model = weakref.ref(node._localizer)
         assert station.change('activate') and station.state() == 'active'
-        station.connect()
+        connect(station, node)
         send(station, image_message(1))
         assert station.change('deactivate') and station.state() == 'inactive'
         station.wait(lambda: not station.images.get_subscription_count(), 'no subscription')
         assert station.change('activate')
-        station.connect()
+        connect(station, node)
         send(station, image_message(2))
         assert station.change('deactivate') and station.change('cleanup')
         gc.collect()
@@ -145,7 +154,7 @@ def test_a_configure_that_fails_says_why_and_can_be_mended(files, wrong, reason)
         station.diagnosis(f'configure failed: {reason}' if 'empty' in reason else reason, ERROR)
         assert station.set(map=files['map'], weights=files['sure']) == ''
         assert station.change('configure') and station.change('activate')
-        station.connect()
+        connect(station, node)
         assert send(station, image_message(1)).status.status == FIX
         station.diagnosis('localizing', OK)
 
@@ -264,17 +273,24 @@ def test_the_debug_picture_is_made_for_a_subscriber_only(files):
 # --- frames --------------------------------------------------------------------------------------
 
 
-def test_under_overload_the_latest_frame_wins(files):
+def hold_frames(node):
+    """(begun, go_on): the node sets the first event when it takes up a frame, and works on it
+    once the second is set."""
     begun, go_on = threading.Event(), threading.Event()
+    locate = node._localizer.locate
+
+    def slow(image):
+        begun.set()
+        assert go_on.wait(30)
+        return locate(image)
+
+    node._localizer.locate = slow
+    return begun, go_on
+
+
+def test_under_overload_the_latest_frame_wins(files):
     with robot(files) as (node, station):
-        locate = node._localizer.locate
-
-        def slow(image):
-            begun.set()
-            assert go_on.wait(30)
-            return locate(image)
-
-        node._localizer.locate = slow
+        begun, go_on = hold_frames(node)
         station.images.publish(image_message(1))
         station.wait(begun.is_set, 'the first frame')
         for second in (2, 3, 4, 5):
@@ -302,17 +318,9 @@ def test_late_frames_are_dropped_and_a_bag_that_loops_starts_anew(files):
 
 
 def test_a_reset_lets_time_begin_again_and_drops_the_frame_at_work(files):
-    begun, go_on = threading.Event(), threading.Event()
     with robot(files) as (node, station):
         send(station, image_message(9.0))
-        locate = node._localizer.locate
-
-        def slow(image):
-            begun.set()
-            assert go_on.wait(30)
-            return locate(image)
-
-        node._localizer.locate = slow
+        begun, go_on = hold_frames(node)
         station.images.publish(image_message(9.1))
         station.wait(begun.is_set, 'the frame at work')
         assert station.call('reset', Trigger.Request()).success

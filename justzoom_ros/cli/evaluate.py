@@ -55,14 +55,14 @@ def run(args):
 
     if args.out:
         output_folder(args.out)
-    region = SatelliteMap.open(args.map).region
-    every = read_images(args.images, parse_select(args.select), region)
-    images = inside(every, region, args.skip_outside)
+    satellite_map = SatelliteMap.open(args.map)
+    every = read_images(args.images, parse_select(args.select), satellite_map.region)
+    images = inside(every, satellite_map.region, args.skip_outside)
     if not images:
         raise DatasetError(f'{args.images} has no image inside the map {args.map}')
     if len(images) < len(every):
         print(f'justzoom: {len(every) - len(images)} images outside left out', file=sys.stderr)
-    localizer = Localizer.open(map=args.map, weights=args.weights, runtime=args.runtime)
+    localizer = Localizer.open(map=satellite_map, weights=args.weights, runtime=args.runtime)
     progress = partial(tqdm, desc='evaluate', unit='image')
     results = evaluate(localizer, images, dict.fromkeys(args.search), progress)
     about = {

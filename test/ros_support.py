@@ -87,6 +87,10 @@ def stamp_s(message):
     return message.header.stamp.sec + message.header.stamp.nanosec / 1e9
 
 
+class Waited(AssertionError):
+    """Something did not come about in time."""
+
+
 class Station:
     """A node beside the one under test: drives it, feeds it and keeps what it says."""
 
@@ -119,7 +123,8 @@ class Station:
         """Spin until `condition()` is true; fails after `patience_s`."""
         end_s = time.monotonic() + patience_s
         while not condition():
-            assert time.monotonic() < end_s, f'waited {patience_s} s for {what}'
+            if time.monotonic() >= end_s:
+                raise Waited(f'waited {patience_s} s for {what}')
             self._executor.spin_once(timeout_sec=0.02)
 
     def meet(self):
@@ -139,9 +144,17 @@ class Station:
         """The response of a service of the node under test."""
         client = self._clients[service]
         self.wait(client.service_is_ready, service)
-        future = client.call_async(request)
-        self.wait(future.done, service)
-        return future.result()
+        # An answer may get lost before the node's side knows us; all but a transition may be
+        # asked for again.
+        tries = 1 if service == 'change_state' else 6
+        for number in range(tries):
+            future = client.call_async(request)
+            try:
+                self.wait(future.done, service, PATIENCE_S / tries)
+                return future.result()
+            except Waited:
+                if number == tries - 1:
+                    raise
 
     def change(self, transition):
         """One lifecycle transition by its service; True where it succeeds."""

@@ -1,11 +1,13 @@
-"""How good a localizer is on images with known positions, one image at a time.
+"""How good a localizer is on images with known positions, one place at a time.
 
-Each image is encoded once; every search then makes its own posterior from that. The protocol is
-the full grid: all terminal cells with imagery compete, as they do for a robot.
+Each image is encoded once; every search then makes its own posterior from that, or from all views
+of a place. The protocol is the full grid: all terminal cells with imagery compete, as they do for
+a robot; or, as in retrieval benchmarks, occupied cells only: those in which an image was taken.
 
-Two positions are judged. The *guess* is the centre of the most probable terminal cell, right or
-wrong, as in the published results. The *fix* is what a robot gets: the mean of one hypothesis, or
-in doubt the mean of everything, with a covariance to match.
+Three positions are judged. The *guess* is the centre of the most probable terminal cell, right or
+wrong, as in the published results. The *point* has most mass within POINT_RADIUS_M. The *fix* is
+what a robot gets: the mean of one hypothesis, or in doubt the mean of everything, with a
+covariance to match.
 """
 
 import csv
@@ -15,14 +17,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from justzoom_ros.benchmark import metrics
-from justzoom_ros.errors import OutsideRegionError
+from justzoom_ros.errors import DatasetError, OutsideRegionError
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.fix import decide
 from justzoom_ros.report import Mark, Panel, draw_errors, draw_frames
+from justzoom_ros.rig import Mount, combined, exponents
 from justzoom_ros.search import SearchConfig
 
 CALIBRATION_RADIUS_M = 50.0
 """ECE compares the mass within this distance of the guess with how often the truth is there."""
+
+POINT_RADIUS_M = 50.0
+"""The point of least risk is the one with most mass within this distance."""
 
 CSV_COLUMNS = (
     *('search', 'id', 'truth_latitude', 'truth_longitude', 'latitude', 'longitude', 'error_m'),
@@ -33,19 +39,21 @@ CSV_COLUMNS = (
 
 @dataclass(frozen=True)
 class Result:
-    """One image under one search: its GeoImage, its Fix (without the posterior, which would fill
-    the memory over a large dataset), and how they compare.
+    """One place under one search: its (first) GeoImage, its Fix (without the posterior, which
+    would fill the memory over a large dataset), and how they compare.
 
     Positions are metres east and north of the region's centre. `cell_hit`: the most probable
-    terminal cell is the true one; `fix_cell_hit`: the one that the fix lies in is. `truth_mass`:
-    mass of the true terminal cell. `held` {mass: whether the smallest region of that mass holds
-    the truth}; `mass_near`: mass within CALIBRATION_RADIUS_M of the guess.
+    terminal cell is the true one; `point_m`, where most mass is near; `fix_cell_hit`: the one that
+    the fix lies in is. `truth_mass`: mass of the true terminal cell. `held` {mass: whether the
+    smallest region of that mass holds the truth}; `mass_near`: mass within CALIBRATION_RADIUS_M
+    of the guess.
     """
 
     image: object
     fix: object
     truth_m: np.ndarray
     guess_m: np.ndarray
+    point_m: np.ndarray
     guess_latitude: float
     guess_longitude: float
     cell_hit: bool
@@ -79,20 +87,67 @@ def inside(images, region, skip_outside=False):
     return [image for image, flag in zip(images, flags, strict=True) if flag]
 
 
-def evaluate(localizer, images, searches=('greedy', 'beam', 'exact'), progress=iter):
-    """{search: [Result per GeoImage]}. `progress` wraps the images, as tqdm does.
+def evaluate(
+    localizer, places, searches=('greedy', 'beam', 'exact'), progress=iter, occupied=None
+):
+    """{search: [Result per place]}. A place is a GeoImage or a tuple of them, the views of a rig
+    (see `rigs`). `progress` wraps the places, as tqdm does. `occupied`: path indices of the
+    terminal cells that alone can be; the search must then be exact.
 
     Raises OutsideRegionError, naming the row, for an image taken outside the region, DatasetError
     for a corrupt one, ConfigError for an unknown search.
     """
     configs = {name: SearchConfig(method=name) for name in searches}
     results = {name: [] for name in searches}
-    for image in progress(inside(images, localizer.region)):
-        ground = localizer.embed(image.load())
+    places = [place if isinstance(place, tuple) else (place,) for place in places]
+    inside([image for place in places for image in place], localizer.region)
+    for place in progress(places):
+        grounds = [localizer.embed(image.load()) for image in place]
+        weights = exponents([mount_of(image) for image in place]) if len(place) > 1 else None
         for name, config in configs.items():
-            fix = decide(localizer.posterior(ground, config), localizer.decision)
-            results[name].append(_result(image, fix))
+            posteriors = [localizer.posterior(ground, config) for ground in grounds]
+            posterior = combined(posteriors, weights)
+            posterior = posterior if occupied is None else posterior.among(occupied)
+            results[name].append(_result(place[0], decide(posterior, localizer.decision)))
     return results
+
+
+def rigs(images, count):
+    """The first `count` cameras of every place, tuples of GeoImage, by the columns `place` and
+    `camera` that `justzoom city` writes. Raises DatasetError where a place has fewer."""
+    places = {}
+    for image in images:
+        if not all(image.columns.get(c) for c in ('split', 'place', 'camera')):
+            raise DatasetError(
+                f'{image.row} has no place and camera: views cannot be put together'
+            )
+        key = image.columns['split'], image.columns['place']
+        places.setdefault(key, []).append(image)
+    for found in places.values():
+        found.sort(key=lambda image: int(image.columns['camera']))
+        if len(found) < count:
+            raise DatasetError(
+                f'{found[0].row}: the place has {len(found)} views, not {count}; generate the '
+                f'city with --cameras {count}'
+            )
+    return [tuple(found[:count]) for found in places.values()]
+
+
+def mount_of(image):
+    """The `Mount` of a GeoImage by its columns `heading_deg` (clockwise from north) and `fov_deg`.
+    Raises DatasetError where they are no numbers."""
+    try:
+        heading, fov = (float(image.columns[c]) for c in ('heading_deg', 'fov_deg'))
+        return Mount(np.radians(-heading), np.radians(fov))
+    except (KeyError, ValueError) as error:
+        raise DatasetError(f'{image.row} has no heading_deg and fov_deg') from error
+
+
+def occupied_cells(images, region):
+    """Path indices of the terminal cells in which the images were taken."""
+    positions = np.array([(image.latitude, image.longitude) for image in images])
+    ways = region.encode_enu(*region.to_enu(*positions.T))
+    return np.unique(ways @ region.branching ** np.arange(region.depth)[::-1])
 
 
 def _result(image, fix):
@@ -106,6 +161,7 @@ def _result(image, fix):
         fix=replace(fix, posterior=None),
         truth_m=truth_m,
         guess_m=guess_m,
+        point_m=posterior.best_point(POINT_RADIUS_M),
         guess_latitude=best.latitude,
         guess_longitude=best.longitude,
         cell_hit=best.actions == true_cell,
@@ -148,10 +204,17 @@ def summarize(results):
         },
         'ece_50m': metrics.ece([r.mass_near for r in results], near),
         'share_fix': metrics.share([r.fix.status == 'fix' for r in results]),
+        'point': _point_figures(truths, results),
         'fix_position': _fix_figures(results),
         'fix_only': _fix_figures([r for r in results if r.fix.status == 'fix']),
     }
     return metrics.without_nan(figures)
+
+
+def _point_figures(truths, results):
+    errors_m = metrics.errors_m(truths, np.array([r.point_m for r in results]).reshape(-1, 2))
+    near = metrics.recalls(errors_m)
+    return {f'recall_{radius}m': value for radius, value in near.items()}
 
 
 def _fix_figures(results):

@@ -23,7 +23,7 @@ from justzoom_ros.search import SearchConfig, search
 __all__ = ['Fix', 'FixDecision', 'Hypothesis', 'Localizer']
 
 log = logging.getLogger(__name__)
-_ONE_ROW = np.zeros(1, np.int64)
+_ROOT = np.zeros(1, np.int64)
 
 
 class Localizer:
@@ -66,6 +66,16 @@ class Localizer:
         return self._runtime.config
 
     @property
+    def cells(self):
+        """Number of terminal cells with imagery."""
+        return int(self._embeddings.covered[-1].sum())
+
+    @property
+    def map_bytes(self):
+        """Memory that the map's embeddings take."""
+        return sum(level.nbytes for level in self._embeddings.levels)
+
+    @property
     def calibrated(self):
         """True where the weights were calibrated on images of a camera."""
         return self._calibration.get('source') == 'images'
@@ -88,12 +98,14 @@ class Localizer:
     def logits_along(self, image_rgb, actions):
         """The policy's logits (S, A) at each step of a given way, at temperature 1."""
         maps = self._embeddings
-        logits, cache = self._runtime.start(self.embed(image_rgb)[None], maps.at(0, _ONE_ROW))
+        ground = self.embed(image_rgb)[None]
+        logits, cache = self._runtime.start(ground, maps.at(0, _ROOT), maps.ahead(0, _ROOT))
         steps = [logits[0]]
         for level in range(1, self.region.depth):
             index = np.array([self.region.index(actions[:level])])
             action = torch.tensor(actions[level - 1 : level], device=logits.device)
-            logits, cache = self._runtime.step(action, maps.at(level, index), cache)
+            here, ahead = maps.at(level, index), maps.ahead(level, index)
+            logits, cache = self._runtime.step(action, here, cache, ahead)
             steps.append(logits[0])
         return torch.stack(steps).cpu()
 

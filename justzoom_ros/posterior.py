@@ -130,6 +130,29 @@ class CellPosterior:
         offset = self.centers_m - (east_m, north_m)
         return float(self.masses[np.hypot(*offset.T) <= radius_m].sum())
 
+    def best_point(self, radius_m):
+        """The point (2,) with most mass within a radius of it, of the points of a grid as fine as
+        the terminal cells: the guess of least risk where only errors beyond the radius count."""
+        side = self.region.terminal_side_m
+        reach = int(radius_m // side)
+        offsets = np.arange(-reach, reach + 1) * side
+        disc = np.hypot(*np.meshgrid(offsets, offsets)) <= radius_m
+        picture = self.grid_masses()
+        near = cv2.filter2D(picture, -1, disc.astype(float), borderType=cv2.BORDER_CONSTANT)
+        # Of points that are as good, the one nearest to the mass itself.
+        row, column = np.unravel_index(np.argmax(near + 1e-6 * picture), picture.shape)
+        half = self.region.side_m / 2
+        return np.array([(column + 0.5) * side - half, half - (row + 0.5) * side])
+
+    def among(self, indices):
+        """The posterior where only these terminal cells (path indices) can be; itself must have
+        been explored all the way. Raises ConfigError where that leaves nothing."""
+        kept = np.isin(self.indices, indices) & (self.levels == self.region.depth)
+        if not self.masses[kept].sum() > 0:
+            raise ConfigError('none of the cells asked for has any mass in this posterior')
+        masses = self.masses[kept] / self.masses[kept].sum()
+        return CellPosterior(self.region, self.levels[kept], self.indices[kept], masses)
+
     @cached_property
     def _by_density(self):
         return np.argsort(-self.masses / self.sides_m**2, kind='stable')

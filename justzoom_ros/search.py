@@ -25,6 +25,8 @@ SEARCHES = ('exact', 'best_first', 'beam', 'greedy')
 CHUNK = 4096
 """Nodes expanded in one call of the decoder, which bounds the memory of an exact search."""
 
+_ROOT = np.zeros(1, np.int64)
+
 
 @dataclass(frozen=True)
 class SearchConfig:
@@ -87,10 +89,10 @@ class _Nodes:
 
 
 def _first_step(policy, embeddings, ground, temperature):
-    root = embeddings.at(0, np.zeros(1, np.int64))
-    logits, cache = policy.start(ground[None].to(root), root)
+    root = embeddings.at(0, _ROOT)
+    logits, cache = policy.start(ground[None].to(root), root, embeddings.ahead(0, _ROOT))
     masses = _probabilities(logits, temperature)
-    parents = _Nodes(0, np.zeros(1, np.int64), np.ones(1), np.zeros(1, np.int64))
+    parents = _Nodes(0, _ROOT, np.ones(1), np.zeros(1, np.int64))
     return _children(embeddings, parents, masses), cache
 
 
@@ -103,7 +105,8 @@ def _next_step(policy, embeddings, nodes, cache, config):
         actions = torch.from_numpy(part.indices % embeddings.region.branching)
         maps = embeddings.at(nodes.level, part.indices)
         rows = torch.from_numpy(part.parents).to(maps.device)
-        logits, chunk = policy.step(actions.to(maps.device), maps, cache.select(rows))
+        ahead = embeddings.ahead(nodes.level, part.indices)
+        logits, chunk = policy.step(actions.to(maps.device), maps, cache.select(rows), ahead)
         masses.append(_probabilities(logits, config.temperature))
         caches += [] if last else [chunk]
     children = _children(embeddings, nodes, np.concatenate(masses))

@@ -17,7 +17,7 @@ from PIL import Image
 from pyproj import Transformer
 
 from justzoom_ros.bags import Bag, read_track
-from justzoom_ros.benchmark.city.camera import Camera
+from justzoom_ros.benchmark.city.camera import Camera, Panorama
 from justzoom_ros.benchmark.city.caster import GROUND, SKY, trace
 from justzoom_ros.benchmark.city.city import LANES_M, make_city
 from justzoom_ros.benchmark.city.dataset import MAP_DAY_S, CityConfig, make_dataset, row_of
@@ -53,6 +53,7 @@ from justzoom_ros.satellite import SatelliteMap
 TINY = CityConfig(
     seed=5, side_m=240.0, depth=2, resolution_m=0.5, crop_px=60, train=6, val=3, blocks=3,
     other_city=2, size_px=(96, 64), drives=1, drive_s=6.0, drive_hz=2.0,
+    panoramas=4, cameras=2,
 )  # fmt: skip
 
 
@@ -309,13 +310,15 @@ def test_shadows_point_away_from_the_sun(scene):
 
 
 def test_the_published_reader_takes_it(dataset):
-    for split, count in (('train', 6), ('val', 3), ('blocks', 3)):
+    for split, count in (('train', 6), ('val', 6), ('blocks', 6)):
         images = read_images(dataset / 'metadata.csv', {'split': split}, TINY.region)
         assert len(images) == count
         assert all(image.load().shape == (64, 96, 3) for image in images)
     other = SatelliteMap.open(dataset / 'other_city' / 'map').region
     images = read_images(dataset / 'other_city' / 'metadata.csv', region=other)
-    assert [image.id for image in images] == ['other_city_000000', 'other_city_000001']
+    assert [image.id for image in images] == [
+        f'other_city_00000{place}{camera}' for place in (0, 1) for camera in ('', '_1')
+    ]
     with Image.open(images[0].path) as picture:
         assert picture.format == 'JPEG'
 
@@ -478,7 +481,8 @@ def test_the_command_completes_a_dataset_and_prints_one_object(dataset, capsys):
     arguments = ['--seed', '5', '--side', '240', '--depth', '2', '--resolution', '0.5']
     arguments += ['--crop-px', '60', '--train', '6', '--val', '3', '--blocks', '3']
     arguments += ['--other-city', '2', '--size', '96', '64', '--drive-seconds', '6']
-    arguments += ['--drive-hz', '2', '--workers', '1', '--json']
+    arguments += ['--drive-hz', '2', '--panoramas', '4', '--cameras', '2']
+    arguments += ['--workers', '1', '--json']
     assert main(['city', str(dataset), *arguments]) == 0
     made = json.loads(capsys.readouterr().out)
     assert made == {
@@ -529,3 +533,46 @@ def test_drives_keep_to_the_right_hand_lanes():
     assert followed > 12
     assert np.abs(track.acceleration_m_s2[5:-5]).max() < 4.0
     assert (track.speed_m_s * np.abs(track.yaw_rate_rad_s)).max() < 4.0
+
+
+# --- places seen all round, rigs -----------------------------------------------------------------
+
+
+def test_a_panorama_and_a_camera_there_see_the_same(city, scene):
+    """Whatever a level camera sees is what the strip shows at the bearings that its rays have."""
+    eye, day = np.array([0.0, 0.0, 60.0]), noon()
+    panorama, _ = see(scene, day, Panorama(eye, 0.3, (2048, 480)))
+    camera = Camera(eye, -1.1, 0.0, 0.0, (64, 36), np.radians(70))
+    picture, _ = see(scene, day, camera)
+    rays = camera.rays()
+    bearing = np.arctan2(rays[..., 1], rays[..., 0])
+    focal = 2048 / (2 * np.pi)
+    column = ((0.3 - bearing) * focal + 2047 / 2) % 2048
+    row = 479 / 2 - np.arcsin(rays[..., 2]) * focal
+    found = panorama[row.round().astype(int), column.round().astype(int) % 2048]
+    same = np.abs(found - picture).max(axis=-1) <= 0.15 * picture.max(axis=-1) + 0.02
+    assert same.mean() > 0.85  # edges fall on other pixels
+
+
+def test_panoramas_are_listed_and_lie_on_streets_that_may_be_seen(dataset):
+    with (dataset / 'panoramas.csv').open() as file:
+        rows = list(csv.DictReader(file))
+    images = read_images(dataset / 'panoramas.csv', None, TINY.region)
+    assert len(rows) == len(images) == TINY.panoramas
+    assert all(image.load().shape == (120, 512, 3) for image in images)
+    assert {row['split'] for row in rows} == {'train'}
+
+
+def test_a_rig_looks_ahead_and_back_from_one_place(rows):
+    for split in ('val', 'blocks'):
+        places = {}
+        for row in rows:
+            if row['split'] == split:
+                places.setdefault(row['place'], []).append(row)
+        assert len(places) == 3
+        for first, second in places.values():
+            assert (first['camera'], second['camera']) == ('0', '1')
+            assert first['latitude'] == second['latitude'] and first['stamp'] == second['stamp']
+            turn = float(second['heading_deg']) - float(first['heading_deg'])
+            assert turn % 360 == pytest.approx(180, abs=0.01)
+    assert {row['camera'] for row in rows if row['split'] == 'train'} == {'0'}

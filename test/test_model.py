@@ -33,7 +33,9 @@ def published(reference):
 def tiny_config(**changes):
     conv = ConvConfig(channels=(16, 16), blocks=1, pooled=2, width=32)
     encoder, decoder = EncoderConfig('conv', conv), DecoderConfig(2, 2, 0.0)
-    return replace(PolicyConfig(2, 3, 'nadir', 16, 1.0, 16, encoder, decoder), **changes)
+    return replace(
+        PolicyConfig(2, 3, 'nadir', 16, 1.0, 16, encoder=encoder, decoder=decoder), **changes
+    )
 
 
 def tiny_policy(seed=0, **changes):

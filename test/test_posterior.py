@@ -183,3 +183,35 @@ def test_impossible_decisions_are_named():
         FixDecision(min_confidence=1.5)
     with pytest.raises(ConfigError, match='max_radius_m'):
         FixDecision(max_radius_m=0.0)
+
+
+def test_the_best_point_has_more_mass_near_than_any_other():
+    """One heavy cell alone, and a group that holds more together: least risk takes the group."""
+    p = picture(c2_2=0.3)
+    p[10:13, 10:13] = 0.7 / 9
+    posterior = posterior_of(p)
+    assert np.allclose(posterior.best_point(20.0), [11.5 * 16 - 128, 128 - 11.5 * 16])
+    best = posterior.best_cell
+    assert np.allclose((best.east_m, best.north_m), [2.5 * 16 - 128, 128 - 2.5 * 16])
+    assert np.allclose(posterior.best_point(1.0), (best.east_m, best.north_m))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**6), radius=st.floats(1, 60))
+def test_no_cell_centre_has_more_mass_near_than_the_best_point(seed, radius):
+    masses = np.random.default_rng(seed).dirichlet(np.full(256, 0.1)).reshape(16, 16)
+    posterior = posterior_of(masses)
+    near = [posterior.mass_within(*centre, radius) for centre in posterior.centers_m]
+    assert posterior.mass_within(*posterior.best_point(radius), radius) >= max(near) - 1e-5
+
+
+def test_among_a_few_cells_the_mass_is_shared_as_before():
+    masses = np.random.default_rng(1).dirichlet(np.full(256, 0.3)).reshape(16, 16)
+    posterior = posterior_of(masses)
+    few = posterior.among(np.array([3, 40, 200]))
+    assert few.indices.tolist() == [3, 40, 200]
+    np.testing.assert_allclose(
+        few.masses[0] / few.masses[1], posterior.masses[3] / posterior.masses[40]
+    )
+    with pytest.raises(ConfigError, match='none of the cells'):
+        posterior.among(np.array([], int))

@@ -13,14 +13,16 @@ from justzoom_ros.runtime.embeddings import MapEmbeddings
 from justzoom_ros.search import SearchConfig, search
 
 
-def setup(grid=2, depth=3, uncovered=(), seed=0):
+def setup(grid=2, depth=3, uncovered=(), seed=0, look_ahead=False):
     """A tiny float64 policy with random map embeddings; `uncovered` terminal path indices."""
-    policy = tiny_policy(seed, grid=grid, depth=depth).double()
+    policy = tiny_policy(seed, grid=grid, depth=depth, look_ahead=look_ahead).double()
     with torch.no_grad():
         policy.decoder.output_head.weight *= 60  # far from uniform, or every search looks alike
     region = Region(41.0, -83.0, 512.0, grid, depth)
     torch.manual_seed(seed + 1)
-    levels = tuple(torch.randn(region.branching**k, 32).double() for k in range(depth))
+    levels = tuple(
+        torch.randn(region.branching**k, 32).double() for k in range(depth + look_ahead)
+    )
     terminal = np.ones(region.branching**depth, bool)
     terminal[list(uncovered)] = False
     covered = [terminal.reshape(region.branching**k, -1).any(axis=1) for k in range(depth + 1)]
@@ -52,6 +54,34 @@ def dense(posterior):
     terminal = posterior.levels == region.depth
     masses[posterior.indices[terminal]] = posterior.masses[terminal]
     return masses
+
+
+@torch.inference_mode()
+def test_looking_ahead_is_the_policy_over_the_children_of_every_cell():
+    """Exact, best-first and beam searches against each way scored alone by teacher forcing."""
+    policy, embeddings, ground = setup(look_ahead=True)
+    region = embeddings.region
+    masses = np.zeros(region.branching**region.depth)
+    for actions in product(range(region.branching), repeat=region.depth):
+        ways = [region.index(actions[:k]) for k in range(region.depth)]
+        maps = torch.stack([embeddings.levels[k][i] for k, i in enumerate(ways)])
+        below = [
+            embeddings.levels[k + 1][i * region.branching : (i + 1) * region.branching]
+            for k, i in enumerate(ways)
+        ]
+        logits = policy.logits(
+            ground[None], maps[None], torch.tensor([actions]), torch.stack(below)[None]
+        )
+        chances = logits.softmax(-1)[0]
+        masses[region.index(actions)] = np.prod(
+            [float(chances[k, a]) for k, a in enumerate(actions)]
+        )
+    np.testing.assert_allclose(dense(search(policy, embeddings, ground)), masses, atol=1e-9)
+    wide = SearchConfig('beam', width=64)
+    np.testing.assert_allclose(dense(search(policy, embeddings, ground, wide)), masses, atol=1e-9)
+    deaf = setup(look_ahead=True)[0]
+    torch.nn.init.zeros_(deaf.glance.expect.weight)
+    assert not np.allclose(dense(search(deaf, embeddings, ground)), masses, atol=1e-3)
 
 
 UNCOVERED = [(), (0, 5, 63), tuple(range(16)), tuple(range(3, 60))]

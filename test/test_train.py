@@ -19,8 +19,8 @@ from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.images import normalised
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.model import ZoomPolicy
-from justzoom_ros.train import Objective, TrainConfig, check_fits, learning_rate
-from justzoom_ros.train_data import (
+from justzoom_ros.train import TrainConfig
+from justzoom_ros.train.batches import (
     CALIBRATION,
     TRAINING,
     VALIDATION,
@@ -28,6 +28,8 @@ from justzoom_ros.train_data import (
     Share,
     ViewBatches,
 )
+from justzoom_ros.train.recipe import Objective, learning_rate
+from justzoom_ros.train.trainer import check_fits
 
 
 @pytest.fixture(scope='module')
@@ -61,7 +63,7 @@ def test_the_objective_is_published_cross_entropy_over_crops_seen_on_the_way(tin
     whole = normalised(crops)[rows]  # (B, S, 3, h, w): every crop of every sequence
     logits = policy(normalised(views), whole, sequence)
     expected = F.cross_entropy(logits.flatten(0, 1), sequence.flatten(), label_smoothing=0.1)
-    losses = objective(views, crops, rows, sequence)
+    losses = objective(views, sequence, crops, rows)
     assert losses.shape == (2,)
     assert float(losses.detach().mean()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
@@ -115,7 +117,7 @@ def test_a_policy_learns_a_map_from_the_map_alone(tiny_map, tmp_path):
     localizer = Localizer.open(tiny_map.path, weights, progress=False)
     near = []
     for seed in range(30):
-        view, pose = trainer.views.draw(np.random.default_rng((99, seed)))
+        view, pose = trainer.source.args[0].draw(np.random.default_rng((99, seed)))
         near.append(localizer.posterior(view).mass_within(pose.east_m, pose.north_m, 48.0))
     evenly = math.pi * 48**2 / 256**2
     assert np.mean(near) > 2 * evenly
@@ -126,7 +128,7 @@ def test_validation_views_are_always_the_same_and_never_trained_on(tiny_map, tmp
     trainer = tiny_trainer(tiny_map, tmp_path)
     assert trainer.validate() == trainer.validate()
     streams = [
-        ViewBatches(trainer.views, trainer.config, Share(), stream)[0][0]
+        ViewBatches(trainer.source.args[0], trainer.config, Share(), stream)[0][0]
         for stream in (TRAINING, VALIDATION, CALIBRATION)
     ]
     assert not any(torch.equal(a, b) for a, b in combinations(streams, 2))
@@ -143,12 +145,12 @@ def test_training_goes_on_from_weights(tiny_map, tmp_path):
     first = tiny_trainer(tiny_map, tmp_path / 'first', steps=1)
     weights = first.run()
     second = tiny_trainer(tiny_map, tmp_path / 'second', seed=5)
-    second.start_from(weights)
+    second.policy.take(weights)
     for name, tensor in ZoomPolicy.load(weights).state_dict().items():
         assert torch.equal(second.policy.state_dict()[name], tensor)
     other = make_weights(tmp_path, tiny_map)
-    with pytest.raises(WeightsError, match='another policy'):
-        second.start_from(other)
+    with pytest.raises(WeightsError, match='another configuration'):
+        second.policy.take(other)
 
 
 def test_a_foreign_or_damaged_checkpoint_is_refused(tiny_map, tmp_path):

@@ -3,27 +3,32 @@
 The policy has learned nothing; its last layer is scaled up, so that it is sure of something.
 """
 
+from functools import partial
+
 import numpy as np
 import rasterio
 import torch
 from rasterio.transform import from_bounds
 
+from justzoom_ros.model.config import PolicyConfig
 from justzoom_ros.model.decoder import DecoderConfig
 from justzoom_ros.model.encoder import ConvConfig, EncoderConfig
-from justzoom_ros.model.policy import PolicyConfig, ZoomPolicy
+from justzoom_ros.model.policy import ZoomPolicy
 from justzoom_ros.region import Region
 from justzoom_ros.satellite import SatelliteMap
 from justzoom_ros.train import TrainConfig, Trainer
+from justzoom_ros.train.batches import ViewBatches
 from justzoom_ros.views import Appearance, NadirViewConfig, NadirViews
 
 REGION = Region(latitude=52.5, longitude=13.4, side_m=256.0, grid=4, depth=2)
 SIDE_PX = 128
 
 
-def make_map(folder, region=REGION, name='map'):
-    """Build a map of blotchy colours below `folder`; returns the opened SatelliteMap."""
-    coarse = np.random.default_rng(7).integers(0, 256, (3, 16, 16), np.uint8)
-    pixels = coarse.repeat(SIDE_PX // 16, axis=1).repeat(SIDE_PX // 16, axis=2)
+def make_map(folder, region=REGION, name='map', blotches=16):
+    """Build a map of so many blotches a side below `folder`; returns the opened SatelliteMap."""
+    coarse = np.random.default_rng(7).integers(0, 256, (3, blotches, blotches), np.uint8)
+    size = SIDE_PX // blotches
+    pixels = coarse.repeat(size, axis=1).repeat(size, axis=2)
     half = region.side_m / 2
     profile = {
         'driver': 'GTiff',
@@ -61,7 +66,8 @@ def tiny_trainer(map, out, **changes):
     )
     easy = NadirViewConfig((60, 80), tilt_rad=0.0, yaw_rad=(0.0, 0.0))
     views = NadirViews(map, (16, 16), easy, Appearance(shade=0.0, blur_px=0.0, patches=0))
-    return Trainer(map, tiny_policy_config(map, dropout=0.0), config, views, out)
+    source = partial(ViewBatches, views)
+    return Trainer(map, tiny_policy_config(map, dropout=0.0), config, source, out)
 
 
 def make_weights(folder, map, gain=30.0, seed=3):

@@ -11,7 +11,7 @@ Nothing is left out silently: whatever cannot be used is a DatasetError naming t
 import csv
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -25,6 +25,11 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp')
 FILE_COLUMNS = ('file', 'path', 'image', 'filename')
 LATITUDE_COLUMNS = ('latitude', 'lat')
 LONGITUDE_COLUMNS = ('longitude', 'lon', 'lng')
+PANORAMAS = 'panoramas.csv'
+PUBLISHED_FILE, PANORAMA_FILE = (
+    'streetview/images/{}_undistorted.jpg',
+    'streetview/panoramas/{}.jpg',
+)
 STAMP_COLUMNS = ('stamp', 'stamp_s', 'timestamp', 'time', 'datetime', 'exif_time')
 
 ROUNDING_M = 0.2
@@ -38,7 +43,8 @@ _TIME_TAG, _OFFSET_TAG, _SUBSECOND_TAG = 36867, 36881, 37521
 @dataclass(frozen=True)
 class GeoImage:
     """One camera image and where it was taken: degrees (WGS84) and nanoseconds since 1970 (UTC;
-    None where no time is known). `row` says where it comes from, for error messages."""
+    None where no time is known). `row` says where it comes from, for error messages; `columns`
+    {name: text} is all that a CSV in the published format says of it."""
 
     id: str
     path: Path
@@ -46,6 +52,7 @@ class GeoImage:
     longitude: float
     stamp_ns: int | None
     row: str
+    columns: dict = field(default_factory=dict, repr=False)
 
     def load(self):
         """The pixels, uint8 (H, W, 3) RGB, turned upright as EXIF says. Raises DatasetError."""
@@ -154,10 +161,11 @@ def _published_image(path, row, values, region):
     lat, lon = _position(row, values['latitude'], values['longitude'])
     if region is not None and values.get('sequence'):
         _check_sequence(row, values['sequence'], lat, lon, region)
-    name = f'streetview/images/{values["image_id"]}_undistorted.jpg'
-    file = _find_file(row, name, path.resolve().parents[:3])
+    name = PANORAMA_FILE if path.name == PANORAMAS else PUBLISHED_FILE
+    file = _find_file(row, name.format(values['image_id']), path.resolve().parents[:3])
     _, photo = _exif(row, file)
-    return GeoImage(values['image_id'], file, lat, lon, _exif_stamp_ns(row, photo), row)
+    stamp_ns = _exif_stamp_ns(row, photo)
+    return GeoImage(values['image_id'], file, lat, lon, stamp_ns, row, values)
 
 
 def _check_sequence(row, text, lat, lon, region):

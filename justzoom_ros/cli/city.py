@@ -45,6 +45,10 @@ def add_parser(subparsers):
     ):
         add(f'--{split}', type=int, default=count, metavar='N', help=f'pictures {what} '
             f'(default {count})')  # fmt: skip
+    add('--panoramas', type=int, default=0, metavar='N', help='further places to learn from, seen '
+        'all round (default 0)')  # fmt: skip
+    add('--cameras', type=int, default=1, metavar='N', help='at each place of val, blocks and '
+        'other-city: 1 to 4, looking ahead, back, left, right (default 1)')  # fmt: skip
     add('--size', nargs=2, type=int, default=(512, 288), metavar=('W', 'H'), help='of a picture, '
         'pixels (default 512 288)')  # fmt: skip
     add('--drives', type=int, default=1, metavar='N', help='traverses as rosbag2 (default 1)')
@@ -81,6 +85,8 @@ def run(args):
         val=args.val,
         blocks=args.blocks,
         other_city=args.other_city,
+        panoramas=args.panoramas,
+        cameras=args.cameras,
         size_px=tuple(args.size),
         drives=args.drives,
         drive_s=args.drive_seconds,

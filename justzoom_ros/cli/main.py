@@ -11,7 +11,18 @@ from importlib import import_module
 from justzoom_ros import __version__
 from justzoom_ros.errors import JustZoomError
 
-COMMANDS = ('map', 'train', 'localize', 'evaluate', 'calibrate', 'bag', 'replay', 'demo', 'city')
+COMMANDS = (
+    'map',
+    'train',
+    'localize',
+    'evaluate',
+    'compare',
+    'calibrate',
+    'bag',
+    'replay',
+    'demo',
+    'city',
+)
 
 
 class Parser(argparse.ArgumentParser):

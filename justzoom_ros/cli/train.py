@@ -1,18 +1,25 @@
-"""`justzoom train`: teach a policy from a map alone."""
+"""`justzoom train`: teach a policy from a map alone, or from pictures of streets."""
 
 import argparse
 import math
 from dataclasses import fields, replace
+from functools import partial
+from pathlib import Path
 
 from justzoom_ros.errors import ConfigError
 
-EXAMPLE = """example:
+EXAMPLE = """examples:
+  justzoom train --dataset runs/city --look-ahead -o runs/street
+  justzoom train --dataset runs/city --method retrieval -o runs/retrieval
+  justzoom train --dataset runs/city --encoder dinov2-base/ --train-blocks 2 -o runs/dino
   justzoom train --map maps/town --view nadir --footprint 70 120 --fov 72 -o runs/town
   justzoom train --map maps/town --view nadir --footprint 70 120 -o runs/town --resume
-  torchrun --nproc-per-node 4 -m justzoom_ros.cli.main train --map maps/town -o runs/town
+  torchrun --nproc-per-node 4 -m justzoom_ros.cli.main train --dataset runs/city -o runs/street
 
---set changes any other field of TrainConfig (train.), NadirViewConfig (view.), Appearance
-(appearance.), ConvConfig (conv.) or DecoderConfig (decoder.):
+--set changes any other field of TrainConfig (train.), ConvConfig (conv.), DecoderConfig
+(decoder.), for streets StreetConfig (street.) and Augmentation (augmentation.), for a downward
+camera NadirViewConfig (view.) and Appearance (appearance.), for retrieval RetrievalConfig
+(retrieval.):
   --set appearance.shade=0.4 --set conv.channels=32,64,128,192 --set train.weight_decay=0.01
 """
 
@@ -21,28 +28,41 @@ def add_parser(subparsers):
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         'train',
-        help='teach a policy from a map alone',
-        description='Teach a policy to zoom. For a downward camera the training views are drawn '
-        'from the map itself: no photograph is needed.',
+        help='teach a policy',
+        description='Teach a policy to zoom: from pictures of streets with known positions '
+        '(--dataset), or, for a downward camera, from the map alone (--map), the training views '
+        'being drawn from it.',
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--map', required=True, metavar='DIR', help='map folder, see `justzoom map build`')
+    add('--dataset', metavar='DIR', help='folder in the published layout, as `justzoom city` '
+        'writes it; its map is DIR/map unless --map is given')  # fmt: skip
+    add('--map', metavar='DIR', help='map folder, see `justzoom map build`')
     add('-o', '--out', required=True, metavar='DIR', help='where checkpoint, logs and weights go')
-    add('--view', default='nadir', choices=['nadir'], help='camera: nadir looks straight down')
+    add('--view', choices=['nadir', 'street'], help='camera: nadir looks straight down, street '
+        'ahead (default street with --dataset, else nadir)')  # fmt: skip
+    add('--method', default='zoom', choices=['zoom', 'retrieval'], help='zoom (default), or the '
+        'contrastive baseline')  # fmt: skip
+    add('--look-ahead', action='store_true', help="look at the child cells' own images")
+    add('--encoder', metavar='DIR', help='pretrained DINOv2, a local folder or hub name, instead '
+        'of a small convolutional network')  # fmt: skip
+    add('--train-blocks', type=int, default=2, metavar='N', help='last blocks of the pretrained '
+        'encoder that are trained, the others stay (default 2)')  # fmt: skip
     add('--footprint', nargs=2, type=float, default=(80.0, 160.0), metavar=('MIN', 'MAX'),
-        help='ground width in the image, metres (default 80 160)')  # fmt: skip
-    add('--fov', type=float, default=69.0, metavar='DEG', help='horizontal field of view, degrees')
-    add('--tilt', type=float, default=4.6, metavar='DEG', help='standard deviation of the tilt')
-    add('--aspect', type=float, default=4 / 3, help='image width / height (default 1.333)')
-    add('--ground-px', type=int, default=96, help='height of a camera view (default 96)')
-    add('--crop-px', type=int, default=64, help='side of a map crop (default 64)')
+        help='nadir: ground width in the image, metres (default 80 160)')  # fmt: skip
+    add('--fov', type=float, default=69.0, metavar='DEG', help='nadir: horizontal field of view, '
+        'degrees')  # fmt: skip
+    add('--tilt', type=float, default=4.6, metavar='DEG', help='nadir: standard deviation of the '
+        'tilt')  # fmt: skip
+    add('--aspect', type=float, default=4 / 3, help='nadir: image width / height (default 1.333)')
+    add('--ground-px', type=int, help='height of a camera view (default 96 nadir, 48 street)')
+    add('--crop-px', type=int, help='side of a map crop (default 64 nadir, 48 street)')
     add('--steps', type=int, default=10_000, help='optimiser steps (default 10000)')
-    add('--batch', type=int, default=128, help='views per step (default 128)')
+    add('--batch', type=int, help='views per step (default 128 nadir, 256 street)')
     add('--learning-rate', type=float, default=1.5e-3, help='at its peak (default 0.0015)')
     add('--seed', type=int, default=0, help='of weights and views (default 0)')
-    add('--workers', type=int, default=1, help='processes that draw views (default 1)')
+    add('--workers', type=int, default=1, help='processes that draw views beside (default 1)')
     add('--set', action='append', default=[], metavar='PART.FIELD=VALUE', help='see below')
     add('--start-from', metavar='FILE', help='trained weights to go on from, with a new schedule')
     add('--resume', action='store_true', help='go on from the checkpoint in the output folder')
@@ -52,29 +72,21 @@ def add_parser(subparsers):
 def run(args):
     """Build the configurations, train, say where the weights are."""
     from justzoom_ros.files import output_folder
-    from justzoom_ros.model import PolicyConfig
     from justzoom_ros.satellite import SatelliteMap
-    from justzoom_ros.train import Trainer
-    from justzoom_ros.views import NadirViews
 
+    if not (args.map or args.dataset):
+        raise ConfigError('give --dataset DIR (pictures of streets) or --map DIR (a map alone)')
+    view = args.view or ('street' if args.dataset else 'nadir')
+    if (view == 'street') != bool(args.dataset):
+        raise ConfigError(f'--view {view} goes with --{"dataset" if view == "street" else "map"}')
     output_folder(args.out)
-    satellite_map = SatelliteMap.open(args.map)
-    parts = configurations(args)
-    policy = PolicyConfig(
-        satellite_map.region.grid,
-        satellite_map.region.depth,
-        args.view,
-        args.ground_px,
-        args.aspect,
-        args.crop_px,
-        parts['encoder'],
-        parts['decoder'],
-    )
-    size_px = round(args.ground_px * args.aspect), args.ground_px
-    views = NadirViews(satellite_map, size_px, parts['view'], parts['appearance'])
-    trainer = Trainer(satellite_map, policy, parts['train'], views, args.out)
+    satellite_map = SatelliteMap.open(args.map or Path(args.dataset) / 'map')
+    parts = configurations(args, view)
+    policy = policy_config(args, view, satellite_map.region, parts)
+    source = SOURCES[view](args, satellite_map, policy, parts)
+    trainer = _trainer(args, satellite_map, policy, parts, source)
     if args.start_from:
-        trainer.start_from(args.start_from)
+        trainer.policy.take(args.start_from)
     if args.resume:
         trainer.resume()
     weights = trainer.run()
@@ -82,19 +94,76 @@ def run(args):
         print(weights)
 
 
-def configurations(args):
+def _trainer(args, satellite_map, policy, parts, source):
+    from justzoom_ros.train import Trainer
+
+    make = Trainer
+    if args.method == 'retrieval':
+        from justzoom_ros.benchmark.retrieval import RetrievalTrainer
+
+        make = partial(RetrievalTrainer, parts['retrieval'])
+    trainer = make(satellite_map, policy, parts['train'], source, args.out)
+    if args.encoder:
+        trainer.policy.encoder.load_pretrained(args.encoder)
+        trainer.policy.encoder.freeze_but(args.train_blocks)
+    return trainer
+
+
+def _nadir_source(args, satellite_map, policy, parts):
+    from justzoom_ros.train.batches import ViewBatches
+    from justzoom_ros.views import NadirViews
+
+    size_px = round(policy.ground_px * policy.ground_aspect), policy.ground_px
+    views = NadirViews(satellite_map, size_px, parts['view'], parts['appearance'])
+    return partial(ViewBatches, views)
+
+
+def _street_source(args, satellite_map, policy, parts):
+    from justzoom_ros.train.street import StreetBatches, StreetPlaces
+
+    places = StreetPlaces(args.dataset, satellite_map.region)
+    return partial(StreetBatches, places, policy, parts['street'], parts['augmentation'])
+
+
+SOURCES = {'nadir': _nadir_source, 'street': _street_source}
+
+
+def policy_config(args, view, region, parts):
+    """The `PolicyConfig` that the arguments describe for a map's region."""
+    from justzoom_ros.model import PolicyConfig
+
+    ground_px, crop_px = {'nadir': (96, 64), 'street': (48, 48)}[view]
+    return PolicyConfig(
+        region.grid,
+        region.depth,
+        view,
+        args.ground_px or ground_px,
+        args.aspect if view == 'nadir' else 2.0,
+        args.crop_px or crop_px,
+        args.look_ahead,
+        parts['encoder'],
+        parts['decoder'],
+    )
+
+
+def configurations(args, view):
     """The configurations that the arguments describe, by name of the part."""
-    from justzoom_ros.model import ConvConfig, DecoderConfig, EncoderConfig
+    from justzoom_ros.benchmark.retrieval import RetrievalConfig
+    from justzoom_ros.model import ConvConfig, DecoderConfig
     from justzoom_ros.train import TrainConfig
+    from justzoom_ros.train.augment import Augmentation
+    from justzoom_ros.train.street import StreetConfig
     from justzoom_ros.views import Appearance, NadirViewConfig
 
+    channels = {'nadir': (32, 64, 128, 192), 'street': (32, 64, 128)}[view]
     parts = {
         'train': TrainConfig(
             steps=args.steps,
-            batch=args.batch,
+            batch=args.batch or {'nadir': 128, 'street': 256}[view],
             learning_rate=args.learning_rate,
             seed=args.seed,
             workers=args.workers,
+            label_smoothing=0.1 if view == 'nadir' else 0.0,
         ),
         'view': NadirViewConfig(
             footprint_m=tuple(args.footprint),
@@ -102,12 +171,23 @@ def configurations(args):
             tilt_rad=math.radians(args.tilt),
         ),
         'appearance': Appearance(),
-        'conv': ConvConfig(channels=(32, 64, 128, 192)),
+        'street': StreetConfig(),
+        'augmentation': Augmentation(),
+        'retrieval': RetrievalConfig(),
+        'conv': ConvConfig(channels=channels),
         'decoder': DecoderConfig(layers=3, heads=4),
     }
     for assignment in args.set:
         _assign(parts, assignment)
-    return {**parts, 'encoder': EncoderConfig('conv', parts['conv'])}
+    return {**parts, 'encoder': _encoder(args, parts)}
+
+
+def _encoder(args, parts):
+    from justzoom_ros.model import EncoderConfig
+
+    if args.encoder:
+        return EncoderConfig.from_dinov2(args.encoder)
+    return EncoderConfig('conv', parts['conv'])
 
 
 def _assign(parts, assignment):

@@ -52,7 +52,8 @@ class Cache:
 
 
 class Decoder(nn.Module):
-    """Tokens (B, T, D) -> logits (B, T, A), with or without a cache of earlier tokens."""
+    """Tokens (B, T, D) -> states (B, T, D), with or without a cache of earlier tokens. The
+    `output_head` makes logits (B, T, A) of states."""
 
     def __init__(self, config: DecoderConfig, width: int, branching: int):
         super().__init__()
@@ -65,14 +66,14 @@ class Decoder(nn.Module):
         self.apply(_initialise)
 
     def forward(self, tokens, cache=None):
-        """Returns (logits (B, T, A), cache of all P + T tokens)."""
+        """Returns (states (B, T, D), cache of all P + T tokens)."""
         start = cache.length if cache else 0
         rotation = self._rotation(start, tokens.shape[1])
         pairs = []
         for layer, block in enumerate(self.blocks):
             tokens, pair = block(tokens, rotation, cache.pairs[layer] if cache else None)
             pairs.append(pair)
-        return self.output_head(self.final_norm(tokens)), Cache(pairs)
+        return self.final_norm(tokens), Cache(pairs)
 
     def _rotation(self, start, count):
         """Cosine and sine (T, D / H) of the rotary angles of token positions start.. ."""

@@ -97,6 +97,14 @@ class DinoEncoder(nn.Module):
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise WeightsError(f'{source}: no DINOv2 weights there ({error})') from error
 
+    def freeze_but(self, blocks):
+        """Keep all as it is but the last so many blocks and the final norm, as published."""
+        kept = self.backbone.config.num_hidden_layers - blocks
+        self.backbone.requires_grad_(False)
+        for block in self.backbone.encoder.layer[max(0, kept) :]:
+            block.requires_grad_(True)
+        self.backbone.layernorm.requires_grad_(True)
+
     def forward(self, images):
         return self.backbone(pixel_values=images).last_hidden_state[:, 0]
 

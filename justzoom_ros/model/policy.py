@@ -7,165 +7,82 @@
 
 B batch, V views of one place, S steps, D width, A = grid * grid actions. The policy knows actions,
 not geography.
+
+A policy that looks ahead sees more than the cell it stands in: the decoder's state at each step is
+matched with what the map shows of each child cell, and the match added to the published logits.
+The children's embeddings are those of the next level, so that they cost no further encoding.
 """
 
-import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.files import writing
-from justzoom_ros.model.decoder import Decoder, DecoderConfig
-from justzoom_ros.model.encoder import EncoderConfig, build_encoder
-
-FORMAT = 'justzoom_policy_1'
-VIEWS = ('street', 'nadir')
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.model.config import PolicyConfig
+from justzoom_ros.model.decoder import Decoder
+from justzoom_ros.model.embedder import Embedder
+from justzoom_ros.model.encoder import EncoderConfig
 
 
-@dataclass(frozen=True)
-class PolicyConfig:
-    """All that is needed to rebuild a policy and to prepare its images.
-
-    `grid`, `depth`: the zoom tree it was trained for. `view`: 'street', a forward camera whose
-    2:1 image is seen as two square halves, or 'nadir', a downward camera seen as one image of
-    `ground_aspect` (width / height). `ground_px`: height of a camera view; `crop_px`: side of a
-    map crop.
-    """
-
-    grid: int = 4
-    depth: int = 4
-    view: str = 'street'
-    ground_px: int = 384
-    ground_aspect: float = 2.0
-    crop_px: int = 384
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
-
-    def __post_init__(self):
-        if self.view not in VIEWS:
-            raise ConfigError(f'view is {self.view!r}; it must be one of {", ".join(VIEWS)}')
-        if self.view == 'street' and self.ground_aspect != 2.0:
-            raise ConfigError('a street view is two squares side by side: ground_aspect is 2')
-
-    @property
-    def branching(self):
-        """Number of actions of one step."""
-        return self.grid * self.grid
-
-    def to_json(self):
-        """The configuration as one JSON string, stored in the weights file."""
-        return json.dumps({**asdict(self), 'encoder': self.encoder.to_dict()}, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text):
-        """Inverse of `to_json`. Raises ConfigError where a key is missing or unknown."""
-        try:
-            values = json.loads(text)
-            values['encoder'] = EncoderConfig.from_dict(values['encoder'])
-            values['decoder'] = DecoderConfig(**values['decoder'])
-            return cls(**values)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f'not a policy configuration: {error}') from error
-
-
-class ZoomPolicy(nn.Module):
+class ZoomPolicy(Embedder):
     """Shared encoder and causal decoder. Built from a `PolicyConfig` with random weights; see
     `load` and `from_published` for trained ones."""
 
+    FORMAT = 'justzoom_policy_1'
+
     def __init__(self, config: PolicyConfig):
-        super().__init__()
-        self.config = config
-        self.provenance = {}  # what it was trained on and how; kept in the weights file
-        self.encoder = build_encoder(config.encoder)
+        super().__init__(config)
         if self.encoder.width % (2 * config.decoder.heads):
             raise ConfigError(
                 f'width {self.encoder.width} does not divide into {config.decoder.heads} heads '
                 'of even size'
             )
         self.decoder = Decoder(config.decoder, self.encoder.width, config.branching)
-
-    @property
-    def width(self):
-        """D, the length of an embedding."""
-        return self.encoder.width
-
-    # --- embeddings ----------------------------------------------------------------------------
-
-    def encode_ground(self, ground):
-        """Camera views (B, V, 3, H, W) -> (B, D), the mean over the views' embeddings."""
-        return self.encoder(ground.flatten(0, 1)).unflatten(0, ground.shape[:2]).mean(dim=1)
-
-    def encode_satellite(self, crops):
-        """Map crops (N, 3, h, w) -> (N, D)."""
-        return self.encoder(crops)
+        self.glance = Glance(self.encoder.width) if config.look_ahead else None
 
     # --- decisions -----------------------------------------------------------------------------
 
-    def forward(self, ground, satellite, sequence):
+    def forward(self, ground, satellite, sequence, children=None):
         """Teacher forcing: logits (B, S, A) of each action, given the true ones before it.
 
-        ground (B, V, 3, H, W) and satellite (B, S, 3, h, w) normalised, sequence (B, S) int64.
+        ground (B, V, 3, H, W) and satellite (B, S, 3, h, w) normalised, sequence (B, S) int64;
+        children (B, S, A, 3, h, w) of each step for a policy that looks ahead.
         """
-        steps = satellite.shape[:2]
-        maps = self.encode_satellite(satellite.flatten(0, 1)).unflatten(0, steps)
-        return self.logits(self.encode_ground(ground), maps, sequence)
+        maps = self._embedded(satellite)
+        ahead = None if children is None else self._embedded(children)
+        return self.logits(self.encode_ground(ground), maps, sequence, ahead)
 
-    def logits(self, ground, maps, sequence):
-        """As `forward`, from embeddings: ground (B, D), maps (B, S, D), sequence (B, S)."""
+    def logits(self, ground, maps, sequence, children=None):
+        """As `forward`, from embeddings: ground (B, D), maps (B, S, D), sequence (B, S),
+        children (B, S, A, D)."""
         actions = self.decoder.action_embed(sequence[:, :-1])
         # map_0, action_0, map_1, action_1, ..., map_S-1
         pairs = torch.stack([maps[:, :-1], actions], dim=2).flatten(1, 2)
         tokens = torch.cat([ground[:, None], pairs, maps[:, -1:]], dim=1)
-        return self.decoder(tokens)[0][:, 1::2]
+        states, _ = self.decoder(tokens)
+        return self._scores(states[:, 1::2], children)
 
-    def start(self, ground, root):
-        """First step: ground (B, D), root (B, D) the whole map -> (logits (B, A), cache)."""
-        logits, cache = self.decoder(torch.stack([ground, root], dim=1))
-        return logits[:, -1], cache
+    def start(self, ground, root, children=None):
+        """First step: ground (B, D), root (B, D) the whole map, children (B, A, D) its cells
+        -> (logits (B, A), cache)."""
+        states, cache = self.decoder(torch.stack([ground, root], dim=1))
+        return self._scores(states[:, -1], children), cache
 
-    def step(self, actions, maps, cache):
+    def step(self, actions, maps, cache, children=None):
         """One zoom further: actions (N,) just taken, maps (N, D) of the cells that they led to,
-        cache of the N ways there -> (logits (N, A), cache)."""
+        cache of the N ways there, children (N, A, D) of those cells -> (logits (N, A), cache)."""
         tokens = torch.stack([self.decoder.action_embed(actions), maps], dim=1)
-        logits, cache = self.decoder(tokens, cache)
-        return logits[:, -1], cache
+        states, cache = self.decoder(tokens, cache)
+        return self._scores(states[:, -1], children), cache
 
-    # --- files ---------------------------------------------------------------------------------
+    def _scores(self, states, children):
+        """Logits (..., A) of states (..., D), with children (..., A, D) where it looks ahead."""
+        logits = self.decoder.output_head(states)
+        return logits if self.glance is None else logits + self.glance(states, children)
 
-    def save(self, path, half=False):
-        """Write one safetensors file with the configuration in its metadata, atomically.
+    def _embedded(self, crops):
+        return self.encode_satellite(crops.flatten(0, -4)).unflatten(0, crops.shape[:-3])
 
-        `half` stores the parameters as float16, for half the size; they are loaded as float32.
-        Raises OutputError.
-        """
-        tensors = {name: value.contiguous() for name, value in self.state_dict().items()}
-        if half:
-            tensors |= {name: value.half() for name, value in self.named_parameters()}
-        metadata = {'format': FORMAT, 'policy': self.config.to_json()}
-        metadata['provenance'] = json.dumps(self.provenance, sort_keys=True)
-        with writing(path) as temporary:
-            save_file(tensors, temporary, metadata)
-
-    @classmethod
-    def load(cls, path):
-        """A policy in evaluation mode from a file of `save`. Raises WeightsError."""
-        metadata, tensors = read_safetensors(path)
-        if metadata.get('format') != FORMAT:
-            raise WeightsError(
-                f'{path}: no justzoom policy (format {metadata.get("format")!r}, expected '
-                f'{FORMAT!r}); published checkpoints are read by ZoomPolicy.from_published'
-            )
-        try:
-            policy = cls(PolicyConfig.from_json(metadata.get('policy', '')))
-            policy.provenance = json.loads(metadata.get('provenance', '{}'))
-        except (ConfigError, ValueError) as error:
-            raise WeightsError(f'{path}: {error}') from error
-        return policy._filled(tensors, path)
+    # --- trained by others -----------------------------------------------------------------------
 
     @classmethod
     def from_dinov2(cls, source, **config):
@@ -188,22 +105,14 @@ class ZoomPolicy(nn.Module):
 
         return published_policy(cls, source, encoder_config, num_heads, config)
 
-    def _filled(self, tensors, origin):
-        """Take over all `tensors`, strictly, and switch to evaluation mode."""
-        try:
-            self.load_state_dict(tensors)
-        except RuntimeError as error:
-            detail = ' '.join(str(error).split())[:400]
-            raise WeightsError(f'{origin}: weights do not fit the policy: {detail}') from error
-        return self.eval()
 
+class Glance(nn.Module):
+    """How well each child cell matches what the decoder expects: states (..., D) and children
+    (..., A, D) -> (..., A), a scaled dot product after one matrix."""
 
-def read_safetensors(path):
-    """(metadata, tensors) of a safetensors file on the CPU. Raises WeightsError."""
-    if not Path(path).is_file():
-        raise WeightsError(f'{path}: no such weights file')
-    try:
-        with safe_open(path, 'pt') as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f'{path}: not a readable safetensors file ({error})') from error
+    def __init__(self, width):
+        super().__init__()
+        self.expect = nn.Linear(width, width, bias=False)
+
+    def forward(self, states, children):
+        return (children @ self.expect(states)[..., None])[..., 0] / states.shape[-1] ** 0.5

@@ -12,9 +12,10 @@ from pickle import UnpicklingError
 import torch
 
 from justzoom_ros.errors import ConfigError, WeightsError
+from justzoom_ros.model.config import PolicyConfig
 from justzoom_ros.model.decoder import DecoderConfig
+from justzoom_ros.model.embedder import read_safetensors
 from justzoom_ros.model.encoder import EncoderConfig
-from justzoom_ros.model.policy import PolicyConfig, read_safetensors
 
 DINOV2_BASE = {'hidden_size': 768, 'num_attention_heads': 12, 'num_hidden_layers': 12}
 DINOV2_BASE |= {'patch_size': 14, 'image_size': 518}

@@ -26,9 +26,9 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class MapEmbeddings:
-    """`levels[k]` (branching ** k, D) of the cells that k actions lead to, k = 0 .. depth - 1, and
-    `covered[k]` (branching ** k,) bool, k = 0 .. depth: whether there is imagery at all. Both in
-    path order."""
+    """`levels[k]` (branching ** k, D) of the cells that k actions lead to, k = 0 .. depth - 1, for
+    a policy that looks ahead also k = depth, and `covered[k]` (branching ** k,) bool, k = 0 ..
+    depth: whether there is imagery at all. Both in path order."""
 
     region: Region
     levels: tuple[torch.Tensor, ...]
@@ -39,27 +39,50 @@ class MapEmbeddings:
         table = self.levels[level]
         return table[torch.from_numpy(indices).to(table.device)]
 
+    def ahead(self, level, indices):
+        """Embeddings (N, A, D) of the children of cells of a level, None where the policy does
+        not look ahead."""
+        if len(self.levels) <= self.region.depth:
+            return None
+        table = self.levels[level + 1].unflatten(0, (-1, self.region.branching))
+        return table[torch.from_numpy(indices).to(table.device)]
+
 
 def map_embeddings(satellite_map, runtime, progress=True):
-    """The embeddings of all inner cells of a map: read from the cache, or made and kept there."""
+    """The embeddings of all cells of a map that the policy can look at: read from the cache, or
+    made and kept there."""
     key, region = _key(satellite_map, runtime), satellite_map.region
     folders = [satellite_map.path / 'embeddings', USER_CACHE.expanduser()]
     files = [folder / f'{key}.safetensors' for folder in folders]
-    shapes = [(region.branching**k, runtime.width) for k in range(region.depth)]
+    shapes = _shapes(region, runtime)
     levels = next((found for file in files if (found := _read(file, shapes))), None)
     if levels is None:
-        levels = _embed(satellite_map, runtime, progress)
+        levels = _encoded(satellite_map, runtime, progress)
         _keep(levels, files)
-    covered = [satellite_map.level_coverage(k) > 0 for k in range(region.depth + 1)]
-    on_device = tuple(level.to(runtime.device) for level in levels)
-    return MapEmbeddings(region, on_device, tuple(covered))
+    return _on_device(satellite_map, runtime, levels)
 
 
-def _embed(satellite_map, runtime, progress):
+def encode_map(satellite_map, runtime):
+    """As `map_embeddings`, but made anew and kept nowhere: for weights that are still learning."""
+    return _on_device(satellite_map, runtime, _encoded(satellite_map, runtime, progress=False))
+
+
+def _shapes(region, runtime):
+    count = region.depth + runtime.config.look_ahead
+    return [(region.branching**k, runtime.width) for k in range(count)]
+
+
+def _on_device(satellite_map, runtime, levels):
+    region = satellite_map.region
+    covered = tuple(satellite_map.level_coverage(k) > 0 for k in range(region.depth + 1))
+    return MapEmbeddings(region, tuple(level.to(runtime.device) for level in levels), covered)
+
+
+def _encoded(satellite_map, runtime, progress):
     """Encode every cell with imagery, level by level; the others stay zero and are not used."""
     region, crop_px = satellite_map.region, runtime.config.crop_px
-    levels = [torch.zeros(region.branching**k, runtime.width) for k in range(region.depth)]
-    covered = [np.flatnonzero(satellite_map.level_coverage(k) > 0) for k in range(region.depth)]
+    levels = [torch.zeros(shape) for shape in _shapes(region, runtime)]
+    covered = [np.flatnonzero(satellite_map.level_coverage(k) > 0) for k in range(len(levels))]
     total = sum(map(len, covered))
     with tqdm(
         total=total, desc='map embeddings', unit='cell', disable=None if progress else True
@@ -70,7 +93,7 @@ def _embed(satellite_map, runtime, progress):
             part = covered[level][start : start + BATCH]
             crops = [satellite_map.crop(region.actions(level, i), crop_px) for i in part]
             encoded = runtime.encode_satellite(normalised(np.stack(crops)))
-            levels[level][torch.from_numpy(part)] = encoded.cpu()
+            levels[level][torch.from_numpy(part)] = encoded.float().cpu()
             bar.update(len(part))
     return levels
 

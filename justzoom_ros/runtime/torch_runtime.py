@@ -31,14 +31,14 @@ class TorchRuntime:
         return self._policy.encode_satellite(crops.to(self.device))
 
     @torch.inference_mode()
-    def start(self, ground, root):
+    def start(self, ground, root, children=None):
         """As `ZoomPolicy.start`."""
-        return self._policy.start(ground, root)
+        return self._policy.start(ground, root, children)
 
     @torch.inference_mode()
-    def step(self, actions, maps, cache):
+    def step(self, actions, maps, cache, children=None):
         """As `ZoomPolicy.step`."""
-        return self._policy.step(actions, maps, cache)
+        return self._policy.step(actions, maps, cache, children)
 
 
 def open_runtime(policy, name='auto'):

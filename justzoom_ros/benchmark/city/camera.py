@@ -51,3 +51,30 @@ class Camera:
         local = np.stack(np.broadcast_arrays(x[None, :], y[:, None], 1.0), axis=-1)
         rays = local @ self.axes
         return rays / np.linalg.norm(rays, axis=-1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class Panorama:
+    """A level camera that sees all round, as an equirectangular strip about the horizon.
+
+    The middle of the picture looks along `yaw_rad` (counter-clockwise from east); a pixel is as
+    many radians high as wide. `eye_m` as of a `Camera`.
+    """
+
+    eye_m: np.ndarray
+    yaw_rad: float
+    size_px: tuple[int, int] = (512, 120)
+
+    @property
+    def focal_px(self):
+        """Pixels per radian."""
+        return self.size_px[0] / (2 * np.pi)
+
+    def rays(self):
+        """Unit directions (H, W, 3) float64 of the pixels."""
+        width, height = self.size_px
+        bearing = self.yaw_rad - (np.arange(width) - (width - 1) / 2)[None, :] / self.focal_px
+        up = ((height - 1) / 2 - np.arange(height))[:, None] / self.focal_px
+        level = np.cos(up)
+        parts = level * np.cos(bearing), level * np.sin(bearing), np.sin(up) + 0 * bearing
+        return np.stack(parts, axis=-1)

@@ -4,6 +4,7 @@
     DIR/ortho.tif, DIR/map/                       the orthophoto, and the map built of it
     DIR/metadata.csv                              splits train, val, blocks
     DIR/streetview/images/<image_id>_undistorted.jpg
+    DIR/panoramas.csv, DIR/streetview/panoramas/<image_id>.jpg
     DIR/drives/<name>/bag                         rosbag2
     DIR/other_city/...                            the same of another seed
 
@@ -23,9 +24,10 @@ import yaml
 from justzoom_ros.benchmark.city.city import make_city
 from justzoom_ros.benchmark.city.drives import write_drives
 from justzoom_ros.benchmark.city.light import Moment, light
+from justzoom_ros.benchmark.city.panoramas import panorama, panorama_jpeg, panorama_row
 from justzoom_ros.benchmark.city.photo import develop
 from justzoom_ros.benchmark.city.render import see_from_above
-from justzoom_ros.benchmark.city.shots import CONDITIONS, Photographer, jpeg
+from justzoom_ros.benchmark.city.shots import CONDITIONS, TURNS, Photographer, jpeg
 from justzoom_ros.benchmark.city.threads import in_order
 from justzoom_ros.benchmark.landscape import write_geotiff
 from justzoom_ros.errors import ConfigError, DatasetError
@@ -40,11 +42,12 @@ OTHER_SEED, OTHER_LONGITUDE = 1_000_003, -39.0
 MAP_DAY_S = calendar.timegm((2024, 6, 20, 13, 10, 0))
 """The aircraft's day: a morning in June, about eleven by the sun."""
 MAP_TRAFFIC = 0
+PANORAMAS = 'panoramas.csv'
 
 COLUMNS = (
     'image_id', 'latitude', 'longitude', 'sequence', 'split', 'stamp', 'heading_deg', 'pitch_deg',
     'roll_deg', 'camera_height_m', 'fov_deg', 'width_px', 'height_px', 'fx_px', 'fy_px', 'cx_px',
-    'cy_px', 'weather', 'sun_elevation_deg', 'traffic_seed',
+    'cy_px', 'weather', 'sun_elevation_deg', 'traffic_seed', 'place', 'camera',
 )  # fmt: skip
 ATTRIBUTION = 'A generated city, drawn by justzoom_ros; no real place'
 
@@ -52,10 +55,12 @@ ATTRIBUTION = 'A generated city, drawn by justzoom_ros; no real place'
 @dataclass(frozen=True)
 class CityConfig:
     """`side_m` metres of city from `seed`, cut into a tree of `grid` and `depth`; the orthophoto
-    has `resolution_m` metres per pixel and the map crops of `crop_px`. Numbers of pictures per
-    split, of `size_px` (width, height); `drives` of `drive_s` seconds at `drive_hz` pictures per
-    second. `held_share` of the blocks is kept back for the split 'blocks', `changed` of them were
-    built anew since the map was made. `condition` is one of CONDITIONS."""
+    has `resolution_m` metres per pixel and the map crops of `crop_px`. Numbers of places per
+    split, with pictures of `size_px` (width, height): one at each place of `train`, `cameras` at
+    those of the others. `panoramas` are further places to learn from, seen all round. `drives` of
+    `drive_s` seconds at `drive_hz` pictures per second. `held_share` of the blocks is kept back
+    for the split 'blocks', `changed` of them were built anew since the map was made. `condition`
+    is one of CONDITIONS."""
 
     seed: int = 1
     side_m: float = 1280.0
@@ -67,6 +72,8 @@ class CityConfig:
     val: int = 500
     blocks: int = 500
     other_city: int = 500
+    panoramas: int = 0
+    cameras: int = 1
     size_px: tuple[int, int] = (512, 288)
     drives: int = 1
     drive_s: float = 120.0
@@ -80,7 +87,8 @@ class CityConfig:
         self.region  # noqa: B018 - which checks grid and depth
         _check('side', self.side_m, 200, 4000)
         _check('resolution', self.resolution_m, 0.05, 5)
-        for name in ('train', 'val', 'blocks', 'other_city'):
+        _check('cameras', self.cameras, 1, len(TURNS))
+        for name in ('train', 'val', 'blocks', 'other_city', 'panoramas'):
             _check(name, getattr(self, name), 0, 999_999)
         for value in self.size_px:
             _check('size', value, 32, 4096)
@@ -121,7 +129,9 @@ def make_dataset(out, config, workers=1, progress=None):
     made['drives'] = config.drives
     if config.other_city:
         region = replace(config.region, longitude=OTHER_LONGITUDE)
-        other = replace(config, seed=config.seed + OTHER_SEED, held_share=0.0, drives=0, blocks=0)
+        other = replace(
+            config, seed=config.seed + OTHER_SEED, held_share=0.0, drives=0, blocks=0, panoramas=0
+        )
         folder = output_folder(out / 'other_city')
         made |= _make_one(folder, other, region, ('other_city',), workers, progress)
     return made
@@ -157,8 +167,13 @@ def _make_one(out, config, region, splits, workers, progress):
     who = Photographer(city, region, config.size_px, config.held_share, config.condition)
     rows = []
     for split in splits:
-        rows += take_pictures(out, who, split, getattr(config, split), workers, progress)
-    _write_rows(out / 'metadata.csv', rows)
+        cameras = 1 if split == 'train' else config.cameras
+        count = getattr(config, split)
+        rows += take_pictures(out, who, split, count, workers, progress, cameras)
+    _write_rows(out / 'metadata.csv', COLUMNS, rows)
+    if config.panoramas:
+        rows = take_panoramas(out, who, config.panoramas, workers, progress)
+        _write_rows(out / PANORAMAS, rows[0].keys(), rows)
     write_drives(out / 'drives', who, config, progress)
     return {split: getattr(config, split) for split in splits}
 
@@ -202,19 +217,38 @@ def make_map(out, city, config, region, workers, progress):
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def take_pictures(out, who, split, count, workers, progress):
+def take_pictures(out, who, split, places, workers, progress, cameras=1):
     """Take the pictures of a split that are not there yet; returns the rows of all."""
     folder = output_folder(out / 'streetview' / 'images')
 
-    def one(number):
-        shot = who.shot(split, number)
-        path = folder / f'{shot.id}_undistorted.jpg'
-        if not is_whole(path):
-            with writing(path) as temporary:
-                temporary.write_bytes(jpeg(who.scene(shot.day), shot))
-        return row_of(shot, who.region)
+    def one(place):
+        shots = who.rig(split, place, cameras)
+        for shot in shots:
+            path = folder / f'{shot.id}_undistorted.jpg'
+            keep(path, lambda shot=shot: jpeg(who.scene(shot.day), shot))
+        return [row_of(shot, who.region) for shot in shots]
 
-    return list(progress(in_order(one, range(count), workers), split, count))
+    return sum(progress(in_order(one, range(places), workers), split, places), [])
+
+
+def take_panoramas(out, who, count, workers, progress):
+    """Take the panoramas that are not there yet; returns the rows of all."""
+    folder = output_folder(out / 'streetview' / 'panoramas')
+
+    def one(place):
+        spot = panorama(who, place)
+        path = folder / f'{spot.id}.jpg'
+        keep(path, lambda: panorama_jpeg(who.scene(spot.day), spot))
+        return panorama_row(spot, who.region)
+
+    return list(progress(in_order(one, range(count), workers), 'panoramas', count))
+
+
+def keep(path, make):
+    """Write the JPEG that `make()` returns, unless it is there to its end."""
+    if not is_whole(path):
+        with writing(path) as temporary:
+            temporary.write_bytes(make())
 
 
 def is_whole(path):
@@ -240,13 +274,13 @@ def row_of(shot, region):
         round(np.degrees(camera.roll_rad), 3), round(camera.eye_m[2], 3),
         round(np.degrees(camera.fov_rad), 3), *camera.size_px,
         *(round(v, 3) for v in (matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])),
-        shot.moment.weather, round(elevation, 2), shot.day.traffic_seed,
+        shot.moment.weather, round(elevation, 2), shot.day.traffic_seed, shot.place, shot.number,
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _write_rows(path, rows):
+def _write_rows(path, columns, rows):
     with writing(path) as temporary, Path(temporary).open('w', newline='') as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

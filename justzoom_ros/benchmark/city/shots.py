@@ -2,7 +2,7 @@
 
 import calendar
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import numpy as np
@@ -21,6 +21,9 @@ TRAIN_DAYS, OTHER_DAYS = 12, 4
 WEATHER_SHARES = (0.35, 0.3, 0.2, 0.1, 0.05)
 BUFFER_M = 27.0
 """Streets this near to a block that is kept back are kept back with it."""
+
+TURNS = (0.0, np.pi, np.pi / 2, -np.pi / 2)
+"""Headings of a rig's cameras relative to the first: opposite, left, right."""
 
 CONDITIONS = ('mixed', 'night', 'rain', 'traffic')
 
@@ -46,6 +49,9 @@ class Shot:
     day: Day
     moment: Moment
     lens: Lens = field(repr=False)
+    place: int = 0
+    number: int = 0
+    """Which place of the split, and which of the cameras there."""
 
 
 def make_days(seed, condition='mixed'):
@@ -112,9 +118,29 @@ class Photographer:
                 self._scenes[day] = self.city.scene(day.traffic_seed, day.fullness)
             return self._scenes[day]
 
-    def shot(self, split, number):
-        """The `number`-th Shot of a split, the same however many others are taken."""
-        rng = np.random.default_rng([self.city.seed, 22, SPLITS.index(split), number])
+    def shot(self, split, place):
+        """The Shot of a split at its `place`-th place, the same however many others are taken."""
+        rng = np.random.default_rng([self.city.seed, 22, SPLITS.index(split), place])
+        day, moment, camera, in_car = self.scenery(rng, split)
+        lens = random_lens(rng, light(moment), in_car)
+        return Shot(f'{split}_{place:06d}', split, camera, day, moment, lens, place)
+
+    def rig(self, split, place, cameras):
+        """The Shots of so many cameras at one place at one moment: the first as by `shot`, the
+        others turned by TURNS, each with a lens of its own."""
+        first = self.shot(split, place)
+        shots = [first]
+        for number in range(1, cameras):
+            rng = np.random.default_rng([self.city.seed, 23, SPLITS.index(split), place, number])
+            yaw_rad = _wrapped(first.camera.yaw_rad + TURNS[number])
+            camera = replace(first.camera, yaw_rad=yaw_rad, pitch_rad=float(rng.normal(0, 0.045)))
+            lens = random_lens(rng, light(first.moment), in_car=False)
+            name = f'{first.id}_{number}'
+            shots.append(replace(first, id=name, camera=camera, lens=lens, number=number))
+        return shots
+
+    def scenery(self, rng, split):
+        """A day, a Moment of it, a clear Camera where the split may see, whether in a car."""
         days = self.days[split]
         day = days[int(rng.integers(len(days)))]
         moment = self.moment(rng, day)
@@ -123,9 +149,7 @@ class Photographer:
             if not self.allowed(split, camera.eye_m[:2]):
                 continue
             if is_clear(self.scene(day), camera.eye_m, camera.axes[2]):
-                break
-        lens = random_lens(rng, light(moment), in_car)
-        return Shot(f'{split}_{number:06d}', split, camera, day, moment, lens)
+                return day, moment, camera, in_car
 
     def allowed(self, split, point):
         if np.abs(point).max() > self.city.side_m / 2 - 1.0:
@@ -160,13 +184,17 @@ class Photographer:
         yaw_rad = ahead + rng.normal(0, 0.10) if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
         camera = Camera(
             eye,
-            float((yaw_rad + np.pi) % (2 * np.pi) - np.pi),
+            _wrapped(yaw_rad),
             float(rng.normal(0, 0.045)),
             float(rng.normal(0, 0.02)),
             self.size_px,
             float(np.radians(rng.uniform(60, 110))),
         )
         return camera, in_car
+
+
+def _wrapped(yaw_rad):
+    return float((yaw_rad + np.pi) % (2 * np.pi) - np.pi)
 
 
 def _passes(road, half_m):

@@ -2,8 +2,9 @@
 
 Teacher-forced cross-entropy over the true actions, as published (Just Zoom In, arXiv 2603.25686).
 For a downward camera the training views are drawn from the map itself (`views.py`), so no image
-of the ground is needed. Runs on one process or, under `torchrun`, on several: a batch is the same
-whatever the number of processes that share it.
+of the ground is needed; for a forward camera they come from pictures of streets (`street.py`).
+Runs on one process or, under `torchrun`, on several: a batch is the same whatever the number of
+processes that share it.
 """
 
 import json
@@ -11,12 +12,11 @@ import math
 import os
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
@@ -25,98 +25,96 @@ from tqdm import tqdm
 from justzoom_ros.calibrate import fit_temperature
 from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.files import writing
-from justzoom_ros.images import normalised
 from justzoom_ros.model import PolicyConfig, ZoomPolicy
-from justzoom_ros.train_data import (
+from justzoom_ros.runtime.embeddings import encode_map
+from justzoom_ros.runtime.torch_runtime import TorchRuntime
+from justzoom_ros.train.batches import (
     CALIBRATION,
+    TRAINING,
     VALIDATION,
     MapCrops,
     Share,
-    ViewBatches,
     quiet_worker,
 )
+from justzoom_ros.train.held_out import recall_50m
+from justzoom_ros.train.history import History
+from justzoom_ros.train.recipe import Objective, learning_rate, parameter_groups, precision
 
-CHECKPOINT = 'checkpoint.pt'
-WEIGHTS = 'weights.safetensors'
-PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
+TABLE_STEPS = 100
+"""So many steps the map embeddings stay as they are that a policy looks ahead into."""
 
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """The recipe. `batch` views per step in all processes together; `warmup` share of `steps`,
-    then a cosine down to `final` times `learning_rate`; `clip` the norm of the gradient;
-    `workers` processes that draw views beside each training process; `precision` one of
-    PRECISIONS, 'auto' being the best that the device is fast at."""
-
-    steps: int = 10_000
-    batch: int = 128
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.05
-    final: float = 0.1
-    label_smoothing: float = 0.1
-    clip: float = 1.0
-    seed: int = 0
-    workers: int = 1
-    precision: str = 'auto'
-    checkpoint_minutes: float = 3.0
-    validate_every: int = 500
-    validate_views: int = 512
-
-    def __post_init__(self):
-        if min(self.steps, self.batch, self.validate_every, self.validate_views) < 1:
-            raise ConfigError('steps, batch and validation sizes must be at least 1')
-        if not (self.learning_rate > 0 and 0 <= self.warmup < 1 and 0 <= self.final <= 1):
-            raise ConfigError('learning rate must be positive, warmup in 0..1, final in 0..1')
-        if self.precision not in PRECISIONS:
-            raise ConfigError(
-                f'precision is {self.precision!r}; choose of {", ".join(PRECISIONS)}'
-            )
-
-
-class Objective(nn.Module):
-    """Cross-entropy of the true actions, per step of the zoom: (S,)."""
-
-    def __init__(self, policy, label_smoothing):
-        super().__init__()
-        self.policy, self.label_smoothing = policy, label_smoothing
-
-    def forward(self, views, crops, rows, actions):
-        """views (B, V, h, w, 3), crops (U, h, w, 3) uint8; rows, actions (B, S) int64."""
-        losses = F.cross_entropy(
-            self.logits(views, crops, rows, actions).flatten(0, 1).float(),
-            actions.flatten(),
-            label_smoothing=self.label_smoothing if self.training else 0.0,
-            reduction='none',
-        )
-        return losses.unflatten(0, actions.shape).mean(dim=0)
-
-    def logits(self, views, crops, rows, actions):
-        """Logits (B, S, A), the arguments being those of `forward`."""
-        maps = self.policy.encode_satellite(normalised(crops))[rows]
-        ground = self.policy.encode_ground(normalised(views))
-        return self.policy.logits(ground, maps, actions)
+CHECKPOINT, BEST, WEIGHTS = 'checkpoint.pt', 'best.safetensors', 'weights.safetensors'
 
 
 class Trainer:
-    """One run: builds all from the configurations, then `run`."""
+    """One run: builds all from the configurations, then `run`.
 
-    def __init__(self, satellite_map, policy_config, train_config, views, out):
+    `source` gives the views, see `batches.py`. In the folder `out`: checkpoint.pt,
+    best.safetensors (of the lowest NLL on views kept back), history.csv, curves.png and at last
+    weights.safetensors, which are the best with a temperature fitted.
+    """
+
+    def __init__(self, satellite_map, policy_config, train_config, source, out):
         check_fits(satellite_map, policy_config)
         self.config, self.out = train_config, Path(out)
         self.share = Share(int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1)))
         self.device = _device()
         torch.manual_seed(train_config.seed)
-        self.map, self.views = satellite_map, views
-        self.policy = ZoomPolicy(policy_config).to(self.device)
+        self.map, self.source = satellite_map, source
+        self.policy = self.build(policy_config).to(self.device)
         self.policy.provenance = {'map': satellite_map.checksum, 'train': asdict(train_config)}
         self.crops = MapCrops(satellite_map, policy_config.crop_px)
-        self.objective = Objective(self.policy, train_config.label_smoothing)
+        self._table, self._table_step = None, 0
+        self.objective = self.build_objective()
         self.parallel = self._parallel()
-        self.optimizer = torch.optim.AdamW(_groups(self.policy, train_config.weight_decay))
-        self.precision = _precision(train_config.precision, self.device)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.policy, train_config.weight_decay)
+        )
+        self.precision = precision(train_config.precision, self.device)
         self.scaler = torch.amp.GradScaler(enabled=self.precision == torch.float16)
+        self.history = History(self.chance)
         self.step = 0
+
+    # What another method than zooming, trained the same way, does otherwise.
+
+    def build(self, policy_config):
+        """The network to be trained, with random weights."""
+        return ZoomPolicy(policy_config)
+
+    def build_objective(self):
+        """The loss as a module, `Objective` or like it."""
+        return Objective(self.policy, self.config.label_smoothing)
+
+    def batch_inputs(self, views, actions):
+        """The arguments of the objective for a batch, on the CPU."""
+        inputs = views, actions, *self.crops(actions)
+        return (*inputs, self.children(actions)) if self.policy.config.look_ahead else inputs
+
+    def children(self, actions):
+        """Embeddings (B, S, A, D) of the children of the cells that actions (B, S) lead through,
+        from a table of the whole map that is made anew every TABLE_STEPS steps. No gradient flows
+        into them: a cell is learned where it is passed through. So looking ahead costs a step next
+        to nothing, where encoding the children would cost four times the rest of it."""
+        if self._table is None or self.step >= self._table_step + TABLE_STEPS:
+            training = self.policy.training
+            self.policy.eval()
+            self._table = encode_map(self.map, TorchRuntime(self.policy, self.device))
+            self._table_step = self.step
+            self.policy.train(training)
+        powers = self.map.region.branching ** torch.arange(actions.shape[1]).flip(0)
+        ways = (actions * powers).sum(dim=1)
+        cells = [ways // powers[level - 1] if level else 0 * ways for level in range(len(powers))]
+        ahead = [self._table.ahead(level, cell.numpy()) for level, cell in enumerate(cells)]
+        return torch.stack(ahead, dim=1)
+
+    def finish(self):
+        """What is done with the trained network before it is saved for good."""
+        self.policy.provenance['calibration'] = self.calibrate().to_dict()
+
+    @property
+    def chance(self):
+        """NLL (nats) of knowing nothing."""
+        return self.policy.config.depth * math.log(self.policy.config.branching)
 
     @property
     def leads(self):
@@ -128,6 +126,7 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         log = _tensorboard(self.out) if self.leads else None
         saved = time.monotonic()
+        self.history.start_clock()
         bar = tqdm(
             self._batches(),
             desc='train',
@@ -148,7 +147,9 @@ class Trainer:
                 saved = time.monotonic()
         if self.leads:
             self.save_checkpoint()
-            self.policy.provenance['calibration'] = self.calibrate().to_dict()
+            self.policy.take(self.out / BEST)
+            self._table = None
+            self.finish()
             self.policy.save(self.out / WEIGHTS, half=True)  # the checkpoint keeps every bit
         return self.out / WEIGHTS
 
@@ -188,22 +189,26 @@ class Trainer:
         for inputs in self._unseen(CALIBRATION):
             with self._autocast():
                 logits.append(self.objective.logits(*inputs).cpu())
-            actions.append(inputs[-1].cpu())
+            actions.append(inputs[1].cpu())
         return fit_temperature(torch.cat(logits), torch.cat(actions), 'views')
 
     def _unseen(self, stream):
         """Inputs of the objective, from views that training never draws."""
+        for batch in self.unseen(stream, self.config.validate_views):
+            yield self._inputs(*batch)
+
+    def unseen(self, stream, count):
+        """Batches (views, actions) of at least `count` views that training never draws."""
         config = replace(self.config, batch=64)
-        batches = ViewBatches(self.views, config, Share(), stream)
-        for number in range(math.ceil(self.config.validate_views / config.batch)):
-            yield self._inputs(*batches[number])
+        batches = self.source(config, Share(), stream)
+        return (batches[number] for number in range(math.ceil(count / config.batch)))
 
     def _inputs(self, views, actions):
-        crops, rows = self.crops(actions)
-        return [x.to(self.device, non_blocking=True) for x in (views, crops, rows, actions)]
+        inputs = self.batch_inputs(views, actions)
+        return [x if x is None else x.to(self.device, non_blocking=True) for x in inputs]
 
     def _batches(self):
-        batches = ViewBatches(self.views, self.config, self.share)
+        batches = self.source(self.config, self.share, TRAINING)
         sampler = range(self.step, self.config.steps)
         if not self.config.workers:
             return DataLoader(batches, batch_size=None, sampler=sampler)
@@ -219,15 +224,31 @@ class Trainer:
         )
 
     def _record(self, log, losses):
+        self.history.add_losses(losses)
         if self.step % 50 == 0:
             log.add_scalar('train/loss', losses.sum(), self.step)
             log.add_scalar('train/learning_rate', learning_rate(self.step, self.config), self.step)
         if self.step % self.config.validate_every == 0 or self.step == self.config.steps:
-            nll = self.validate()
-            log.add_scalar('validation/nll_nats', nll, self.step)
-            chance = self.policy.config.depth * math.log(self.policy.config.branching)
-            message = f'step {self.step}: validation NLL {nll:.3f} nats (chance {chance:.3f})'
-            tqdm.write(message, file=sys.stderr)
+            self._judge(log)
+
+    def _judge(self, log):
+        """Validate, keep the weights if they are the best so far, say how it goes."""
+        nll, recall = self.validate(), self.recall()
+        log.add_scalar('validation/nll_nats', nll, self.step)
+        log.add_scalar('validation/recall_50m', recall, self.step)
+        if nll <= self.history.best_nll:
+            self.policy.save(self.out / BEST)
+        self.history.add(self.step, nll, recall)
+        self.history.write(self.out)
+        message = f'step {self.step}: {self.history}'
+        tqdm.write(message, file=sys.stderr)
+
+    def recall(self):
+        """Share of views not trained on whose most probable cell lies within 50 m; NaN where
+        `recall_views` is 0."""
+        self.policy.eval()
+        batches = self.unseen(VALIDATION, self.config.recall_views)
+        return recall_50m(self.policy, self.map, self.device, batches)
 
     # --- devices and processes -----------------------------------------------------------------
 
@@ -252,16 +273,10 @@ class Trainer:
             'policy': self.policy.state_dict(),
             'optimizer': self.optimizer.state_dict(),
             'scaler': self.scaler.state_dict(),
+            'history': self.history.state(),
         }
         with writing(self.out / CHECKPOINT) as temporary:
             torch.save(state, temporary)
-
-    def start_from(self, weights):
-        """Take over trained weights of the same shape. Raises WeightsError."""
-        trained = ZoomPolicy.load(weights)
-        if trained.config != self.policy.config:
-            raise WeightsError(f'{weights}: weights of another policy than the one to be trained')
-        self.policy.load_state_dict(trained.state_dict())
 
     def resume(self):
         """Go on from the checkpoint in the output folder, where there is one.
@@ -283,23 +298,14 @@ class Trainer:
         self.policy.load_state_dict(state['policy'])
         self.optimizer.load_state_dict(state['optimizer'])
         self.scaler.load_state_dict(state['scaler'])
+        self.history = History(self.chance, **state['history'])
         self.step = state['step']
 
     def _identity(self):
         what = {'map': self.map.checksum, 'policy': self.policy.config.to_json()}
         what |= {'train': asdict(replace(self.config, workers=0, checkpoint_minutes=0))}
-        what |= {'views': asdict(self.views.config), 'look': asdict(self.views.appearance)}
+        what |= self.source(self.config, self.share, TRAINING).identity
         return json.dumps(what, sort_keys=True)
-
-
-def learning_rate(step, config):
-    """Linear warm-up, then a cosine down to `final` of the peak, reached at the last step."""
-    warmup = config.warmup * config.steps
-    if step < warmup:
-        return config.learning_rate * (step + 1) / (warmup + 1)
-    progress = (step - warmup) / max(1, config.steps - 1 - warmup)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.learning_rate * (config.final + (1 - config.final) * cosine)
 
 
 def check_fits(satellite_map, config: PolicyConfig):
@@ -312,28 +318,10 @@ def check_fits(satellite_map, config: PolicyConfig):
         )
 
 
-def _groups(policy, weight_decay):
-    """Matrices are decayed; norms, biases and other vectors are not."""
-    parameters = [p for p in policy.parameters() if p.requires_grad]
-    return [
-        {'params': [p for p in parameters if p.ndim >= 2], 'weight_decay': weight_decay},
-        {'params': [p for p in parameters if p.ndim < 2], 'weight_decay': 0.0},
-    ]
-
-
 def _device():
     if not torch.cuda.is_available():
         return torch.device('cpu')
     return torch.device('cuda', int(os.environ.get('LOCAL_RANK', 0)))
-
-
-def _precision(name, device):
-    """The dtype of autocast. A CPU is fast in half precision only with matrix units (AMX)."""
-    if name != 'auto':
-        return getattr(torch, name)
-    if device.type == 'cuda':
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
 
 
 def _tensorboard(folder):

@@ -1,6 +1,12 @@
-"""What a step of training sees: views with their actions, and the crops on the way there."""
+"""What a step of training sees: views with their actions, and the crops on the way there.
 
-from dataclasses import dataclass
+Views come from a source: a callable (config, share, stream) -> Dataset whose item `step` is this
+process's share of that step's batch, uint8 views (B, V, h, w, 3) and actions (B, S), and whose
+`identity` says, in plain JSON types, what the views are drawn from. `ViewBatches` draws a downward
+camera's from the map; `street.StreetBatches` cuts a forward camera's from pictures of streets.
+"""
+
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
@@ -29,6 +35,10 @@ class ViewBatches(Dataset):
     def __init__(self, views, config, share, stream=TRAINING):
         self.views, self.config, self.share, self.stream = views, config, share, stream
 
+    @property
+    def identity(self):
+        return {'views': asdict(self.views.config), 'look': asdict(self.views.appearance)}
+
     def __len__(self):
         return self.config.steps
 
@@ -55,13 +65,13 @@ class MapCrops:
 
     def __call__(self, sequence):
         """actions (B, S) -> distinct crops (U, h, w, 3) uint8 and rows (B, S) into them."""
-        prefixes = [[tuple(row[:k]) for k in range(len(row))] for row in sequence.tolist()]
-        distinct = sorted({prefix for row in prefixes for prefix in row})
-        where = {prefix: u for u, prefix in enumerate(distinct)}
-        rows = torch.tensor([[where[prefix] for prefix in row] for row in prefixes])
-        return torch.from_numpy(np.stack([self._crop(p) for p in distinct])), rows
+        ways = [[tuple(row[:k]) for k in range(len(row))] for row in sequence.tolist()]
+        where = {cell: u for u, cell in enumerate(sorted({cell for way in ways for cell in way}))}
+        rows = torch.tensor([[where[cell] for cell in way] for way in ways])
+        return torch.from_numpy(np.stack([self.crop(cell) for cell in where])), rows
 
-    def _crop(self, actions):
+    def crop(self, actions):
+        """The crop (h, w, 3) uint8 of the cell that the actions lead to."""
         if actions not in self._crops:
             if len(self._crops) >= self.most:
                 self._crops.clear()

@@ -1,0 +1,6 @@
+"""Training: the recipe, what it sees, and how it is judged while it runs."""
+
+from justzoom_ros.train.recipe import TrainConfig
+from justzoom_ros.train.trainer import Trainer
+
+__all__ = ['TrainConfig', 'Trainer']

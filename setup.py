@@ -57,7 +57,8 @@ setup(
     extras_require={
         'city': ['numba>=0.60'],
         'opencv': ['opencv-python-headless'],
-        'train': ['tensorboard'],
+        'retrieval': ['faiss-cpu'],
+        'train': ['matplotlib', 'tensorboard'],
         'report': ['matplotlib'],
         'test': ['colcon-common-extensions', 'hypothesis', 'pytest', 'ruff'],
     },

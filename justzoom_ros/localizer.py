@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from justzoom_ros.errors import WeightsError
+from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.fix import Fix, FixDecision, Hypothesis, decide
 from justzoom_ros.images import ground_views, normalised
 from justzoom_ros.model import ZoomPolicy
+from justzoom_ros.rig import combined, exponents
 from justzoom_ros.runtime import map_embeddings, open_runtime
 from justzoom_ros.satellite import SatelliteMap
 from justzoom_ros.search import SearchConfig, search
@@ -112,6 +113,14 @@ class Localizer:
     def locate(self, image_rgb):
         """The `Fix` of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
         return decide(self.posterior(image_rgb), self.decision)
+
+    def locate_rig(self, images_rgb, mounts):
+        """The `Fix` of several images of one place: a rig's cameras, or a turn on the spot.
+        `mounts`: the `Mount` of each. Raises ImageError, ConfigError for another number."""
+        if len(images_rgb) != len(mounts):
+            raise ConfigError(f'{len(images_rgb)} images need as many mounts, not {len(mounts)}')
+        posteriors = [self.posterior(image) for image in images_rgb]
+        return decide(combined(posteriors, exponents(mounts)), self.decision)
 
 
 def _check_fits(satellite_map, policy, weights):

@@ -16,6 +16,7 @@ from justzoom_ros.errors import (
     WeightsError,
 )
 from justzoom_ros.images import ground_views, normalised
+from justzoom_ros.rig import Mount
 from justzoom_ros.runtime import embeddings, map_embeddings, open_runtime
 from justzoom_ros.search import SearchConfig
 
@@ -188,3 +189,22 @@ def test_weights_of_another_map_are_used_with_a_warning(made, caplog):
 def test_what_is_no_image_is_named(made, image):
     with pytest.raises(ImageError, match='camera image'):
         opened(made).locate(image)
+
+
+# --- several cameras -----------------------------------------------------------------------------
+
+
+def test_two_cameras_of_a_rig_multiply_and_twice_the_same_is_once(made):
+    localizer = opened(made, search='exact')
+    other = IMAGE[::-1].copy()
+    both = localizer.locate_rig([IMAGE, other], [Mount(0.0, 1.2), Mount(np.pi, 1.2)])
+    expected = localizer.posterior(IMAGE).masses * localizer.posterior(other).masses
+    np.testing.assert_allclose(
+        both.posterior.masses, expected / expected.sum(), rtol=1e-6, atol=1e-12
+    )
+    twice = localizer.locate_rig([IMAGE, IMAGE], [Mount(), Mount()])
+    np.testing.assert_allclose(
+        twice.posterior.masses, localizer.posterior(IMAGE).masses, rtol=1e-6
+    )
+    with pytest.raises(ConfigError, match='2 images need as many mounts, not 1'):
+        localizer.locate_rig([IMAGE, IMAGE], [Mount()])

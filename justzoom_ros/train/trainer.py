@@ -40,7 +40,7 @@ from justzoom_ros.train.held_out import recall_50m
 from justzoom_ros.train.history import History
 from justzoom_ros.train.recipe import Objective, learning_rate, parameter_groups, precision
 
-TABLE_STEPS = 100
+TABLE_STEPS = 50
 """So many steps the map embeddings stay as they are that a policy looks ahead into."""
 
 CHECKPOINT, BEST, WEIGHTS = 'checkpoint.pt', 'best.safetensors', 'weights.safetensors'
@@ -233,6 +233,7 @@ class Trainer:
 
     def _judge(self, log):
         """Validate, keep the weights if they are the best so far, say how it goes."""
+        self._table = None  # what is judged must be what the weights would do
         nll, recall = self.validate(), self.recall()
         log.add_scalar('validation/nll_nats', nll, self.step)
         log.add_scalar('validation/recall_50m', recall, self.step)

@@ -1,0 +1,103 @@
+"""The benchmark's table against the evaluations it is made of, counted again."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import REGION, make_map, make_weights, tiny_policy_config
+
+from justzoom_ros.benchmark.datasets import read_images
+from justzoom_ros.benchmark.retrieval import RetrievalModel
+from justzoom_ros.cli.main import main
+from justzoom_ros.errors import DatasetError
+from justzoom_ros.evaluate import mount_of, occupied_cells, rigs
+from justzoom_ros.localizer import Localizer
+from justzoom_ros.rig import combined
+
+PLACES = 5
+
+
+@pytest.fixture(scope='module')
+def city(tmp_path_factory):
+    """A dataset of noise: PLACES of two cameras back to back, the map beside them; weights."""
+    folder = tmp_path_factory.mktemp('compare')
+    map = make_map(folder)
+    make_weights(folder, map, gain=3.0)
+    RetrievalModel(tiny_policy_config(map)).save(folder / 'retrieval.safetensors')
+    (folder / 'streetview/images').mkdir(parents=True)
+    rng, rows = np.random.default_rng(4), []
+    for place in range(PLACES):
+        lat, lon = REGION.to_latlon(*rng.uniform(-120, 120, 2))
+        for camera in (1, 0):  # the order of the rows must not matter
+            name = f'val_{place}_{camera}'
+            pixels = rng.integers(0, 256, (24, 48, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / f'streetview/images/{name}_undistorted.jpg')
+            rows.append({
+                'image_id': name, 'latitude': lat, 'longitude': lon, 'split': 'val',
+                'place': place, 'camera': camera, 'heading_deg': 180 * camera, 'fov_deg': 70,
+            })  # fmt: skip
+    with (folder / 'metadata.csv').open('w', newline='') as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def compared(city, capsys, *more):
+    weights = [f'zoom={city}/weights.safetensors', f'retrieval={city}/retrieval.safetensors']
+    assert main(['compare', str(city), *weights, '--splits', 'val', *more]) == 0
+    return capsys.readouterr().out
+
+
+def test_the_table_has_a_row_per_method_search_and_views(city, capsys, tmp_path):
+    out = tmp_path / 'table.json'
+    text = compared(city, capsys, '--views', '1', '2', '-o', str(out))
+    rows = json.loads(out.read_text())['rows']
+    assert [(r['method'], r['search'], r['views']) for r in rows] == [
+        *(('zoom', search, 1) for search in ('greedy', 'beam', 'exact')),
+        ('zoom', 'exact', 2), ('retrieval', 'exact', 1), ('retrieval', 'exact', 2),
+    ]  # fmt: skip
+    assert text.count('\n| ') == 7 and '| retrieval | 2 |' in text and 'zoom, greedy' in text
+    assert all(row['places'] == PLACES and row['map_megabytes'] > 0 for row in rows)
+    assert rows[0]['chance_nats'] == pytest.approx(np.log(256))
+    inner = np.pi * 50**2 / 256**2
+    assert inner / 4 < rows[0]['chance_recall_50m'] <= inner * 1.001
+
+
+def test_two_views_are_judged_by_their_product(city, capsys):
+    row = json.loads(compared(city, capsys, '--views', '2', '--json'))['rows'][0]
+    localizer = Localizer.open(map=city / 'map', weights=city / 'weights.safetensors')
+    hits, nll = [], []
+    for place in rigs(read_images(city / 'metadata.csv'), 2):
+        posterior = combined([localizer.posterior(image.load()) for image in place])
+        cell = localizer.region.encode(place[0].latitude, place[0].longitude)
+        index = localizer.region.index(cell)
+        nll.append(-np.log(posterior.masses[posterior.indices == index][0]))
+        hits.append(posterior.indices[np.argmax(posterior.masses)] == index)
+    assert row['recall_cell'] == np.mean(hits)
+    assert row['nll_nats'] == pytest.approx(np.mean(nll), rel=1e-6)
+
+
+def test_among_occupied_cells_only_those_compete(city, capsys):
+    made = json.loads(compared(city, capsys, '--views', '1', '--occupied', '--json'))
+    images = read_images(city / 'metadata.csv')
+    cells = occupied_cells(images, REGION)
+    assert len(cells) == len({REGION.encode(i.latitude, i.longitude) for i in images})
+    assert all(row['nll_nats'] < 6 for row in made['rows']) and 'taken' in made['protocol']
+
+
+def test_views_of_a_place_come_in_the_order_of_its_cameras(city):
+    images = read_images(city / 'metadata.csv')
+    pairs = rigs(images, 2)
+    assert [[image.id[-1] for image in pair] for pair in pairs] == [['0', '1']] * PLACES
+    first, second = map(mount_of, pairs[0])
+    assert abs(second.heading_rad - first.heading_rad) == pytest.approx(np.pi)
+    with pytest.raises(DatasetError, match='2 views, not 4.*--cameras 4'):
+        rigs(images, 4)
+
+
+def test_methods_without_a_file_are_named(city, capsys):
+    assert main(['compare', str(city), 'zoom']) == 2
+    assert 'NAME=FILE' in capsys.readouterr().err

@@ -14,12 +14,14 @@ import numpy as np
 from justzoom_ros.benchmark.datasets import read_images
 from justzoom_ros.benchmark.metrics import RADII_M
 from justzoom_ros.benchmark.retrieval import RetrievalLocalizer, RetrievalModel
+from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluate import POINT_RADIUS_M, evaluate, occupied_cells, rigs, summarize
 from justzoom_ros.files import writing
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.model.embedder import read_safetensors
 from justzoom_ros.satellite import SatelliteMap
 from justzoom_ros.search import SearchConfig
+from justzoom_ros.train.history import draw_curves, read_history
 
 SPLITS = ('val', 'blocks', 'other_city')
 SEARCHES = ('greedy', 'beam', 'exact')
@@ -123,6 +125,17 @@ def _chance(region, results):
     disc = disc[np.hypot(*disc.T) <= radius]
     inside = [np.all(np.abs(result.truth_m + disc) <= half, axis=1).mean() for result in results]
     return float(np.mean(inside) * np.pi * radius**2 / region.side_m**2)
+
+
+def draw_histories(weights, chance_nats, path):
+    """Learning curves of methods as a PNG. Raises DatasetError where a history is missing."""
+    histories = {}
+    for name, file in weights.items():
+        history = Path(file).parent / 'history.csv'
+        if not history.is_file():
+            raise DatasetError(f'{history} is not there: the curves are drawn from it')
+        histories[name] = read_history(history, chance_nats)
+    draw_curves(histories, Path(path))
 
 
 # --- tables ------------------------------------------------------------------------------------

@@ -101,3 +101,16 @@ def test_views_of_a_place_come_in_the_order_of_its_cameras(city):
 def test_methods_without_a_file_are_named(city, capsys):
     assert main(['compare', str(city), 'zoom']) == 2
     assert 'NAME=FILE' in capsys.readouterr().err
+
+
+def test_curves_are_drawn_of_the_histories_beside_the_weights(city, capsys, tmp_path):
+    header = 'step,cpu_minutes,train_loss_nats,nll_nats,recall_50m'
+    lines = [header, '100,1,5.5,5.4,0.1', '200,2,5,5,0.2']
+    (city / 'history.csv').write_text('\n'.join(lines) + '\n')
+    compared(city, capsys, '--views', '1', '--curves', str(tmp_path / 'curves.png'))
+    with Image.open(tmp_path / 'curves.png') as picture:
+        assert picture.size == (1200, 480)
+    (city / 'history.csv').unlink()
+    arguments = ['compare', str(city), f'zoom={city}/weights.safetensors', '--splits', 'val']
+    assert main([*arguments, '--views', '1', '--curves', str(tmp_path / 'x.png')]) == 2
+    assert 'history.csv is not there' in capsys.readouterr().err

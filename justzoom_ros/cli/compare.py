@@ -30,6 +30,8 @@ def add_parser(subparsers):
         'was taken can be')  # fmt: skip
     add('--limit', type=int, metavar='N', help='at most so many places of a split')
     add('-o', '--out', metavar='FILE', help='JSON file for the figures')
+    add('--curves', metavar='FILE', help='PNG for the learning curves of all methods, read from '
+        'history.csv beside their weights')  # fmt: skip
     add('--json', action='store_true', help='print the figures as JSON instead of the table')
     parser.set_defaults(run=run)
 
@@ -41,7 +43,7 @@ def run(args):
 
     from tqdm import tqdm
 
-    from justzoom_ros.compare import CompareConfig, compare, markdown, write
+    from justzoom_ros.compare import CompareConfig, compare, draw_histories, markdown, write
     from justzoom_ros.errors import ConfigError
 
     weights = dict(word.partition('=')[::2] for word in args.weights)
@@ -53,4 +55,6 @@ def run(args):
     made = compare(args.dataset, weights, config, partial(tqdm, desc='compare', unit='place'))
     if args.out:
         write(args.out, made)
+    if args.curves:
+        draw_histories(weights, made['rows'][0]['chance_nats'], args.curves)
     print(json.dumps(made) if args.json else markdown(made))

@@ -19,6 +19,7 @@ from justzoom_ros.errors import BagError, DatasetError, JustZoomError
 from justzoom_ros.files import writing
 
 IMAGE_TYPES = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image')
+ODOMETRY_TYPES = ('nav_msgs/msg/Odometry',)
 TRUTH_TYPES = ('sensor_msgs/msg/NavSatFix',)
 NO_FIX = -1
 """sensor_msgs/NavSatStatus.STATUS_NO_FIX"""

@@ -4,7 +4,6 @@ One row per method, search and number of views, for each split; every figure as 
 it. Methods are told by their weights: a zoom policy, or the contrastive baseline.
 """
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from justzoom_ros.benchmark.metrics import RADII_M
 from justzoom_ros.benchmark.retrieval import RetrievalLocalizer, RetrievalModel
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluate import POINT_RADIUS_M, evaluate, occupied_cells, rigs, summarize
-from justzoom_ros.files import writing
+from justzoom_ros.files import write_json
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.model.embedder import read_safetensors
 from justzoom_ros.satellite import SatelliteMap
@@ -143,8 +142,7 @@ def draw_histories(weights, chance_nats, path):
 
 def write(path, made):
     """The table as JSON. Raises OutputError."""
-    with writing(path) as temporary:
-        temporary.write_text(json.dumps(made, indent=1, allow_nan=False) + '\n')
+    write_json(path, made)
 
 
 def markdown(made):

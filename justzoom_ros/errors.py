@@ -48,3 +48,7 @@ class OutputError(JustZoomError):
 
 class LiveError(JustZoomError):
     """A running node does not answer over ROS."""
+
+
+class MotionError(JustZoomError):
+    """A message about movement, or a position to start from, cannot be used."""

@@ -11,14 +11,13 @@ covariance to match.
 """
 
 import csv
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from justzoom_ros.benchmark import metrics
 from justzoom_ros.errors import DatasetError, OutsideRegionError
-from justzoom_ros.files import output_folder, writing
+from justzoom_ros.files import output_folder, write_json, writing
 from justzoom_ros.fix import decide
 from justzoom_ros.report import Mark, Panel, draw_errors, draw_frames
 from justzoom_ros.rig import Mount, combined, exponents
@@ -233,8 +232,7 @@ def write_results(out, results, about):
     folder `out`; returns the summary. Raises OutputError."""
     out = output_folder(out)
     summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
-    with writing(out / 'summary.json') as temporary:
-        temporary.write_text(json.dumps(summary, indent=1, allow_nan=False) + '\n')
+    write_json(out / 'summary.json', summary)
     with writing(out / 'per_image.csv') as temporary, temporary.open('w', newline='') as file:
         writer = csv.DictWriter(file, CSV_COLUMNS)
         writer.writeheader()

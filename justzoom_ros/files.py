@@ -1,5 +1,6 @@
 """Files appear whole or not at all."""
 
+import json
 import os
 import shutil
 from contextlib import contextmanager, suppress
@@ -65,3 +66,9 @@ def output_folder(path):
         temporary.touch()
     probe.unlink()
     return probe.parent
+
+
+def write_json(path, value):
+    """Write what JSON can hold, NaN excepted. Raises OutputError."""
+    with writing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + '\n')

@@ -46,7 +46,8 @@ class Hypothesis:
 class Fix:
     """One answer. `status` is 'fix' or 'no_fix', `reason` says why not. `confidence` is the mass
     of the first of `hypotheses`, `radius_90_m` half the long axis of the 90 % ellipse of
-    `covariance_m2` (2, 2), ENU."""
+    `covariance_m2` (2, 2), ENU. Of a robot in motion `yaw_rad` and `yaw_std_rad` are the heading,
+    counter-clockwise from east, and `off_map` the probability that it is not on the map."""
 
     latitude: float
     longitude: float
@@ -59,17 +60,25 @@ class Fix:
     reason: str
     hypotheses: tuple[Hypothesis, ...]
     posterior: CellPosterior
+    yaw_rad: float | None = None
+    yaw_std_rad: float | None = None
+    off_map: float = 0.0
 
 
 def decide(posterior, decision=None):
     """The `Fix` of a `CellPosterior` under a `FixDecision`."""
+    return decide_among(posterior, posterior.modes(), decision)
+
+
+def decide_among(posterior, modes, decision=None, off_map=0.0):
+    """The `Fix` of a `CellPosterior` whose `Mode`s are known already, heaviest first. With the
+    probability `off_map`, which the masses of the modes leave room for, none of it holds."""
     decision = decision or FixDecision()
-    modes = posterior.modes()
     hypotheses = tuple(_hypothesis(posterior.region, mode) for mode in modes)
     mean, covariance = posterior.mean_m, posterior.covariance_m2
     reason = 'nothing was explored down to terminal cells'
     if modes:
-        widened = _widened(modes[0], posterior)
+        widened = _widened(modes[0], posterior, 0.9 / max(1 - off_map, 0.9))
         reason = _doubt(modes, radius_m(widened), decision)
         if not reason:
             mean, covariance = modes[0].mean_m, widened
@@ -82,6 +91,7 @@ def decide(posterior, decision=None):
         reason=reason,
         hypotheses=hypotheses,
         posterior=posterior,
+        off_map=off_map,
     )
 
 
@@ -97,12 +107,12 @@ def _doubt(modes, radius, decision):
     return ''
 
 
-def _widened(mode, posterior):
-    """The mode's covariance, scaled up until its 90 % ellipse holds 90 % of the posterior."""
+def _widened(mode, posterior, share):
+    """The mode's covariance, scaled up until its 90 % ellipse holds a share of the posterior."""
     offset = posterior.centers_m - mode.mean_m
     squared = np.einsum('ni,ij,nj->n', offset, np.linalg.inv(mode.covariance_m2), offset)
     order = np.argsort(squared)
-    reached = np.searchsorted(np.cumsum(posterior.masses[order]), 0.9 - 1e-12)
+    reached = np.searchsorted(np.cumsum(posterior.masses[order]), share - 1e-12)
     needed = squared[order[min(reached, len(order) - 1)]]
     return mode.covariance_m2 * max(1.0, needed / CHI2_2DOF[0.9])
 

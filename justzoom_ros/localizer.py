@@ -69,7 +69,7 @@ class Localizer:
     @property
     def cells(self):
         """Number of terminal cells with imagery."""
-        return int(self._embeddings.covered[-1].sum())
+        return int(self.covered.sum())
 
     @property
     def map_bytes(self):
@@ -86,15 +86,25 @@ class Localizer:
         views = normalised(ground_views(image_rgb, self.config))
         return self._runtime.encode_ground(views[None])[0]
 
-    def posterior(self, image, search_config=None):
+    @property
+    def covered(self):
+        """Flags (cells,) of the terminal cells with imagery, in path order."""
+        return self._embeddings.covered[-1]
+
+    @property
+    def calibration(self):
+        """What was fitted on held-out data, a dictionary: `temperature`, `exponent`, `source`."""
+        return self._calibration
+
+    def posterior(self, image, search_config=None, worth=None):
         """The `CellPosterior` of a camera image, or of its embedding from `embed`; another
         `SearchConfig` than the localizer's own may be given. Its temperature comes on top of the
-        weights' own. Raises ImageError."""
+        weights' own. `worth` as in `search`. Raises ImageError."""
         ground = image if isinstance(image, torch.Tensor) else self.embed(image)
         config = search_config or self.search_config
         temperature = config.temperature * self._calibration.get('temperature', 1.0)
         config = replace(config, temperature=temperature)
-        return search(self._runtime, self._embeddings, ground, config)
+        return search(self._runtime, self._embeddings, ground, config, worth)
 
     def logits_along(self, image_rgb, actions):
         """The policy's logits (S, A) at each step of a given way, at temperature 1."""

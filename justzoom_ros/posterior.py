@@ -18,18 +18,24 @@ CHI2_2DOF = {0.5: 1.3862943611, 0.9: 4.6051701860, 0.95: 5.9914645471, 0.99: 9.2
 """Squared Mahalanobis radius that holds a share of a Gaussian in the plane: -2 ln(1 - share)."""
 
 
+MAX_MODES = 100
+"""So many hypotheses are told apart at most: more are of no use to anybody."""
+
+
 @dataclass(frozen=True)
 class Mode:
     """One hypothesis: a connected group of terminal cells.
 
     `mass` is its probability, at most `mass_upper` where part of the tree was not explored;
-    `mean_m` (2,) and `covariance_m2` (2, 2), east and north, are those of the group alone.
+    `mean_m` (2,) and `covariance_m2` (2, 2), east and north, are those of the group alone, whose
+    cells have the path `indices` (N,).
     """
 
     mass: float
     mass_upper: float
     mean_m: np.ndarray
     covariance_m2: np.ndarray
+    indices: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -172,8 +178,10 @@ class CellPosterior:
         if not len(leaves):
             return ()
         groups = self._touching(leaves)
-        modes = [self._mode(leaves[groups == group]) for group in np.unique(groups)]
-        return tuple(sorted(modes, key=lambda mode: -mode.mass))
+        order = np.argsort(groups, kind='stable')
+        members = np.split(leaves[order], np.flatnonzero(np.diff(groups[order])) + 1)
+        members.sort(key=lambda some: -self.masses[some].sum())
+        return tuple(self._mode(some) for some in members[:MAX_MODES])
 
     def _touching(self, leaves):
         """Label (N,) of the connected group of each of the given terminal cells."""
@@ -187,7 +195,8 @@ class CellPosterior:
         mass = float(self.masses[leaves].sum())
         weights = self.masses[leaves] / mass if mass > 0 else np.full(len(leaves), 1 / len(leaves))
         mean, covariance = _moments(self.centers_m[leaves], self.sides_m[leaves], weights)
-        return Mode(mass, self._upper(mass) if mass > 0 else 0.0, mean, covariance)
+        upper = self._upper(mass) if mass > 0 else 0.0
+        return Mode(mass, upper, mean, covariance, self.indices[leaves])
 
     # --- pictures ------------------------------------------------------------------------------
 

@@ -5,19 +5,22 @@
 """
 
 import csv
-import json
 from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 
 from justzoom_ros.bags import MAX_GAP_S, Track
-from justzoom_ros.benchmark import metrics
+from justzoom_ros.benchmark import metrics, sequence
 from justzoom_ros.errors import ImageError
-from justzoom_ros.files import output_folder, writing
+from justzoom_ros.files import output_folder, write_json, writing
 from justzoom_ros.report import Mark, draw_track, ellipse
 from justzoom_ros.ros.frames import StampGate
 from justzoom_ros.ros.image_message import image_from_message
+from justzoom_ros.ros.motion_message import pose_of
+
+NEAR_M = 50.0
+"""What is near the truth, for the cost of convergence."""
 
 STATUSES = ('fix', 'no_fix', 'error', 'missed')
 """What came of an image: a fix, none since unsure, an image that cannot be used, and (live
@@ -35,7 +38,8 @@ class ReplayedFix:
     """What came of one image: `status` of STATUSES with the `reason` where it is known.
 
     `latitude`, `longitude` (degrees) and `covariance_m2` (2, 2; ENU) are None for 'error' and
-    'missed'; `confidence` (0..1) is None where it is not known, as it is from a NavSatFix.
+    'missed'; `confidence` (0..1) is None where it is not known, as it is from a NavSatFix, and so
+    is `mass_near`, the mass within NEAR_M of the truth.
     """
 
     stamp_ns: int
@@ -45,6 +49,7 @@ class ReplayedFix:
     longitude: float | None = None
     covariance_m2: np.ndarray | None = None
     confidence: float | None = None
+    mass_near: float | None = None
 
 
 def usable_image(item, gate):
@@ -71,8 +76,36 @@ def in_process(bag, topic, localizer, progress=iter):
         except ImageError as error:
             yield ReplayedFix(item.stamp_ns, 'error', str(error))
             continue
-        position = fix.latitude, fix.longitude, np.asarray(fix.covariance_m2)
-        yield ReplayedFix(item.stamp_ns, fix.status, fix.reason, *position, fix.confidence)
+        yield _replayed(fix, item.stamp_ns)
+
+
+def tracked(bag, topic, tracker, odom_topic=None, track=None, progress=iter):
+    """As `in_process`, each image in the light of those before it: by a `Tracker`, which is reset
+    first, with the odometry on a topic of the bag where there is one. With the Track of true
+    positions each ReplayedFix tells the mass near the truth."""
+    gate = StampGate()
+    tracker.reset()
+    for item in progress(bag.messages([topic] + [odom_topic] * bool(odom_topic))):
+        if item.topic == odom_topic:
+            tracker.hear(pose_of(item.message))
+            continue
+        try:
+            image = usable_image(item, gate)
+            fix = tracker.locate(image, item.stamp_ns)
+        except ImageError as error:
+            yield ReplayedFix(item.stamp_ns, 'error', str(error))
+            continue
+        truth = track and track.at(item.stamp_ns)
+        yield _replayed(fix, item.stamp_ns, truth)
+
+
+def _replayed(fix, stamp_ns, truth=None):
+    position = fix.latitude, fix.longitude, np.asarray(fix.covariance_m2)
+    near = None
+    if truth is not None:
+        truth_m = fix.posterior.region.to_enu(*truth)
+        near = fix.posterior.mass_within(*truth_m, NEAR_M) * (1 - fix.off_map)
+    return ReplayedFix(stamp_ns, fix.status, fix.reason, *position, fix.confidence, near)
 
 
 # --- against the truth -------------------------------------------------------------------------
@@ -127,7 +160,23 @@ def summarize(judged, region, track=None):
         'protocol': 'full grid',
         'all': _figures(inside, region),
         'fix_only': _figures([item for item in inside if item.fix.status == 'fix'], region),
+        'sequence': sequence_figures(inside),
     }
+
+
+def sequence_figures(judged):
+    """`sequence.summarize` of the Judged of one way that have a truth and a position; None where
+    they are fewer than two."""
+    if len(judged) < 2:
+        return None
+    near = [item.fix.mass_near for item in judged]
+    return sequence.summarize(
+        [item.truth_m for item in judged],
+        [item.position_m for item in judged],
+        [item.fix.covariance_m2 for item in judged],
+        [item.fix.status == 'fix' for item in judged],
+        None if None in near else near,
+    )
 
 
 def _figures(judged, region):
@@ -153,7 +202,7 @@ def write_results(out, map, fixes, track: Track | None = None, max_gap_s=MAX_GAP
     judged = [judge(fix, map.region, track, max_gap_s) for fix in fixes]
     summary = summarize(judged, map.region, track)
     _write_csv(out / 'fixes.csv', judged)
-    _write_json(out / 'track.geojson', geojson(judged, map.region, track))
+    write_json(out / 'track.geojson', geojson(judged, map.region, track))
     title = describe(summary)
     marks = [
         Mark(item.position_m, item.fix.covariance_m2, item.fix.status, item.truth_m)
@@ -162,7 +211,7 @@ def write_results(out, map, fixes, track: Track | None = None, max_gap_s=MAX_GAP
     ]
     truths_m = track and np.stack(map.region.to_enu(track.latitudes, track.longitudes), axis=1)
     draw_track(map, marks, out / 'map.png', title, truths_m)
-    _write_json(out / 'summary.json', summary)
+    write_json(out / 'summary.json', summary)
     return summary
 
 
@@ -228,8 +277,3 @@ def geojson(judged, region, track=None):
 def _feature(shape, coordinates, **properties):
     geometry = {'type': shape, 'coordinates': coordinates}
     return {'type': 'Feature', 'geometry': geometry, 'properties': properties}
-
-
-def _write_json(path, value):
-    with writing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + '\n')

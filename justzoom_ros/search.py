@@ -48,10 +48,12 @@ class SearchConfig:
             raise ConfigError('unexplored must lie in 0..1, width and temperature be positive')
 
 
-def search(policy, embeddings, ground, config=None):
+def search(policy, embeddings, ground, config=None, worth=None):
     """The posterior of one ground embedding (D,).
 
     `policy` offers `start` and `step` as `ZoomPolicy`, `embeddings` is a `MapEmbeddings`.
+    `worth[k]` (branching ** k,) bool, k = 1 .. depth - 1, says which cells alone are worth looking
+    into; the others stay leaves, with the mass that the policy gives them.
     """
     config = config or SearchConfig()
     region = embeddings.region
@@ -63,6 +65,8 @@ def search(policy, embeddings, ground, config=None):
         bound = config.unexplored * (nodes.masses.sum() + unexplored)
         allowed = (bound - unexplored) / (region.depth - level)
         chosen = _chosen(nodes.masses, allowed, config)
+        if worth is not None:
+            chosen = _worth_it(chosen, worth[level][nodes.indices[chosen]])
         leaves.append(nodes.without(chosen))
         unexplored += leaves[-1].masses.sum()
         nodes, cache = _next_step(policy, embeddings, nodes.only(chosen), cache, config)
@@ -132,6 +136,11 @@ def _chosen(masses, allowed, config):
         dropped = np.cumsum(masses[order[::-1]])
         return order[: len(order) - int(np.searchsorted(dropped, allowed, side='right'))]
     return order[: 1 if config.method == 'greedy' else config.width]
+
+
+def _worth_it(chosen, flags):
+    """Those of the chosen nodes that are worth it; if none is, the first."""
+    return chosen[flags] if flags.any() else chosen[:1]
 
 
 def _posterior(region, leaves):

@@ -130,12 +130,13 @@ FLOORS = (
     ('model',),
     ('runtime', 'search', 'posterior', 'rig', 'views'),
     ('fix', 'localizer', 'belief'),
+    ('tracker', 'ros.motion_message'),
     ('benchmark', 'bags', 'report', 'calibrate', 'train', 'evaluate', 'compare', 'replay'),
     ('ros',),
     ('demo',),
     ('cli',),
 )
-"""Rooms, lowest floor first. A room imports from its own floor and those below. Two files of the
+"""Rooms, lowest floor first. A room imports from its own floor and those below. Three files of the
 room `ros` know nothing of ROS and stand lower, so that bags are read as the node reads topics."""
 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

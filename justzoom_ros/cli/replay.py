@@ -5,6 +5,7 @@ import argparse
 HELP = 'localize every image of a bag and compare with the truth'
 EPILOG = """examples:
   justzoom replay flight --map maps/seneca --weights weights.safetensors -o out
+  justzoom replay runs/city/drive_*/bag --map runs/city/map --weights street.safetensors -o out
   justzoom replay flight --map maps/seneca --live --fix-topic /fix -o out
 """
 
@@ -19,7 +20,8 @@ def add_parser(subparsers):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('bag', metavar='BAG', help='rosbag2: its folder, or an .mcap or .db3 file')
+    add('bags', metavar='BAG', nargs='+', help='rosbag2: its folder, or an .mcap or .db3 file; '
+        'of several each gets a folder in DIR, and summary.json has the figures of all')  # fmt: skip
     add('--map', required=True, metavar='DIR', help='map folder')
     add('--weights', metavar='FILE', help='weights; with --live the node has its own')
     add('-o', '--out', required=True, metavar='DIR', help='folder for the results')
@@ -30,6 +32,11 @@ def add_parser(subparsers):
         'is further away in time, the truth is unknown (default 5)')  # fmt: skip
     add('--json', action='store_true', help='print the summary as JSON')
     add = parser.add_argument_group('in process').add_argument
+    add('--odom', metavar='TOPIC', help='Odometry topic, where there are several; a bag may have '
+        'none')  # fmt: skip
+    add('--single', action='store_true', help='each image by itself, not in the light of those '
+        'before it and of the odometry')  # fmt: skip
+    add('--headings', type=int, default=36, help='that the belief tells apart (default 36)')
     add('--search', default='exact', choices=('exact', 'best_first', 'beam', 'greedy'),
         help='search of the posterior (default exact)')  # fmt: skip
     add('--runtime', default='auto', help='where the policy runs (default auto)')
@@ -50,25 +57,58 @@ def add_parser(subparsers):
 def run(args):
     """Replay, write the results, print the summary."""
     import json
+    from pathlib import Path
 
-    from justzoom_ros.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
-    from justzoom_ros.files import output_folder
-    from justzoom_ros.replay import describe, write_results
+    from justzoom_ros.benchmark import sequence
+    from justzoom_ros.files import output_folder, write_json
+    from justzoom_ros.replay import describe
     from justzoom_ros.satellite import SatelliteMap
 
     _check(args)
-    output_folder(args.out)
-    with Bag(args.bag) as bag:
+    out = output_folder(args.out)
+    localizer = None if args.live else _localizer(args)
+    map = SatelliteMap.open(args.map) if args.live else localizer.map
+    if len(args.bags) == 1:
+        summary = _replay(args, args.bags[0], map, localizer, out)
+        print(json.dumps(summary) if args.json else f'{args.out}: {describe(summary)}')
+        return
+    names = _names(args.bags)
+    ways = {
+        name: _replay(args, bag, map, localizer, output_folder(out / name))['sequence']
+        for name, bag in names.items()
+    }
+    summary = {'all': sequence.summarize_ways(list(filter(None, ways.values()))), 'ways': ways}
+    write_json(Path(args.out) / 'summary.json', summary)
+    print(json.dumps(summary) if args.json else sequence.describe_ways(summary['all']))
+
+
+def _names(bags):
+    """{name of a folder for the results: bag}, from the last parts of the paths that differ."""
+    from pathlib import Path
+
+    from justzoom_ros.errors import ConfigError
+
+    for parts in (1, 2, 3):
+        names = {'_'.join(Path(bag).absolute().parts[-parts:]): bag for bag in bags}
+        if len(names) == len(bags):
+            return names
+    raise ConfigError('two of the bags have the same path, or nearly')
+
+
+def _replay(args, path, map, localizer, out):
+    """Replay one bag into one folder; returns its summary."""
+    from justzoom_ros.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
+    from justzoom_ros.replay import write_results
+
+    with Bag(path) as bag:
         topic = bag.topic(IMAGE_TYPES, args.image_topic)
         has_truth = args.truth or any(kind in TRUTH_TYPES for kind in bag.topics.values())
         track = read_track(bag, bag.topic(TRUTH_TYPES, args.truth)) if has_truth else None
         if args.live:
-            map = SatelliteMap.open(args.map)
             fixes = _live(args, bag, topic)
         else:
-            map, fixes = _in_process(args, bag, topic)
-    summary = write_results(args.out, map, fixes, track, args.max_gap)
-    print(json.dumps(summary) if args.json else f'{args.out}: {describe(summary)}')
+            fixes = _in_process(args, bag, topic, localizer, track)
+    return write_results(out, map, fixes, track, args.max_gap)
 
 
 def _check(args):
@@ -87,23 +127,37 @@ def _check(args):
             raise ConfigError(f'--{option} is {value:g}; it must be greater than 0')
 
 
-def _in_process(args, bag, topic):
-    from functools import partial
-
-    from tqdm import tqdm
-
+def _localizer(args):
     from justzoom_ros.localizer import FixDecision, Localizer
-    from justzoom_ros.replay import in_process
 
-    localizer = Localizer.open(
+    return Localizer.open(
         map=args.map,
         weights=args.weights,
         runtime=args.runtime,
         search=args.search,
         decision=FixDecision(args.min_confidence, args.max_radius),
     )
-    progress = partial(tqdm, desc='replay', unit='image', total=bag.counts[topic])
-    return localizer.map, list(in_process(bag, topic, localizer, progress))
+
+
+def _in_process(args, bag, topic, localizer, track):
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from justzoom_ros.bags import ODOMETRY_TYPES
+    from justzoom_ros.belief import BeliefConfig
+    from justzoom_ros.replay import in_process, tracked
+    from justzoom_ros.tracker import Tracker, TrackerConfig
+
+    has_odometry = args.odom or any(kind in ODOMETRY_TYPES for kind in bag.topics.values())
+    if args.single or not has_odometry:
+        progress = partial(tqdm, desc='replay', unit='image', total=bag.counts[topic])
+        return list(in_process(bag, topic, localizer, progress))
+    odom = bag.topic(ODOMETRY_TYPES, args.odom)
+    total = bag.counts[topic] + bag.counts[odom]
+    progress = partial(tqdm, desc='replay', unit='msg', total=total)
+    tracker = Tracker(localizer, TrackerConfig(BeliefConfig(headings=args.headings)))
+    return list(tracked(bag, topic, tracker, odom, track, progress))
 
 
 def _live(args, bag, topic):

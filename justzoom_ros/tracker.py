@@ -25,7 +25,6 @@ from justzoom_ros.belief import (
 )
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.fix import decide_among
-from justzoom_ros.localizer import FixDecision
 from justzoom_ros.rig import combined, exponents
 
 

@@ -7,7 +7,6 @@ import torch
 from justzoom_ros import Region
 from justzoom_ros.belief import Belief, BeliefConfig, Motion, MotionNoise
 from justzoom_ros.belief.lattice import step_kernel
-from justzoom_ros.errors import ConfigError
 from justzoom_ros.posterior import CellPosterior
 
 REGION = Region(latitude=48.0, longitude=11.0, side_m=160.0, grid=2, depth=3)

@@ -1,13 +1,13 @@
 """A Bayes filter over position and heading on a whole city at once.
 
 The state is where the robot is (a cell of a lattice over the map), which way it faces (one of K
-headings), or that it is off the map. Odometry shifts each heading's lattice by the movement turned
-into that heading, without loss, and blurs it by what odometry can be wrong by. A frame multiplies
-all of them by its likelihood, the policy's posterior over its prior. No frame can rule anything out,
-and at any time the robot may have been carried elsewhere: the belief gets over both.
+headings), or that it is off the map. Odometry shifts each heading's lattice by the movement
+turned into that heading, without loss, and blurs it by what odometry can be wrong by. A frame
+multiplies all of them by its likelihood, the policy's posterior over its prior. No frame can rule
+anything out, and at any time the robot may have been carried elsewhere: the belief gets over both.
 
-The histogram filter of Thrun, Burgard, Fox: Probabilistic Robotics (2005), section 8.2, with lattices
-that move along instead of masses that are moved between cells.
+The histogram filter of Thrun, Burgard, Fox: Probabilistic Robotics (2005), section 8.2, with
+lattices that move along instead of masses that are moved between cells.
 """
 
 from dataclasses import dataclass

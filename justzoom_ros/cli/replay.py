@@ -21,7 +21,7 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     add('bags', metavar='BAG', nargs='+', help='rosbag2: its folder, or an .mcap or .db3 file; '
-        'of several each gets a folder in DIR, and summary.json has the figures of all')  # fmt: skip
+        'of several each gets a folder in DIR, whose summary.json is of all')  # fmt: skip
     add('--map', required=True, metavar='DIR', help='map folder')
     add('--weights', metavar='FILE', help='weights; with --live the node has its own')
     add('-o', '--out', required=True, metavar='DIR', help='folder for the results')

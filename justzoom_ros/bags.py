@@ -204,7 +204,7 @@ def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter)
     wraps the list of images, as tqdm does. Raises DatasetError for an image without a time or
     with another one's, OutputError where `out` cannot be written, BagError where it exists.
     """
-    images = _in_time(images)
+    images = in_time(images)
     if Path(out).exists():
         raise BagError(f'{out} exists already; remove it or choose another place for the bag')
     with writing(out) as temporary:
@@ -222,7 +222,9 @@ def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter)
         _name_storage(temporary, Path(out).name)
 
 
-def _in_time(images):
+def in_time(images):
+    """GeoImages in the order of their times. Raises DatasetError where one has no time, or that
+    of another."""
     for image in images:
         if image.stamp_ns is None:
             raise DatasetError(

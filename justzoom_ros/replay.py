@@ -1,7 +1,8 @@
 """Replay: the fixes of every image of a bag, compared with the truth, as tables and a picture.
 
 `in_process` runs a `Localizer` itself; `justzoom_ros.ros.live` asks a running node. Both yield
-`ReplayedFix`es, which `write_results` turns into fixes.csv, track.geojson, map.png, summary.json.
+`ReplayedFix`es, which `write_results` turns into fixes.csv, track.geojson, map.png,
+errors.png, belief.png and summary.json.
 """
 
 import csv
@@ -10,11 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from justzoom_ros.bags import MAX_GAP_S, Track
+from justzoom_ros.bags import MAX_GAP_S, Track, in_time
 from justzoom_ros.benchmark import metrics, sequence
+from justzoom_ros.benchmark.dead_reckoning import dead_reckoned
 from justzoom_ros.errors import ImageError
 from justzoom_ros.files import output_folder, write_json, writing
+from justzoom_ros.posterior import radius_m
 from justzoom_ros.report import Mark, draw_track, ellipse
+from justzoom_ros.report_motion import belief_picture, draw_beliefs, draw_errors_over_way
 from justzoom_ros.ros.frames import StampGate
 from justzoom_ros.ros.image_message import image_from_message
 from justzoom_ros.ros.motion_message import pose_of
@@ -39,7 +43,7 @@ class ReplayedFix:
 
     `latitude`, `longitude` (degrees) and `covariance_m2` (2, 2; ENU) are None for 'error' and
     'missed'; `confidence` (0..1) is None where it is not known, as it is from a NavSatFix, and so
-    is `mass_near`, the mass within NEAR_M of the truth.
+    is `mass_near`, the mass within NEAR_M of the truth. `picture`: see `belief_picture`.
     """
 
     stamp_ns: int
@@ -50,6 +54,7 @@ class ReplayedFix:
     covariance_m2: np.ndarray | None = None
     confidence: float | None = None
     mass_near: float | None = None
+    picture: np.ndarray | None = None
 
 
 def usable_image(item, gate):
@@ -99,13 +104,36 @@ def tracked(bag, topic, tracker, odom_topic=None, track=None, progress=iter):
         yield _replayed(fix, item.stamp_ns, truth)
 
 
+def tracked_images(images, tracker, drift=None, progress=iter):
+    """As `tracked`, for GeoImages with times, in their order, and odometry made from their own
+    positions with the errors of a `DriftConfig`. Raises DatasetError."""
+    images = in_time(images)
+    region = tracker.localizer.region
+    places_m = [region.to_enu(image.latitude, image.longitude) for image in images]
+    tracker.reset()
+    poses = dead_reckoned([image.stamp_ns for image in images], places_m, drift)
+    for image, pose in zip(progress(images), poses, strict=True):
+        tracker.hear(pose)
+        fix = tracker.locate(image.load(), image.stamp_ns)
+        yield _replayed(fix, image.stamp_ns, (image.latitude, image.longitude))
+
+
+def track_of(images):
+    """The Track of the positions of GeoImages with times."""
+    images = in_time(images)
+    columns = [(image.stamp_ns, image.latitude, image.longitude) for image in images]
+    stamps_ns, latitudes, longitudes = zip(*columns, strict=True)
+    return Track(np.array(stamps_ns, np.int64), np.array(latitudes), np.array(longitudes))
+
+
 def _replayed(fix, stamp_ns, truth=None):
     position = fix.latitude, fix.longitude, np.asarray(fix.covariance_m2)
     near = None
     if truth is not None:
         truth_m = fix.posterior.region.to_enu(*truth)
         near = fix.posterior.mass_within(*truth_m, NEAR_M) * (1 - fix.off_map)
-    return ReplayedFix(stamp_ns, fix.status, fix.reason, *position, fix.confidence, near)
+    picture = belief_picture(fix.posterior.grid_masses())
+    return ReplayedFix(stamp_ns, fix.status, fix.reason, *position, fix.confidence, near, picture)
 
 
 # --- against the truth -------------------------------------------------------------------------
@@ -211,8 +239,38 @@ def write_results(out, map, fixes, track: Track | None = None, max_gap_s=MAX_GAP
     ]
     truths_m = track and np.stack(map.region.to_enu(track.latitudes, track.longitudes), axis=1)
     draw_track(map, marks, out / 'map.png', title, truths_m)
+    _draw_way(out, map, [item for item in judged if item.error_m is not None], title)
     write_json(out / 'summary.json', summary)
     return summary
+
+
+def _draw_way(out, map, judged, title):
+    """errors.png and, where beliefs are known, belief.png, of images with truth and position."""
+    if len(judged) < 2:
+        return
+    way = sequence.travelled_m([item.truth_m for item in judged])
+    draw_errors_over_way(
+        way,
+        [item.error_m for item in judged],
+        [radius_m(item.fix.covariance_m2) for item in judged],
+        [item.fix.status == 'fix' for item in judged],
+        out / 'errors.png',
+        title,
+    )
+    frames = [
+        {
+            'travelled_m': travelled_m,
+            'picture': item.fix.picture,
+            'mean_m': item.position_m,
+            'covariance_m2': item.fix.covariance_m2,
+            'status': item.fix.status,
+            'truth_m': item.truth_m,
+        }
+        for travelled_m, item in zip(way, judged, strict=True)
+        if item.fix.picture is not None
+    ]
+    if frames:
+        draw_beliefs(map, frames, out / 'belief.png')
 
 
 def describe(summary):
@@ -224,6 +282,11 @@ def describe(summary):
         parts.append(f'median error of fixes {figures["median_m"]:.1f} m')
         parts.append(f'{100 * summary["all"]["coverage_90_ellipse"]:.0f} % in 90 % ellipses')
     return ', '.join(parts)
+
+
+def describe_sequence(summary):
+    """The figures of the way as lines of text."""
+    return sequence.describe(summary['sequence'] or {})
 
 
 def _write_csv(path, judged):

@@ -67,9 +67,9 @@ def draw_track(map, marks, path, title='', truths_m=None):
     `truths_m` (N, 2) is the whole true track in time order; without it the truths of the marks
     are joined. Raises OutputError, or RuntimeUnavailableError without matplotlib.
     """
-    figure = _figure(MAP_INCHES, MAP_INCHES + HEADER_INCHES)
+    figure = new_figure(MAP_INCHES, MAP_INCHES + HEADER_INCHES)
     axes = figure.add_axes((0.01, 0.01, 0.98, 0.98 * MAP_INCHES / (MAP_INCHES + HEADER_INCHES)))
-    _draw_map(axes, map, MAP_PX)
+    draw_map(axes, map, MAP_PX)
     known = [mark.truth_m for mark in marks if mark.truth_m is not None]
     _draw_truth(axes, np.array(known if truths_m is None else truths_m, float).reshape(-1, 2))
     for status in ('no_fix', 'fix'):
@@ -78,7 +78,7 @@ def draw_track(map, marks, path, title='', truths_m=None):
     _draw_attribution(axes, map.attribution)
     _draw_legend(axes)
     figure.text(0.012, 0.988, title, va='top', fontsize=11, color=INK, weight='bold')
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_errors(errors_m, path, title=''):
@@ -86,7 +86,7 @@ def draw_errors(errors_m, path, title=''):
 
     `errors_m`: {name: errors (N,) in metres}, up to four series.
     """
-    figure = _figure(9, 3.6)
+    figure = new_figure(9, 3.6)
     histogram, curve = figure.subplots(1, 2)
     values = np.concatenate([np.asarray(e, float) for e in errors_m.values()])
     edges = np.linspace(0, max(100.0, np.quantile(values, 0.98) if values.size else 0), 26)
@@ -107,7 +107,7 @@ def draw_errors(errors_m, path, title=''):
     curve.legend(frameon=False, loc='lower right')
     figure.suptitle(title, x=0.01, ha='left', fontsize=11, color=INK, weight='bold')
     figure.tight_layout()
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_frames(map, panels, path, columns=2):
@@ -115,7 +115,7 @@ def draw_frames(map, panels, path, columns=2):
     rows = -(-len(panels) // columns)
     title_inches = 0.3
     height = SHEET_INCHES + title_inches
-    figure = _figure(columns * (2.35 * SHEET_INCHES), rows * height + 0.35)
+    figure = new_figure(columns * (2.35 * SHEET_INCHES), rows * height + 0.35)
     total = rows * height + 0.35
     for i, panel in enumerate(panels):
         row, column = divmod(i, columns)
@@ -134,13 +134,14 @@ def draw_frames(map, panels, path, columns=2):
     legend_axes = figure.add_axes((0, 0, 1, 0.3 / total))
     legend_axes.axis('off')
     _draw_legend(legend_axes, loc='center', ncols=6, heat=True)
-    _save(figure, path)
+    save(figure, path)
 
 
 # --- parts -------------------------------------------------------------------------------------
 
 
-def _figure(width_inches, height_inches):
+def new_figure(width_inches, height_inches):
+    """An empty figure. Raises RuntimeUnavailableError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -153,12 +154,13 @@ def _figure(width_inches, height_inches):
     return figure
 
 
-def _save(figure, path):
+def save(figure, path):
+    """Write a figure as a PNG. Raises OutputError."""
     with writing(path) as temporary:
         figure.savefig(temporary, format='png')
 
 
-def _draw_map(axes, map, px):
+def draw_map(axes, map, px):
     """The whole region, a little paler and greyer than it is, so that marks stand out."""
     picture = map.picture(px).astype(np.float32)
     grey = picture.mean(axis=2, keepdims=True)
@@ -200,7 +202,7 @@ def _draw_marks(axes, marks, status):
 
 def _draw_posterior(axes, map, panel):
     """The map with the mass of each terminal cell as heat, the truth as a cross."""
-    _draw_map(axes, map, 480)
+    draw_map(axes, map, 480)
     masses = np.asarray(panel.posterior.grid_masses(), float)
     half = map.region.side_m / 2
     # The square root shows the faint rivals of a strong cell, which are what matters here.

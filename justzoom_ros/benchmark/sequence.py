@@ -108,8 +108,8 @@ def summarize_ways(ways):
     return metrics.without_nan(figures)
 
 
-def describe_ways(figures):
-    """The figures of several ways as lines of text."""
+def describe(figures):
+    """Figures of one way or of several as lines of text."""
     return '\n'.join(
         f'{name:26s}' + ('-' if value is None else f'{value:.3g}')
         for name, value in figures.items()

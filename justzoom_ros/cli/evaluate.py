@@ -3,9 +3,11 @@
 import argparse
 
 HELP = 'measure a policy on images with known positions'
-EPILOG = """example:
+EPILOG = """examples:
   justzoom evaluate --map maps/seneca --weights weights.safetensors \\
       --images frames.csv --select role=query -o out
+  justzoom evaluate --map maps/seneca --weights weights.safetensors \\
+      --images frames.csv --select role=query --sequence -o out
 """
 
 
@@ -35,6 +37,14 @@ def add_parser(subparsers):
     add('--frames', type=int, default=0, metavar='N', help='with -o, draw the N images of largest '
         'error with their posteriors (last search) into frames.png')  # fmt: skip
     add('--json', action='store_true', help='print the summary as JSON')
+    add = parser.add_argument_group('as one way').add_argument
+    add('--sequence', action='store_true', help='the images in the order of their times, each in '
+        'the light of those before it and of odometry made from the true positions; with -o '
+        'writes what replay writes')  # fmt: skip
+    add('--odometry-noise', type=float, default=5.0, metavar='PERCENT', help='error of each '
+        "step's length, standard deviation (default 5)")  # fmt: skip
+    add('--yaw-drift', type=float, default=1.0, metavar='DEG', help='of the odometry, degrees per '
+        'minute (default 1)')  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -63,6 +73,8 @@ def run(args):
     if len(images) < len(every):
         print(f'justzoom: {len(every) - len(images)} images outside left out', file=sys.stderr)
     localizer = Localizer.open(map=satellite_map, weights=args.weights, runtime=args.runtime)
+    if args.sequence:
+        return _sequence(args, localizer, images)
     progress = partial(tqdm, desc='evaluate', unit='image')
     results = evaluate(localizer, images, dict.fromkeys(args.search), progress)
     about = {
@@ -78,3 +90,36 @@ def run(args):
     else:
         summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
     print(json.dumps(summary) if args.json else table(summary))
+
+
+def _sequence(args, localizer, images):
+    """The images as the frames of one way."""
+    import json
+    import math
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from justzoom_ros.benchmark.dead_reckoning import DriftConfig
+    from justzoom_ros.replay import (
+        describe,
+        describe_sequence,
+        judge,
+        summarize,
+        track_of,
+        tracked_images,
+        write_results,
+    )
+    from justzoom_ros.tracker import Tracker
+
+    drift = DriftConfig(args.odometry_noise / 100, math.radians(args.yaw_drift) / 60)
+    progress = partial(tqdm, desc='evaluate', unit='image')
+    fixes = list(tracked_images(images, Tracker(localizer), drift, progress))
+    track = track_of(images)
+    if args.out:
+        summary = write_results(args.out, localizer.map, fixes, track)
+    else:
+        judged = [judge(fix, localizer.region, track) for fix in fixes]
+        summary = summarize(judged, localizer.region, track)
+    text = f'{describe(summary)}\n{describe_sequence(summary)}'
+    print(json.dumps(summary) if args.json else text)

@@ -79,7 +79,7 @@ def run(args):
     }
     summary = {'all': sequence.summarize_ways(list(filter(None, ways.values()))), 'ways': ways}
     write_json(Path(args.out) / 'summary.json', summary)
-    print(json.dumps(summary) if args.json else sequence.describe_ways(summary['all']))
+    print(json.dumps(summary) if args.json else sequence.describe(summary['all']))
 
 
 def _names(bags):

@@ -57,15 +57,18 @@ class ReplayedFix:
     picture: np.ndarray | None = None
 
 
-def usable_image(item, gate):
+def usable_image(item, gate, on_jump=lambda: None):
     """The picture of a BagMessage, uint8 (H, W, 3) RGB. Raises ImageError where a node would give
-    no fix for it: it cannot be decoded, or its stamp is not after those before (a StampGate)."""
+    no fix for it: it cannot be decoded, or its stamp is not after those before (a StampGate).
+    `on_jump` is called where time jumps back."""
     stamp = item.message.header.stamp
     verdict = gate.judge(stamp.sec * 10**9 + stamp.nanosec)
     if verdict == 'unset':
         raise ImageError('image has no header.stamp')
     if verdict == 'late':
         raise ImageError('image is not later than the one before it')
+    if verdict == 'jump':
+        on_jump()
     return image_from_message(item.message)
 
 
@@ -95,7 +98,7 @@ def tracked(bag, topic, tracker, odom_topic=None, track=None, progress=iter):
             tracker.hear(pose_of(item.message))
             continue
         try:
-            image = usable_image(item, gate)
+            image = usable_image(item, gate, tracker.reset)
             fix = tracker.locate(image, item.stamp_ns)
         except ImageError as error:
             yield ReplayedFix(item.stamp_ns, 'error', str(error))

@@ -33,8 +33,8 @@ class TrackerConfig:
     """`exponent` (0..1]: how much each frame says, None for what the weights were calibrated to
     (0.5 where they were not). A frame is news in proportion to the way since the last one,
     `news_m` metres or `news_rad` of turning for a whole one: what is seen twice from the same
-    place is no second witness. `ignored`: mass of the belief (0..1) that a search may leave
-    unexplored."""
+    place is no second witness; a compass is news again after `compass_m` metres. `ignored`: mass
+    of the belief (0..1) that a search may leave unexplored."""
 
     belief: BeliefConfig = field(default_factory=BeliefConfig)
     noise: MotionNoise = field(default_factory=MotionNoise)
@@ -42,13 +42,16 @@ class TrackerConfig:
     exponent: float | None = None
     news_m: float = 10.0
     news_rad: float = 1.0
+    compass_m: float = 100.0
     ignored: float = 1e-3
 
     def __post_init__(self):
         if self.exponent is not None and not 0 < self.exponent <= 1:
             raise ConfigError(f'exponent is {self.exponent:g}; it must lie in 0..1')
-        if not (self.news_m > 0 and self.news_rad > 0 and 0 <= self.ignored < 1):
-            raise ConfigError('news_m and news_rad must be positive, ignored lie in 0..1')
+        if not (min(self.news_m, self.news_rad, self.compass_m) > 0 and 0 <= self.ignored < 1):
+            raise ConfigError(
+                'news_m, news_rad and compass_m must be positive, ignored lie in 0..1'
+            )
 
 
 UNCALIBRATED_EXPONENT = 0.5
@@ -78,12 +81,17 @@ class Tracker:
         self._begin()
 
     def _begin(self):
-        self.odometry.reset()
-        self._news, self._seen_ns = 1.0, None
+        # The odometry goes on: what it measured before says how the robot moves from now on.
+        self.motion, self._news, self._compass = Motion(), 1.0, None
+        self._seen_ns = self._seen_compass_m = None
 
     def hear(self, pose):
         """Take a `Pose` of the odometry; returns what was wrong with it, '' where nothing was."""
         return self.odometry.add(pose)
+
+    def hear_compass(self, yaw_rad, std_rad):
+        """A measured heading, counter-clockwise from east; it counts with the next frame."""
+        self._compass = yaw_rad, std_rad
 
     def locate(self, images_rgb, stamp_ns, mounts=None, decision=None):
         """The `Fix` at the time of an image, uint8 (H, W, 3) RGB, or of those of a rig with their
@@ -97,6 +105,7 @@ class Tracker:
     def update(self, images_rgb, motion, mounts=None, decision=None):
         """As `locate`, with a `Motion` that is known already."""
         self.follow(motion)
+        self._see_compass()
         images = images_rgb if mounts else [images_rgb]
         worth = self.worth()
         posteriors = [self.localizer.posterior(image, worth=worth) for image in images]
@@ -104,10 +113,20 @@ class Tracker:
 
     def follow(self, motion):
         """Move without looking."""
-        config = self.config
+        self.motion, config = motion, self.config
         self.belief.move(motion, config.noise)
         moved = motion.distance_m + config.noise.unknown_m_s * motion.unknown_s
+        if self._seen_compass_m is not None:
+            self._seen_compass_m += moved
         self._news += moved / config.news_m + abs(motion.turn_rad) / config.news_rad
+
+    def _see_compass(self):
+        # Its error hardly changes: the first measurement counts in full, further ones slowly.
+        if self._compass:
+            first = self._seen_compass_m is None
+            share = 1.0 if first else min(1.0, self._seen_compass_m / self.config.compass_m)
+            self.belief.see_yaw(*self._compass, share)
+            self._compass, self._seen_compass_m = None, 0.0
 
     def see(self, posterior, decision=None):
         """The `Fix` after weighing the belief by the `CellPosterior` of one frame."""

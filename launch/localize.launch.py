@@ -23,7 +23,7 @@ from justzoom_ros.ros.parameters import BY_NAME
 from launch import LaunchDescription
 
 FROM_FILE = 'Empty: as in params_file.'
-OVERRIDES = ('map', 'weights', 'runtime', 'image_transport')
+OVERRIDES = ('map', 'weights', 'runtime', 'image_transport', 'motion')
 """Launch arguments that are parameters of the node."""
 SWITCH = {'choices': ['true', 'false']}
 
@@ -47,6 +47,16 @@ def generate_launch_description():
                 'camera_info_topic',
                 default_value='camera_info',
                 description='Topic of the calibration, read where undistort is true.',
+            ),
+            DeclareLaunchArgument(
+                'odom_topic',
+                default_value='odom',
+                description='Topic of the odometry (nav_msgs/Odometry).',
+            ),
+            DeclareLaunchArgument(
+                'imu_topic',
+                default_value='imu',
+                description='Topic of the IMU, read where imu_yaw is true.',
             ),
             DeclareLaunchArgument(
                 'namespace', default_value='', description='Namespace of node and topics.'
@@ -88,6 +98,8 @@ def _start(context):
         remappings=[
             ('image', LaunchConfiguration('image_topic')),
             ('camera_info', LaunchConfiguration('camera_info_topic')),
+            ('odom', LaunchConfiguration('odom_topic')),
+            ('imu', LaunchConfiguration('imu_topic')),
         ],
         output='screen',
     )

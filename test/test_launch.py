@@ -54,6 +54,7 @@ def test_every_launch_argument_is_described_with_its_choices(recorded):
     assert set(declared) == {
         *('params_file', 'map', 'weights', 'runtime', 'image_topic', 'image_transport'),
         *('camera_info_topic', 'namespace', 'use_sim_time', 'autostart'),
+        *('motion', 'odom_topic', 'imu_topic'),
     }
     for argument in declared.values():
         assert argument.named['description'].endswith('.')

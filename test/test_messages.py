@@ -15,6 +15,7 @@ from sensor_msgs.msg import NavSatFix, PointCloud2, PointField  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from justzoom_ros.errors import JustZoomError  # noqa: E402
+from justzoom_ros.posterior import CellPosterior  # noqa: E402
 from justzoom_ros.region import Region  # noqa: E402
 from justzoom_ros.ros import messages  # noqa: E402
 from justzoom_ros.ros.image_message import image_from_message  # noqa: E402
@@ -39,7 +40,7 @@ def fix(status='fix', covariance_m2=((25.0, 3.0), (3.0, 16.0)), **changes):
     """A stand-in with the fields of justzoom_ros.localizer.Fix."""
     first = hypothesis(100.0, -50.0, covariance_m2, 0.75)
     second = hypothesis(-200.0, 300.0, [[9.0, -1.0], [-1.0, 4.0]], 0.25)
-    made = SimpleNamespace(**vars(first), status=status, hypotheses=(first, second))
+    made = SimpleNamespace(**vars(first), status=status, hypotheses=(first, second), yaw_rad=None)
     vars(made).update(changes)
     return made
 
@@ -101,6 +102,26 @@ def test_the_pose_is_in_the_map_frame_with_an_unknown_heading():
     covariance = np.array(message.pose.covariance).reshape(6, 6)
     np.testing.assert_array_equal(covariance[:2, :2], [[25, 3], [3, 16]])
     assert covariance[2, 2] == 900 and (np.diag(covariance)[3:] > 3).all()
+
+
+def test_the_pose_of_a_robot_in_motion_has_its_heading():
+    moving = fix()
+    moving.yaw_rad, moving.yaw_std_rad = math.pi / 2, 0.1
+    pose = messages.pose_message(moving, HEADER, 'map', 30.0).pose
+    turn = pose.pose.orientation
+    assert math.atan2(2 * turn.w * turn.z, 1 - 2 * turn.z**2) == pytest.approx(math.pi / 2)
+    assert pose.covariance[35] == pytest.approx(0.01)
+
+
+def test_the_belief_is_a_grid_whose_first_row_is_in_the_south():
+    region = Region(42.0, -76.0, 400.0, grid=2, depth=1)
+    masses = np.array([0.64, 0.0, 0.36, 0.0])  # north-west and south-west
+    posterior = CellPosterior(region, np.ones(4, int), np.arange(4), masses)
+    grid = messages.belief_message(SimpleNamespace(posterior=posterior), HEADER, 'map')
+    assert list(grid.data) == [75, 0, 100, 0]
+    assert (grid.info.width, grid.info.height, grid.info.resolution) == (2, 2, 200.0)
+    assert (grid.info.origin.position.x, grid.info.origin.position.y) == (-200.0, -200.0)
+    assert grid.header.frame_id == 'map'
 
 
 def read_points(cloud):

@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
+from nav_msgs.msg import OccupancyGrid, Odometry
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
@@ -24,7 +25,7 @@ from ros_support import (
     spun,
     stamp_s,
 )
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix
 from std_srvs.srv import Trigger
 
 from justzoom_ros import Localizer
@@ -292,14 +293,14 @@ def hold_frames(node):
     """(begun, go_on): the node sets the first event when it takes up a frame, and works on it
     once the second is set."""
     begun, go_on = threading.Event(), threading.Event()
-    locate = node._localizer.locate
+    posterior = node._localizer.posterior
 
     def slow(image):
         begun.set()
         assert go_on.wait(30)
-        return locate(image)
+        return posterior(image)
 
-    node._localizer.locate = slow
+    node._localizer.posterior = slow
     return begun, go_on
 
 
@@ -378,13 +379,13 @@ def test_a_bad_image_is_told_and_survived(files, message, problem):
 @pytest.mark.parametrize('error', [RuntimeError('out of memory'), ZeroDivisionError('x')])
 def test_any_failure_while_localizing_is_told_and_survived(files, error):
     with robot(files) as (node, station):
-        locate = node._localizer.locate
+        posterior = node._localizer.posterior
 
         def fail(image):
-            node._localizer.locate = locate
+            node._localizer.posterior = posterior
             raise error
 
-        node._localizer.locate = fail
+        node._localizer.posterior = fail
         station.images.publish(image_message(1))
         station.diagnosis(f'{type(error).__name__}: {error}', ERROR)
         send(station, image_message(2))
@@ -508,3 +509,126 @@ def test_a_namespace_holds_all_topics(files):
         send(station, image_message(1))
         assert station.node.count_publishers('/drone/fix') == 1
         station.diagnosis('localizing', OK)
+
+
+# --- motion --------------------------------------------------------------------------------------
+
+
+def odometry(stamp, x, yaw=0.0, moving=True):
+    """nav_msgs/Odometry of a robot that has driven `x` metres straight ahead."""
+    message = Odometry()
+    message.header.stamp = image_message(stamp).header.stamp
+    message.pose.pose.position.x = x
+    turn = message.pose.pose.orientation
+    turn.z, turn.w = np.sin(yaw / 2), np.cos(yaw / 2)
+    message.twist.twist.linear.x = 1.0 if moving else 0.0
+    return message
+
+
+@contextlib.contextmanager
+def moving_robot(files, **parameters):
+    """A robot with odometry; yields the node, the station, and a function that sends odometry and
+    waits until it has arrived."""
+    with robot(files, **parameters) as (node, station):
+        publisher = station.node.create_publisher(Odometry, 'odom', 10)
+        station.wait(publisher.get_subscription_count, 'an odometry subscription')
+        station.wait(
+            lambda: all(s.get_publisher_count() for s in node._subscriptions_made[1:2]), 'odometry'
+        )
+
+        def move(*messages):
+            for message in messages:
+                heard = len(node._pilot._heard)
+                publisher.publish(message)
+                station.wait(lambda n=heard: len(node._pilot._heard) > n, 'the odometry to arrive')
+
+        yield node, station, move
+
+
+def test_with_odometry_a_frame_is_seen_in_the_light_of_those_before(files):
+    with moving_robot(files, policy='unsure') as (node, station, move):
+        move(odometry(1, 0.0), odometry(2, 5.0))
+        send(station, image_message(1))
+        send(station, image_message(2))
+        assert node._pilot.tracker.motion.forward_m == pytest.approx(5.0)
+        assert node._pilot.tracker.motion.unknown_s == 0
+
+
+def test_a_start_position_makes_a_fix_of_what_was_ambiguous(files):
+    with moving_robot(files, policy='unsure') as (node, station, move):
+        prior = station.node.create_publisher(NavSatFix, 'initial_fix', 10)
+        station.wait(prior.get_subscription_count, 'a subscription')
+        station.wait(lambda: node._subscriptions_made[2].get_publisher_count(), 'the publisher')
+        move(odometry(1, 0.0))
+        assert send(station, image_message(1)).status.status == NO_FIX
+        there = NavSatFix(latitude=REGION.latitude + 0.0005, longitude=REGION.longitude)
+        there.position_covariance = np.diag([100.0, 100.0, 1.0]).ravel().tolist()
+        there.position_covariance_type = 2
+        prior.publish(there)
+        station.wait(lambda: node._pilot._heard, 'the start')
+        fix = send(station, image_message(1.1))
+        assert fix.status.status == FIX
+        assert fix.latitude == pytest.approx(there.latitude, abs=1e-4)
+        outside = NavSatFix(latitude=10.0, position_covariance=there.position_covariance)
+        outside.position_covariance_type = 2
+        prior.publish(outside)
+        station.wait(lambda: 'outside the map' in node._health.notice, 'the refusal')
+        assert send(station, image_message(1.2)).status.status == FIX
+
+
+def test_trouble_with_odometry_is_told_once_and_survived(files):
+    with moving_robot(files) as (node, station, move):
+        said = []
+        node._pilot._report = said.append
+        move(odometry(1, 0.0), odometry(1, 0.0), odometry(1.1, float('nan')), odometry(1.2, 900.0))
+        move(odometry(1.3, 1800.0))
+        send(station, image_message(1))
+        send(station, image_message(9))
+        assert [text.split(',')[0].split(';')[0] for text in said] == [
+            'a stamp of the odometry is not later than the one before',
+            'a pose of the odometry is not finite',
+            'the odometry jumps',
+            'no odometry reaches up to the images: the belief spreads meanwhile',
+        ]
+
+
+def test_the_belief_is_a_grid_in_the_map_frame(files):
+    with moving_robot(files) as (node, station, move):
+        grids = []
+        station.node.create_subscription(OccupancyGrid, 'belief', grids.append, 10)
+        station.wait(node._outputs['belief'].get_subscription_count, 'a subscriber')
+        move(odometry(1, 0.0))
+        fix = send(station, image_message(1))
+        station.wait(lambda: grids, 'a grid')
+        info = grids[0].info
+        assert (info.width, info.height, info.resolution) == (8, 8, 50.0)
+        row, column = divmod(int(np.argmax(grids[0].data)), 8)
+        place = info.origin.position.x + (column + 0.5) * 50, (row + 0.5) * 50 - 200
+        off = np.subtract(REGION.to_enu(fix.latitude, fix.longitude), place)
+        assert np.hypot(*off) < 50
+
+
+def test_the_pose_of_a_robot_in_motion_has_its_heading(files):
+    """It drives north; the images say where it is, the way between them which way it faces."""
+    with moving_robot(files) as (node, station, move):
+        move(odometry(1, 0.0))
+        send(station, image_message(1))
+        station.wait(lambda: station.poses, 'a pose')
+        pose = station.poses[-1].pose
+        assert 0 < pose.covariance[35] <= np.pi**2 / 3 + 1e-9
+
+
+def test_several_cameras_are_one_rig(files):
+    with robot(files, camera_headings_deg=[0.0, 180.0]) as (node, station):
+        rear = station.node.create_publisher(Image, 'image_1', 10)
+        station.wait(rear.get_subscription_count, 'a subscription')
+        station.wait(lambda: node._subscriptions_made[1].get_publisher_count(), 'the publisher')
+        rear.publish(image_message(5.02, seed=4))
+        station.wait(lambda: node._other_images, 'the rear image')
+        fix = send(station, image_message(5))
+        images = [image_from_message(image_message(5, seed=seed)) for seed in (0, 4)]
+        expected = node._localizer.locate_rig(images, node._mounts)
+        assert fix.latitude == pytest.approx(expected.latitude, abs=1e-9)
+        late = send(station, image_message(6))  # the rear image is too old by now
+        alone = node._localizer.locate(images[0])
+        assert late.longitude == pytest.approx(alone.longitude, abs=1e-9)

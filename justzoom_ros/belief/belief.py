@@ -170,9 +170,11 @@ class Belief:
         ratio = self.config.floor + (1 - self.config.floor) * ratio / max(mean, 1e-300)
         return np.where(covered, ratio, 1.0)
 
-    def see_yaw(self, yaw_rad, std_rad):
-        """Weigh all headings by a measured one, of a compass, with its standard deviation."""
-        weights = torch.from_numpy(self._near(yaw_rad, std_rad)).to(self.dtype)
+    def see_yaw(self, yaw_rad, std_rad, exponent=1.0):
+        """Weigh all headings by a measured one, of a compass, with its standard deviation;
+        `exponent` (0..1): how much of it is news."""
+        weights = self._near(yaw_rad, std_rad) ** exponent
+        weights = torch.from_numpy(weights / weights.mean()).to(self.dtype)
         self.masses *= weights[:, None, None]
         self._normalise()
 

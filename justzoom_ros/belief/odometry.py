@@ -16,6 +16,14 @@ from justzoom_ros.errors import ConfigError
 KEPT_S = 60.0
 """Frames are never later than this behind the odometry."""
 
+JUMP_BACK_S = 1.0
+"""A sample so much older than the last is not late: time itself has jumped back."""
+
+LATE = 'a stamp of the odometry is not later than the one before; it is left out'
+NOT_FINITE = 'a pose of the odometry is not finite; it is left out'
+JUMPED = 'the odometry jumps, faster than the robot can move'
+FROZEN = 'the odometry is frozen: its pose stands while its twist moves'
+
 
 @dataclass(frozen=True)
 class Pose:
@@ -72,15 +80,19 @@ class Odometry:
         """Take one sample; returns what was wrong with it in words, '' where nothing was.
 
         A sample that is no later than the last, or not finite, is left out. A jump counts as a
-        time without measurement, as does the time of a frozen pose.
+        time without measurement, as does the time of a frozen pose. Where time jumps back, a bag
+        that loops, everything begins anew.
         """
         if not np.all(np.isfinite([pose.x_m, pose.y_m, pose.yaw_rad])):
-            return 'a pose of the odometry is not finite; it is left out'
+            return NOT_FINITE
         if self._last is None:
             return self._begin(pose)
         seconds = (pose.stamp_ns - self._last.stamp_ns) / 1e9
+        if seconds <= -JUMP_BACK_S:
+            self.reset()
+            return self._begin(pose)
         if seconds <= 0:
-            return 'a stamp of the odometry is not later than the one before; it is left out'
+            return LATE
         problem, step = self._step(pose, seconds)
         self._samples.append(_Sample(pose.stamp_ns, self._samples[-1].way + step))
         self._last = pose
@@ -115,9 +127,9 @@ class Odometry:
         turn = (pose.yaw_rad - last.yaw_rad + np.pi) % (2 * np.pi) - np.pi
         unknown = np.array([0, 0, 0, 0, 0, 0, seconds])
         if distance > config.max_speed_m_s * seconds:
-            return f'the odometry jumped by {distance:.1f} m in {seconds:.2f} s', unknown
+            return JUMPED, unknown
         if self._frozen(pose, distance, turn):
-            return 'the odometry is frozen: its pose stands while its twist moves', unknown
+            return FROZEN, unknown
         # The way so far may have another origin than the odometry: its start, and jumps.
         x, y = _rotation(self._samples[-1].way[2] - last.yaw_rad) @ moved
         noise = pose.speed_variance * seconds**2, pose.yaw_rate_variance * seconds**2

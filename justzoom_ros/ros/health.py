@@ -22,7 +22,7 @@ class Health:
             self.counts = dict.fromkeys(
                 ('received', 'localized', 'fixes', 'replaced', 'late', 'bad'), 0
             )
-            self.last_error = self._problem = self._doubt = ''
+            self.last_error = self.notice = self._problem = self._doubt = ''
             self.latency_s = self.age_s = None
             self._heard_s = self._clock()
 
@@ -77,6 +77,7 @@ class Health:
                 'latency (s)': _seconds(self.latency_s),
                 'age (s)': _seconds(self.age_s),
                 'last error': self.last_error,
+                'motion': self.notice,
             }
 
 

@@ -6,29 +6,38 @@ The executor's thread only sorts messages; one worker thread decodes, localizes 
 
 import gc
 import logging
+import math
 import threading
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import OccupancyGrid, Odometry
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, PointCloud2
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
+from justzoom_ros.belief import BeliefConfig, MotionNoise
 from justzoom_ros.errors import ConfigError, ImageError, JustZoomError
 from justzoom_ros.localizer import FixDecision, Localizer
+from justzoom_ros.rig import Mount
 from justzoom_ros.ros import messages, parameters
 from justzoom_ros.ros.frames import LatestWorker, StampGate
 from justzoom_ros.ros.health import Health
 from justzoom_ros.ros.image_message import image_from_message
+from justzoom_ros.ros.log import RosHandler, in_words
+from justzoom_ros.ros.motion_message import prior_of, stamp_ns_of
+from justzoom_ros.ros.pilot import Pilot
 from justzoom_ros.ros.undistortion import Undistorter
 from justzoom_ros.ros.zoom_picture import zoom_picture
+from justzoom_ros.tracker import TrackerConfig
 
 DIAGNOSTICS_PERIOD_S = 1.0
 LOG_PERIOD_S = 5.0
@@ -36,32 +45,21 @@ OUTPUTS = {
     'fix': NavSatFix,
     'pose': PoseWithCovarianceStamped,
     'hypotheses': PointCloud2,
+    'belief': OccupancyGrid,
     'zoom_image': Image,
 }
+QUEUE = 100
+"""Odometry is small and comes fast; none of it should be lost while a frame is at work."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """An image message on its way: when it arrived, and how many resets there were before."""
+    """Image messages on their way, those of a rig by the number of their cameras: when the first
+    camera's arrived, and how many resets there were before."""
 
-    message: object
+    messages: dict
     arrived_s: float
     epoch: int
-
-
-class RosHandler(logging.Handler):
-    """Passes what the package logs on to the log of a node."""
-
-    def __init__(self, logger):
-        super().__init__(logging.INFO)
-        self._logger = logger
-
-    def emit(self, record):
-        # Two calls: rclpy wants one severity from each line of code.
-        if record.levelno >= logging.WARNING:
-            self._logger.warning(record.getMessage())
-        else:
-            self._logger.info(record.getMessage())
 
 
 class LocalizeNode(LifecycleNode):
@@ -69,17 +67,18 @@ class LocalizeNode(LifecycleNode):
 
     def __init__(self, **arguments):
         super().__init__('justzoom', **arguments)
-        self._localizer = self._worker = None
+        self._localizer = self._worker = self._pilot = None
         self._subscriptions_made, self._outputs = [], {}
         self._gate, self._health = StampGate(), Health()
         self._epoch, self._publishing = 0, threading.Lock()
+        self._other_images, self._belief_due_s = {}, 0.0
         self._log_handler = RosHandler(self.get_logger())
         package_log = logging.getLogger('justzoom_ros')
         package_log.addHandler(self._log_handler)
         package_log.setLevel(logging.INFO)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         parameters.declare(self)
-        self._image_topic = self._choose_image_topic()
+        self._image_topic = self._choose_image_topic('image')
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Steady: diagnostics go on where simulated time stands still.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -144,6 +143,7 @@ class LocalizeNode(LifecycleNode):
             search=self._value('search'),
             progress=False,
         )
+        self._pilot = self._make_pilot()
         for topic, kind in OUTPUTS.items():
             self._outputs[topic] = self.create_lifecycle_publisher(kind, topic, 10)
         self.get_logger().info(
@@ -151,29 +151,60 @@ class LocalizeNode(LifecycleNode):
             f'{time.monotonic() - started_s:.1f} s, images from {self._image_topic}'
         )
 
+    def _make_pilot(self):
+        noise = MotionNoise(
+            position_m=self._value('odom_noise_m'), unknown_m_s=self._value('unknown_speed_m_s')
+        )
+        config = TrackerConfig(BeliefConfig(headings=self._value('headings')), noise)
+        return Pilot(self._localizer, self._value('motion'), config, self._notice)
+
     def _refuse(self, transition, error):
-        self._health.refusal = f'{transition} failed: {_in_words(error)}'
+        self._health.refusal = f'{transition} failed: {in_words(error)}'
         self.get_logger().error(self._health.refusal)
 
     def _subscribe(self):
         self._health.restart()
         self._gate.reset()
         self._worker = LatestWorker(self._handle, 'localize')
+        self._pilot.begin()
+        self._mounts = self._choose_mounts()
         compressed = self._value('image_transport') == 'compressed'
         reliability = ReliabilityPolicy[self._value('image_reliability').upper()]
         quality = QoSProfile(depth=1, reliability=reliability)
         kind = CompressedImage if compressed else Image
         add = self._subscriptions_made.append
         add(self.create_subscription(kind, self._image_topic, self._on_image, quality))
+        for number in range(1, len(self._mounts)):
+            topic = self._choose_image_topic(f'image_{number}')
+            take = partial(self._other_images.__setitem__, number)
+            add(self.create_subscription(kind, topic, take, quality))
+        self._subscribe_motion(add)
         self._undistorter = Undistorter() if self._value('undistort') else None
         if self._undistorter:
             take, quality = self._undistorter.set_info, QoSProfile(depth=1)
             quality.reliability = ReliabilityPolicy.BEST_EFFORT
             add(self.create_subscription(CameraInfo, 'camera_info', take, quality))
 
-    def _choose_image_topic(self):
+    def _subscribe_motion(self, add):
+        if self._value('motion') == 'never':
+            return
+        quality = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.BEST_EFFORT)
+        add(self.create_subscription(Odometry, 'odom', self._pilot.hear_odometry, quality))
+        add(self.create_subscription(NavSatFix, 'initial_fix', self._on_prior, 1))
+        if self._value('imu_yaw'):
+            add(self.create_subscription(Imu, 'imu', self._pilot.hear_imu, quality))
+
+    def _choose_mounts(self):
+        """The `Mount` of each camera."""
+        fov_rad = math.radians(self._value('camera_fov_deg'))
+        headings = self._value('camera_headings_deg')
+        if not len(headings):
+            raise ConfigError('parameter camera_headings_deg is empty; it needs one per camera')
+        return [Mount(math.radians(heading - headings[0]), fov_rad) for heading in headings]
+
+    def _choose_image_topic(self, name):
         """image_transport's way: the compressed images of a topic are on a topic below it."""
-        topic = self.resolve_topic_name('image')
+        topic = self.resolve_topic_name(name)
         if self._value('image_transport') == 'raw' or topic.endswith('/compressed'):
             return topic
         return f'{topic}/compressed'
@@ -192,7 +223,7 @@ class LocalizeNode(LifecycleNode):
         for publisher in self._outputs.values():
             self.destroy_lifecycle_publisher(publisher)
         self._outputs.clear()
-        self._localizer = None
+        self._localizer = self._pilot = None
         gc.collect()
 
     # --- frames: the executor's thread ---------------------------------------------------------
@@ -208,9 +239,33 @@ class LocalizeNode(LifecycleNode):
             text = 'time jumped back (a bag loops?): starting anew'
             self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
             self._begin_epoch()
-        frame = Frame(message, time.monotonic(), self._epoch)
+            self._pilot.begin()
+        frame = Frame(self._rig(message), time.monotonic(), self._epoch)
         if self._worker.offer(frame):
             self._health.count('replaced')
+
+    def _rig(self, message):
+        """{number of the camera: message}: the first camera's and those of about its time."""
+        slop_ns = self._value('camera_slop_s') * 1e9
+        stamp_ns = stamp_ns_of(message)
+        others = {
+            number: other
+            for number, other in sorted(self._other_images.items())
+            if abs(stamp_ns_of(other) - stamp_ns) <= slop_ns
+        }
+        return {0: message, **others}
+
+    def _on_prior(self, message):
+        try:
+            prior = prior_of(message)
+            region = self._localizer.region
+            if not region.contains(*prior[:2]):
+                raise ConfigError('initial_fix is outside the map; the start stays as it was')
+        except JustZoomError as error:
+            return self._notice(str(error))
+        self._begin_epoch()
+        self._pilot.begin(prior)
+        self.get_logger().info(f'starting anew at {prior[0]:.6f}, {prior[1]:.6f}')
 
     def _begin_epoch(self):
         """What was seen so far no longer counts; frames of before are not published."""
@@ -222,6 +277,8 @@ class LocalizeNode(LifecycleNode):
     def _on_reset(self, request, response):
         self._begin_epoch()
         self._gate.reset()
+        if self._pilot:
+            self._pilot.begin()
         self.get_logger().info('reset')
         response.success, response.message = True, 'waiting for the next image'
         return response
@@ -237,15 +294,16 @@ class LocalizeNode(LifecycleNode):
                 self._report(error)
 
     def _localize(self, frame):
-        header = self._fix_header(frame.message.header)
-        image = image_from_message(frame.message)
+        header = self._fix_header(frame.messages[0].header)
+        images = [image_from_message(message) for message in frame.messages.values()]
         if self._undistorter:
-            image = self._undistorter.undistort(image)
-        self._localizer.decision = FixDecision(
+            images[0] = self._undistorter.undistort(images[0])
+        decision = FixDecision(
             min_confidence=self._value('min_confidence'), max_radius_m=self._value('max_radius_m')
         )
-        fix = self._localizer.locate(image)
-        made = self._messages(fix, header, image)
+        mounts = [self._mounts[number] for number in frame.messages]
+        fix = self._pilot.locate(images, mounts, stamp_ns_of(frame.messages[0]), decision)
+        made = self._messages(fix, header, images[0])
         with self._publishing:
             if frame.epoch != self._epoch:
                 return
@@ -275,7 +333,18 @@ class LocalizeNode(LifecycleNode):
         if self._outputs['zoom_image'].get_subscription_count():
             picture = zoom_picture(image, fix, self._localizer.map)
             made['zoom_image'] = messages.picture_message(picture, header)
+        if self._belief_is_due():
+            made['belief'] = messages.belief_message(fix, header, map_frame)
         return made
+
+    def _belief_is_due(self):
+        if not self._outputs['belief'].get_subscription_count():
+            return False
+        now_s = time.monotonic()
+        if now_s < self._belief_due_s:
+            return False
+        self._belief_due_s = now_s + self._value('belief_period_s')
+        return True
 
     # --- parameters and diagnostics ------------------------------------------------------------
 
@@ -290,9 +359,14 @@ class LocalizeNode(LifecycleNode):
 
     def _report(self, error):
         """A frame could not be used: say so and go on."""
-        text = _in_words(error)
+        text = in_words(error)
         self._health.bad(text)
         self.get_logger().error(text, throttle_duration_sec=LOG_PERIOD_S)
+
+    def _notice(self, text):
+        """Something about motion is not as it should be; frames are localized all the same."""
+        self._health.notice = text
+        self.get_logger().warning(text)
 
     def _publish_diagnostics(self):
         state = self._state_machine.current_state[1]
@@ -310,10 +384,3 @@ class LocalizeNode(LifecycleNode):
         self._diagnostics.publish(
             messages.diagnostics_message(stamp, f'{name}: localization', level, text, values)
         )
-
-
-def _in_words(error):
-    """The sentence of an error of ours; the type and text of any other."""
-    if isinstance(error, JustZoomError):
-        return str(error)
-    return f'{type(error).__name__}: {error}'

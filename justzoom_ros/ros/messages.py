@@ -10,6 +10,7 @@ from array import array
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import OccupancyGrid
 from sensor_msgs.msg import Image, NavSatFix, NavSatStatus, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -62,13 +63,17 @@ def fix_message(fix, header, altitude_m, altitude_std_m, calibrated):
 
 def pose_message(fix, header, map_frame, altitude_std_m):
     """The `geometry_msgs/PoseWithCovarianceStamped` of a `Fix`: metres east and north of the
-    region's centre in `map_frame`, height 0, heading unknown (identity, with the variance of an
-    angle that may be anything)."""
+    region's centre in `map_frame`, height 0. The heading is that of a robot in motion, otherwise
+    unknown: identity, with the variance of an angle that may be anything."""
     message = PoseWithCovarianceStamped(header=Header(stamp=header.stamp, frame_id=map_frame))
     message.pose.pose.position.x = float(fix.east_m)
     message.pose.pose.position.y = float(fix.north_m)
     message.pose.pose.orientation.w = 1.0
     full = np.diag([0.0] * 3 + [UNKNOWN_ANGLE_VARIANCE_RAD2] * 3)
+    if fix.yaw_rad is not None:
+        message.pose.pose.orientation.w = math.cos(fix.yaw_rad / 2)
+        message.pose.pose.orientation.z = math.sin(fix.yaw_rad / 2)
+        full[5, 5] = min(fix.yaw_std_rad**2, UNKNOWN_ANGLE_VARIANCE_RAD2)
     full[:2, :2] = _checked_covariance(fix)
     full[2, 2] = altitude_std_m**2
     message.pose.covariance = full.ravel().tolist()
@@ -97,6 +102,22 @@ def hypotheses_message(fix, header, map_frame):
         data=array('B', points.tobytes()),
         is_dense=True,
     )
+
+
+def belief_message(fix, header, map_frame):
+    """The posterior of a `Fix` as `nav_msgs/OccupancyGrid` in `map_frame`, one cell for each
+    terminal cell: 100 for the most probable, the others by the square root of their share of it,
+    so that faint rivals show."""
+    masses, region = fix.posterior.grid_masses(), fix.posterior.region
+    shares = np.sqrt(masses / masses.max())[::-1]  # the first row of a grid is in the south
+    message = OccupancyGrid(header=Header(stamp=header.stamp, frame_id=map_frame))
+    message.info.map_load_time = header.stamp
+    message.info.resolution = region.terminal_side_m
+    message.info.height, message.info.width = shares.shape
+    message.info.origin.position.x = message.info.origin.position.y = -region.side_m / 2
+    message.info.origin.orientation.w = 1.0
+    message.data = array('b', np.round(100 * shares).astype(np.int8).tobytes())
+    return message
 
 
 def picture_message(rgb, header):

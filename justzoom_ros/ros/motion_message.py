@@ -55,7 +55,7 @@ def prior_of(message):
     """(latitude, longitude, covariance (2, 2) m2 ENU) of a `sensor_msgs/NavSatFix` to start from.
     Raises MotionError where it says nothing."""
     covariance = np.array(message.position_covariance, float).reshape(3, 3)[:2, :2]
-    if message.status.status <= NO_FIX:
+    if message.status.status == NO_FIX:  # the default of the message is another, UNKNOWN
         raise MotionError('initial_fix has STATUS_NO_FIX; publish a position')
     if not (abs(message.latitude) <= 90 and abs(message.longitude) <= 180):
         raise MotionError('initial_fix has no position on the earth')

@@ -73,6 +73,74 @@ PARAMETERS = (
         low=0.001,
         high=100_000.0,
     ),
+    Parameter(
+        'motion',
+        'auto',
+        'When a frame is seen in the light of those before it: auto where odometry is heard.',
+        UNCONFIGURED,
+        choices=('auto', 'always', 'never'),
+    ),
+    Parameter(
+        'headings',
+        36,
+        'Number of headings that the belief tells apart.',
+        UNCONFIGURED,
+        low=4,
+        high=360,
+    ),
+    Parameter(
+        'odom_noise_m',
+        0.5,
+        'Error of odometry after one metre, in metres; it grows with the root of the distance.',
+        UNCONFIGURED,
+        low=0.0,
+        high=100.0,
+    ),
+    Parameter(
+        'unknown_speed_m_s',
+        3.0,
+        'Speed in m/s that the robot may have while odometry is missing.',
+        UNCONFIGURED,
+        low=0.0,
+        high=100.0,
+    ),
+    Parameter(
+        'imu_yaw',
+        False,
+        'Take the heading from the orientation on `imu` (absolute, REP-145).',
+        START,
+    ),
+    Parameter(
+        'belief_period_s',
+        1.0,
+        'Least time in seconds between two messages on `belief`.',
+        ALWAYS,
+        low=0.0,
+        high=3600.0,
+    ),
+    Parameter(
+        'camera_headings_deg',
+        [0.0],
+        'Heading of each camera in degrees, counter-clockwise from the first; further cameras are '
+        'on image_1, image_2 ...',
+        START,
+    ),
+    Parameter(
+        'camera_fov_deg',
+        90.0,
+        'Horizontal field of view of the cameras in degrees, where there are several.',
+        START,
+        low=1.0,
+        high=360.0,
+    ),
+    Parameter(
+        'camera_slop_s',
+        0.1,
+        'Images of other cameras count whose stamps are within so many seconds of the first.',
+        ALWAYS,
+        low=0.0,
+        high=10.0,
+    ),
     Parameter('map_frame', 'map', 'Frame of pose and hypotheses: ENU, region centre.', START),
     Parameter('camera_frame', '', 'frame_id of fixes where the image itself has none.', START),
     Parameter(
@@ -122,15 +190,18 @@ def problem(name, value, configured):
 
 
 def _descriptor(parameter):
-    from rcl_interfaces.msg import FloatingPointRange, ParameterDescriptor
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
-    limits = []
-    if parameter.low is not None:
+    limits, whole = [], []
+    if isinstance(parameter.default, int) and parameter.low is not None:
+        whole.append(IntegerRange(from_value=parameter.low, to_value=parameter.high, step=1))
+    elif parameter.low is not None:
         limits.append(FloatingPointRange(from_value=parameter.low, to_value=parameter.high))
     choices = f'One of: {", ".join(parameter.choices)}.' if parameter.choices else ''
     return ParameterDescriptor(
         description=parameter.text,
         additional_constraints=choices,
         floating_point_range=limits,
+        integer_range=whole,
         read_only=parameter.changes == START,
     )

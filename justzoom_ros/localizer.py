@@ -81,6 +81,10 @@ class Localizer:
         """True where the weights were calibrated on images of a camera."""
         return self._calibration.get('source') == 'images'
 
+    def calibrate(self, calibration):
+        """Use other calibration than that of the weights, a dictionary as `calibration`."""
+        self._calibration = dict(calibration)
+
     def embed(self, image_rgb):
         """Ground embedding (D,) of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
         views = normalised(ground_views(image_rgb, self.config))

@@ -14,6 +14,7 @@ import numpy as np
 from justzoom_ros.bags import MAX_GAP_S, Track, in_time
 from justzoom_ros.benchmark import metrics, sequence
 from justzoom_ros.benchmark.dead_reckoning import dead_reckoned
+from justzoom_ros.benchmark.sequence import NEAR_M
 from justzoom_ros.errors import ImageError
 from justzoom_ros.files import output_folder, write_json, writing
 from justzoom_ros.posterior import radius_m
@@ -22,9 +23,6 @@ from justzoom_ros.report_motion import belief_picture, draw_beliefs, draw_errors
 from justzoom_ros.ros.frames import StampGate
 from justzoom_ros.ros.image_message import image_from_message
 from justzoom_ros.ros.motion_message import pose_of
-
-NEAR_M = 50.0
-"""What is near the truth, for the cost of convergence."""
 
 STATUSES = ('fix', 'no_fix', 'error', 'missed')
 """What came of an image: a fix, none since unsure, an image that cannot be used, and (live

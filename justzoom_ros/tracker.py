@@ -130,9 +130,13 @@ class Tracker:
 
     def see(self, posterior, decision=None):
         """The `Fix` after weighing the belief by the `CellPosterior` of one frame."""
+        self.weigh(posterior)
+        return self.fix(decision)
+
+    def weigh(self, posterior):
+        """Weigh the belief by the `CellPosterior` of one frame."""
         self.belief.see(posterior, self.exponent * min(1.0, self._news))
         self._news = 0.0
-        return self.fix(decision)
 
     def fix(self, decision=None):
         """The `Fix` of the belief as it stands. Confidence and masses are of everything, off the

@@ -7,6 +7,7 @@ import torch
 from justzoom_ros import Region
 from justzoom_ros.belief import Belief, BeliefConfig, Motion, MotionNoise
 from justzoom_ros.belief.lattice import step_kernel
+from justzoom_ros.errors import ConfigError
 from justzoom_ros.posterior import CellPosterior
 
 REGION = Region(latitude=48.0, longitude=11.0, side_m=160.0, grid=2, depth=3)
@@ -159,3 +160,142 @@ def test_it_is_the_brute_force_filter(dtype):
         assert belief.masses.numpy() == pytest.approx(brute.array(), abs=1e-6)
         assert belief.off_map == pytest.approx(brute.off_map, abs=1e-6)
         assert float(belief.masses.sum()) + belief.off_map == pytest.approx(1, abs=1e-6)
+
+
+def test_the_mean_of_the_belief_is_that_of_its_masses():
+    """Moments from the lattices against those of every cell of every heading, one by one."""
+    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG, torch.float64)
+    for number, motion in enumerate(MOTIONS[:3]):
+        belief.move(motion, NOISE)
+        belief.see(some_posterior(number))
+    mean, covariance, yaw, length = belief.moments()
+    masses, points, angles = [], [], []
+    for k in range(CONFIG.headings):
+        for row in range(8):
+            for column in range(8):
+                south, east = belief.offsets[k]
+                points.append((-80 + 20 * (column + 0.5 + east), 80 - 20 * (row + 0.5 + south)))
+                masses.append(float(belief.masses[k, row, column]))
+                angles.append(belief.yaws_rad[k])
+    masses, points = np.array(masses) / np.sum(masses), np.array(points)
+    offset = points - masses @ points
+    np.testing.assert_allclose(mean, masses @ points, atol=1e-9)
+    expected = (masses[:, None] * offset).T @ offset + np.eye(2) * 20**2 / 12
+    np.testing.assert_allclose(covariance, expected, atol=1e-9)
+    vector = masses @ np.exp(1j * np.array(angles))
+    assert (yaw, length) == pytest.approx((np.angle(vector), abs(vector)))
+
+
+def test_small_movements_add_up_without_blur():
+    """A hundred steps of 7 cm are 7 m: the lattice moves along, nothing is smeared."""
+    exact = MotionNoise(position_m=0, yaw_rad=0, yaw_share=0, lost_per_s=0)
+    belief = Belief(REGION, np.ones(CELLS, bool), BeliefConfig(headings=4, off_map=0.0))
+    belief.start_near((0.0, 0.0), np.eye(2), yaw_rad=0.0, yaw_std_rad=0.01)
+    before = belief.moments()
+    for _ in range(100):
+        # Not along the length of the way: then headings between two lattices would spread.
+        belief.move(Motion(forward_m=0.07), exact)
+    mean, covariance, _, _ = belief.moments()
+    heavy = belief.masses.sum((1, 2)).numpy()
+    moved = heavy @ np.stack([np.cos(belief.yaws_rad), np.sin(belief.yaws_rad)], 1) * 7.0
+    np.testing.assert_allclose(mean - before[0], moved, atol=1e-3)
+    np.testing.assert_allclose(np.trace(covariance), np.trace(before[1]), rtol=0.25)
+
+
+def test_the_kernel_of_a_random_step_has_its_variance():
+    for variance in (1e-4, 0.2, 0.5, 0.51, 3.0, 40.0):
+        kernel = step_kernel(variance)
+        steps = np.arange(len(kernel)) - len(kernel) // 2
+        assert kernel.sum() == pytest.approx(1)
+        assert kernel @ steps**2 == pytest.approx(variance, rel=0.02)
+
+
+def test_who_drives_off_the_map_is_off_the_map():
+    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG)
+    belief.start_near((0.0, 0.0), np.eye(2) * 100)
+    for _ in range(10):
+        belief.move(Motion(forward_m=30.0, distance_m=30.0, duration_s=1.0), NOISE)
+    assert belief.off_map > 0.9
+    assert float(belief.masses.sum()) + belief.off_map == pytest.approx(1, abs=1e-6)
+
+
+def sharp(index, mass=0.9):
+    masses = np.full(CELLS, (1 - mass) / (CELLS - 1))
+    masses[index] = mass
+    return posterior_of(masses)
+
+
+def test_the_kidnapped_are_found_again():
+    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG)
+    standing = Motion(duration_s=1.0)
+    for _ in range(5):
+        belief.move(standing, NOISE)
+        belief.see(sharp(7))
+    assert belief.posterior().best_cell.actions == REGION.actions(3, 7)
+    for _ in range(5):
+        belief.move(standing, NOISE)
+        belief.see(sharp(56))
+    assert belief.posterior().best_cell.actions == REGION.actions(3, 56)
+    assert belief.off_map < 0.05
+
+
+def test_one_frame_cannot_kill_the_truth():
+    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG)
+    for _ in range(4):
+        belief.see(sharp(7))
+    masses = np.zeros(CELLS)
+    masses[56] = 1.0
+    belief.see(posterior_of(masses))
+    for _ in range(2):
+        belief.see(sharp(7))
+    assert belief.posterior().best_cell.actions == REGION.actions(3, 7)
+
+
+def test_a_compass_narrows_the_heading_and_a_turn_turns_it():
+    belief = Belief(REGION, np.ones(CELLS, bool), BeliefConfig(headings=36))
+    belief.see_yaw(1.0, 0.1)
+    _, _, yaw, length = belief.moments()
+    assert yaw == pytest.approx(1.0, abs=0.03) and length > 0.9
+    belief.move(Motion(turn_rad=0.5), MotionNoise(yaw_share=0))
+    assert belief.moments()[2] == pytest.approx(1.5, abs=0.03)
+
+
+def test_cells_without_imagery_keep_what_they_have():
+    covered = np.ones(CELLS, bool)
+    covered[20] = False
+    belief = Belief(REGION, covered, CONFIG)
+    masses = np.where(covered, 1.0, 0.0)
+    masses[3] = 60.0
+    likelihood = belief.likelihood(posterior_of(masses / masses.sum()))
+    rows, columns = REGION.rows_columns(3, np.arange(CELLS))
+    assert likelihood[rows[20], columns[20]] == 1.0
+    assert likelihood[rows[covered], columns[covered]].mean() == pytest.approx(1.0)
+    assert likelihood.min() >= CONFIG.floor
+
+
+def test_finer_cells_where_terminal_ones_are_large():
+    belief = Belief(REGION, np.ones(CELLS, bool), BeliefConfig(headings=4, cell_m=7.0))
+    assert belief.cells == 24
+    belief.see(sharp(7))
+    assert belief.posterior().masses[7] == pytest.approx(0.99 * 0.9, rel=0.06)
+
+
+@pytest.mark.parametrize(
+    ('make', 'problem'),
+    [
+        (lambda: BeliefConfig(headings=3), 'at least 4 headings'),
+        (lambda: BeliefConfig(floor=0.0), 'floor'),
+        (lambda: MotionNoise(position_m=-1), 'position_m'),
+        (lambda: MotionNoise(yaw_rad=float('nan')), 'yaw_rad'),
+        (lambda: Belief(REGION, np.ones(CELLS), BeliefConfig(cell_m=0.05)), 'larger cells'),
+    ],
+)
+def test_what_cannot_be_is_named(make, problem):
+    with pytest.raises(ConfigError, match=problem):
+        make()
+
+
+def test_a_start_far_from_the_map_is_refused():
+    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG)
+    with pytest.raises(ConfigError, match='nowhere near the map'):
+        belief.start_near((1e5, 0.0), np.eye(2))

@@ -26,7 +26,7 @@ from justzoom_ros.replay import ReplayedFix, in_process, judge, summarize, write
 TOPIC, TRUTH = '/camera/image/compressed', '/gps/fix'
 START_S = 1_370_353_055
 STORE = get_typestore(Stores.ROS2_KILTED)
-OUTPUTS = ['fixes.csv', 'map.png', 'summary.json', 'track.geojson']
+OUTPUTS = ['belief.png', 'errors.png', 'fixes.csv', 'map.png', 'summary.json', 'track.geojson']
 
 
 @pytest.fixture(scope='module')

@@ -14,6 +14,9 @@ SURE = 0.99
 """A fix whose truth lies outside the region of this mass was sure and wrong."""
 
 SOON_M = 500.0
+NEAR_M = 50.0
+"""What is near the truth, for the cost of convergence and for calibration."""
+
 MEDIANS = (
     *('convergence_50m_m', 'convergence_25m_m', 'convergence_cost_m'),
     *('after_median_m', 'after_p90_m'),

@@ -3,9 +3,12 @@
 import argparse
 import json
 
-EXAMPLE = """example:
+EXAMPLE = """examples:
   justzoom calibrate --map maps/farm --weights runs/farm/weights.safetensors \\
       --images photos/ -o farm_calibrated.safetensors
+
+  justzoom calibrate --map maps/farm --weights runs/farm/weights.safetensors \\
+      --images photos/ --bags flights/* -o farm_calibrated.safetensors
 
 Take images that you do not evaluate on. With calibrated weights the node publishes its
 covariances as KNOWN.
@@ -17,16 +20,23 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         'calibrate',
         help='fit how sure a policy may be on real images',
-        description='Fit the temperature of a policy on images with known positions, and write '
-        'weights that hold it.',
+        description='Fit the temperature of a policy on images with known positions, how much '
+        'one frame of many may say on bags, and write weights that hold both.',
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add('--map', required=True, metavar='DIR', help='map folder')
     add('--weights', required=True, metavar='FILE', help='weights of the policy')
-    add('--images', required=True, metavar='PATH', help='images with positions, see evaluate')
+    add('--images', metavar='PATH', help='images with positions, see evaluate: fits the '
+        'temperature')  # fmt: skip
     add('--select', action='append', default=[], metavar='COLUMN=VALUE', help='rows of the CSV')
+    add('--bags', nargs='+', default=[], metavar='BAG', help='bags with images, odometry and true '
+        'positions: fits the exponent, how much one frame of many may say')  # fmt: skip
+    add('--sequence', action='store_true', help='fit the exponent on the images, as one way with '
+        'odometry made from their positions')  # fmt: skip
+    add('--report', metavar='PNG', help='draw how often the policy is right where it is so sure, '
+        'before and after')  # fmt: skip
     add('-o', '--out', required=True, metavar='FILE', help='calibrated weights to write')
     add('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)
@@ -36,22 +46,86 @@ def run(args):
     """Fit, write, say what it changed."""
     from tqdm import tqdm
 
-    from justzoom_ros.benchmark.datasets import parse_select, read_images
     from justzoom_ros.calibrate import fit_temperature, logits_along
+    from justzoom_ros.errors import ConfigError
     from justzoom_ros.localizer import Localizer
     from justzoom_ros.model import ZoomPolicy
 
+    if not (args.images or args.bags):
+        raise ConfigError('calibrate needs --images, --bags or both')
     localizer = Localizer.open(args.map, args.weights)
-    images = read_images(args.images, parse_select(args.select), localizer.region)
-    bar = lambda items: tqdm(items, desc='calibrate', unit='image', disable=None)  # noqa: E731
-    calibration = fit_temperature(*logits_along(localizer, images, bar), 'images')
-    policy = ZoomPolicy.load(args.weights)
-    policy.provenance['calibration'] = calibration.to_dict()
+    policy, said = ZoomPolicy.load(args.weights), []
+    found = dict(policy.provenance.get('calibration', {}))
+    if args.images:
+        images = _images(args, localizer)
+        bar = lambda items: tqdm(items, desc='calibrate', unit='image')  # noqa: E731
+        fitted = fit_temperature(*logits_along(localizer, images, bar), 'images')
+        found.update(fitted.to_dict())
+        said.append(
+            f'temperature {fitted.temperature:.2f} from {fitted.count} images, NLL '
+            f'{fitted.nll_before:.2f} -> {fitted.nll_after:.2f} nats'
+        )
+        localizer.calibrate(found)
+    if args.bags or args.sequence:
+        exponent = _exponent(args, localizer)
+        found.update(exponent.to_dict())
+        said.append(
+            f'exponent {exponent.exponent:g} from {exponent.frames} frames of {exponent.ways} '
+            f'ways, NLL {exponent.nll_before:.2f} -> {exponent.nll_after:.2f} nats'
+        )
+    policy.provenance['calibration'] = found
     policy.save(args.out, half=True)
-    if args.json:
-        print(json.dumps({'weights': args.out, **calibration.to_dict()}))
-        return
-    print(
-        f'{args.out}: temperature {calibration.temperature:.2f} from {calibration.count} images, '
-        f'NLL {calibration.nll_before:.2f} -> {calibration.nll_after:.2f} nats'
+    text = f'{args.out}: {"; ".join(said)}'
+    print(json.dumps({'weights': args.out, **found}) if args.json else text)
+    if args.report:
+        _report(args, localizer)
+
+
+def _images(args, localizer):
+    from justzoom_ros.benchmark.datasets import parse_select, read_images
+
+    return read_images(args.images, parse_select(args.select), localizer.region)
+
+
+def _exponent(args, localizer):
+    """Fit the exponent on bags, or on the images as one way."""
+    from tqdm import tqdm
+
+    from justzoom_ros.bags import (
+        IMAGE_TYPES,
+        ODOMETRY_TYPES,
+        TRUTH_TYPES,
+        Bag,
+        in_time,
+        read_track,
     )
+    from justzoom_ros.motion_calibration import (
+        fit_exponent,
+        witnesses_of_bag,
+        witnesses_of_images,
+    )
+    from justzoom_ros.tracker import TrackerConfig
+
+    ways = []
+    if args.sequence:
+        ways.append(witnesses_of_images(in_time(_images(args, localizer)), localizer))
+    for path in tqdm(args.bags, desc='bags', unit='bag'):
+        with Bag(path) as bag:
+            track = read_track(bag, bag.topic(TRUTH_TYPES))
+            topics = bag.topic(IMAGE_TYPES), bag.topic(ODOMETRY_TYPES)
+            ways.append(witnesses_of_bag(bag, *topics, track, localizer))
+    bar = lambda items: tqdm(items, desc='exponents')  # noqa: E731
+    return fit_exponent(ways, localizer, TrackerConfig(), progress=bar)
+
+
+def _report(args, localizer):
+    """Draw how sure the policy is and how often it is right, before and after."""
+    from justzoom_ros.evaluate import evaluate
+    from justzoom_ros.report_calibration import draw_reliability
+
+    images, series = _images(args, localizer), {}
+    fitted = dict(localizer.calibration)
+    for name, temperature in (('before', 1.0), ('after', fitted['temperature'])):
+        localizer.calibrate({**fitted, 'temperature': temperature})
+        series[name] = evaluate(localizer, images, ('exact',))['exact']
+    draw_reliability(series, args.report)

@@ -1,0 +1,112 @@
+"""How much a frame may say to a belief: one exponent, fitted on ways whose truth is known.
+
+Frames of one way share their errors: the same wrong corner fools the policy ten times in a row.
+Multiplying their likelihoods as if they were independent makes a belief surer than it is right, so
+each is raised to an exponent (a power likelihood, as in Bissiri, Holmes, Walker 2016,
+doi 10.1111/rssb.12158) under which the belief, frame by frame, gives the truth most mass.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from justzoom_ros.belief import Motion, Odometry
+from justzoom_ros.benchmark.dead_reckoning import dead_reckoned
+from justzoom_ros.benchmark.sequence import NEAR_M
+from justzoom_ros.errors import BagError
+from justzoom_ros.posterior import CellPosterior
+from justzoom_ros.replay import usable_image
+from justzoom_ros.ros.frames import StampGate
+from justzoom_ros.ros.motion_message import pose_of
+from justzoom_ros.tracker import Tracker
+
+EXPONENTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+LEAST_MASS = 1e-9
+
+
+@dataclass(frozen=True)
+class Witness:
+    """One frame of a way: the `Motion` since the one before, what the policy says of it, and the
+    true position (2,) in metres."""
+
+    motion: Motion
+    posterior: CellPosterior
+    truth_m: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ExponentFit:
+    """A fitted `exponent`, on how many frames of how many ways, and the mean negative logarithm of
+    the mass within 50 m of the truth, in nats, with exponent 1 and with the fitted one."""
+
+    exponent: float
+    ways: int
+    frames: int
+    nll_before: float
+    nll_after: float
+
+    def to_dict(self):
+        """Plain JSON types, as stored in the weights."""
+        return {
+            'exponent': self.exponent,
+            'exponent_ways': self.ways,
+            'exponent_frames': self.frames,
+            'exponent_nll_before': self.nll_before,
+            'exponent_nll_after': self.nll_after,
+        }
+
+
+def witnesses_of_bag(bag, topic, odom_topic, track, localizer, progress=iter):
+    """The Witnesses of the images on a topic of an open `Bag`, with odometry from another and the
+    `Track` of true positions. Raises ImageError, BagError for a frame whose truth is unknown."""
+    gate, odometry, before_ns, found = StampGate(), Odometry(), None, []
+    for item in progress(bag.messages([topic, odom_topic])):
+        if item.topic == odom_topic:
+            odometry.add(pose_of(item.message))
+            continue
+        truth = track.at(item.stamp_ns)
+        if truth is None:
+            raise BagError(f'bag {bag.path} has no true position at the image {item.stamp_ns}')
+        motion = odometry.motion(before_ns, item.stamp_ns) if before_ns else Motion()
+        before_ns = item.stamp_ns
+        posterior = localizer.posterior(usable_image(item, gate))
+        found.append(Witness(motion, posterior, localizer.region.to_enu(*truth)))
+    return found
+
+
+def witnesses_of_images(images, localizer, drift=None, progress=iter):
+    """The Witnesses of GeoImages in the order of their times, with odometry made from their own
+    positions (`dead_reckoned`)."""
+    places_m = [localizer.region.to_enu(image.latitude, image.longitude) for image in images]
+    odometry, before_ns, found = Odometry(), None, []
+    poses = dead_reckoned([image.stamp_ns for image in images], places_m, drift)
+    for image, pose, place_m in zip(progress(images), poses, places_m, strict=True):
+        odometry.add(pose)
+        motion = odometry.motion(before_ns, pose.stamp_ns) if before_ns else Motion()
+        before_ns = pose.stamp_ns
+        found.append(Witness(motion, localizer.posterior(image.load()), place_m))
+    return found
+
+
+def fit_exponent(ways, localizer, config, exponents=EXPONENTS, progress=iter):
+    """The `ExponentFit` of ways, lists of Witnesses, for trackers of a `TrackerConfig`."""
+    scores = {e: _score(ways, localizer, config, e) for e in progress(exponents)}
+    best = min(scores, key=scores.get)
+    frames = sum(map(len, ways))
+    before = scores.get(1.0) or _score(ways, localizer, config, 1.0)
+    return ExponentFit(best, len(ways), frames, before, scores[best])
+
+
+def _score(ways, localizer, config, exponent):
+    """Mean over all frames of - ln (mass within 50 m of the truth)."""
+    tracker = Tracker(localizer, replace(config, exponent=exponent))
+    total = [near for way in ways for near in _masses_near(way, tracker)]
+    return float(-np.log(np.maximum(total, LEAST_MASS)).mean())
+
+
+def _masses_near(way, tracker):
+    tracker.reset()
+    for witness in way:
+        tracker.follow(witness.motion)
+        tracker.weigh(witness.posterior)
+        yield tracker.belief.mass_within(*witness.truth_m, NEAR_M)

@@ -14,14 +14,16 @@ MODULES = {
     'launch.actions': [
         'DeclareLaunchArgument',
         'EmitEvent',
+        'IncludeLaunchDescription',
         'LogInfo',
         'OpaqueFunction',
         'RegisterEventHandler',
     ],
     'launch.events': ['matches_action'],
+    'launch.launch_description_sources': ['PythonLaunchDescriptionSource'],
     'launch.substitutions': ['LaunchConfiguration'],
     'launch_ros': [],
-    'launch_ros.actions': ['LifecycleNode'],
+    'launch_ros.actions': ['LifecycleNode', 'Node'],
     'launch_ros.event_handlers': ['OnStateTransition'],
     'launch_ros.events': [],
     'launch_ros.events.lifecycle': ['ChangeState'],
@@ -60,7 +62,7 @@ def execute(description, **given):
     (entities,) = description.positional
     declared = {e.positional[0]: e for e in entities if e.kind == 'DeclareLaunchArgument'}
     assert set(given) <= set(declared), f'{set(given) - set(declared)} are no arguments'
-    values = {name: given.get(name, e.named['default_value']) for name, e in declared.items()}
+    values = {name: given.get(name, e.named.get('default_value')) for name, e in declared.items()}
     for name, value in values.items():
         choices = declared[name].named.get('choices')
         assert choices is None or value in choices, f'{name}:={value} is not one of {choices}'
@@ -76,7 +78,7 @@ def resolved(thing, context):
     """A recorded action with every LaunchConfiguration replaced by its value."""
     if isinstance(thing, Recorded) and thing.kind == 'LaunchConfiguration':
         return thing.perform(context)
-    if isinstance(thing, Recorded) and thing.kind == 'LifecycleNode':
+    if isinstance(thing, Recorded) and thing.kind in ('LifecycleNode', 'Node'):
         thing.named = {k: resolved(v, context) for k, v in thing.named.items()}
         return thing
     if isinstance(thing, (list, tuple)):

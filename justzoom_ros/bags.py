@@ -5,6 +5,7 @@ no ROS installation is needed. Everything that is wrong with a bag is a BagError
 """
 
 import io
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from justzoom_ros.files import writing
 IMAGE_TYPES = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image')
 ODOMETRY_TYPES = ('nav_msgs/msg/Odometry',)
 TRUTH_TYPES = ('sensor_msgs/msg/NavSatFix',)
+ODOM_TOPIC = '/odom'
 NO_FIX = -1
 """sensor_msgs/NavSatStatus.STATUS_NO_FIX"""
 
@@ -197,8 +199,9 @@ def read_track(bag, topic):
 # --- writing -----------------------------------------------------------------------------------
 
 
-def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter):
-    """Write GeoImages as a rosbag2 (mcap): CompressedImage on `topic`, NavSatFix on `truth_topic`.
+def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter, poses=()):
+    """Write GeoImages as a rosbag2 (mcap): CompressedImage on `topic`, NavSatFix on `truth_topic`,
+    and the `Pose`s of a robot, where there are any, as Odometry on ODOM_TOPIC.
 
     Stamps are the images' times; a file that is an upright JPEG goes in as it is. `progress`
     wraps the list of images, as tqdm does. Raises DatasetError for an image without a time or
@@ -212,13 +215,20 @@ def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter)
         with Writer(temporary, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             truths = writer.add_connection(truth_topic, TRUTH_TYPES[0], typestore=store)
             frames = writer.add_connection(topic, IMAGE_TYPES[0], typestore=store)
+            if poses:
+                wheels = writer.add_connection(ODOM_TOPIC, ODOMETRY_TYPES[0], typestore=store)
+
+            def write(connection, stamp_ns, message):
+                raw = store.serialize_cdr(message, connection.msgtype)
+                writer.write(connection, stamp_ns, raw)
+
+            poses = deque(sorted(poses, key=lambda pose: pose.stamp_ns))
             for image in progress(images):
-                for connection, message in (
-                    (truths, truth_message(store, image)),
-                    (frames, image_message(store, image, frame_id)),
-                ):
-                    raw = store.serialize_cdr(message, connection.msgtype)
-                    writer.write(connection, image.stamp_ns, raw)
+                while poses and poses[0].stamp_ns <= image.stamp_ns:
+                    pose = poses.popleft()
+                    write(wheels, pose.stamp_ns, odometry_message(store, pose))
+                write(truths, image.stamp_ns, truth_message(store, image))
+                write(frames, image.stamp_ns, image_message(store, image, frame_id))
         _name_storage(temporary, Path(out).name)
 
 
@@ -281,6 +291,24 @@ def truth_message(store, image):
         altitude=float('nan'),
         position_covariance=np.zeros(9),
         position_covariance_type=0,
+    )
+
+
+def odometry_message(store, pose):
+    """A `Pose` as an Odometry message of a rosbags typestore, in the frames odom and base_link.
+    The twist is not known, which zero covariances say."""
+    types, geometry = store.types, 'geometry_msgs/msg/'
+    half = pose.yaw_rad / 2
+    turn = types[f'{geometry}Quaternion'](0.0, 0.0, float(np.sin(half)), float(np.cos(half)))
+    place = types[f'{geometry}Pose'](types[f'{geometry}Point'](pose.x_m, pose.y_m, 0.0), turn)
+    still = types[f'{geometry}Vector3'](0.0, 0.0, 0.0)
+    return types[ODOMETRY_TYPES[0]](
+        header=_header(types, pose.stamp_ns, 'odom'),
+        child_frame_id='base_link',
+        pose=types[f'{geometry}PoseWithCovariance'](place, np.zeros(36)),
+        twist=types[f'{geometry}TwistWithCovariance'](
+            types[f'{geometry}Twist'](still, still), np.zeros(36)
+        ),
     )
 
 

@@ -189,6 +189,7 @@ def _write_parameters(out, map_path, weights):
         'weights': str(weights.resolve()),
         'image_transport': 'compressed',
         'image_reliability': 'reliable',
+        'belief_period_s': 0.0,
     }
     with writing(out / 'node.yaml') as temporary:
         temporary.write_text(yaml.safe_dump({NODE: {'ros__parameters': parameters}}))
@@ -225,5 +226,6 @@ def _locate(bag, alive, progress):
             started_s = time.monotonic()
             fixes = list(live(bag, topic, node, progress=progress))
             seconds = time.monotonic() - started_s
+            fixes = node.with_beliefs(fixes)
         driver.change('deactivate')
     return fixes, seconds

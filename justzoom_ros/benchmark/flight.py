@@ -13,6 +13,7 @@ from PIL import Image
 
 from justzoom_ros.bags import write_bag
 from justzoom_ros.benchmark.datasets import GeoImage
+from justzoom_ros.benchmark.dead_reckoning import DriftConfig, dead_reckoned
 from justzoom_ros.benchmark.landscape import DEMO_REGION, FLIGHT_DAY, landscape
 from justzoom_ros.views import NadirPose, look_down
 
@@ -27,6 +28,8 @@ WAYPOINTS = (
     (0.17, 0.36), (0.30, 0.29), (0.36, 0.08), (0.28, -0.16), (0.10, -0.34), (-0.12, -0.35),
 )  # fmt: skip
 """Shares of the side, east and north of the middle."""
+
+ODOMETRY_HZ = 10
 
 WHOLE_FLIGHT = 90
 """Frames from the first waypoint to the last; a flight of fewer is the beginning of it."""
@@ -48,12 +51,14 @@ class FlightConfig:
     seed: int = 3
 
 
-def flight_poses(config, side_m):
-    """The `NadirPose` of every frame: a curve through the waypoints, nose first, at one speed."""
+def flight_poses(config, side_m, numbers=None):
+    """The `NadirPose` of every frame, or at `numbers` of frames with fractions: a curve through
+    the waypoints, nose first, at one speed."""
     track = _smooth(np.array(WAYPOINTS) * side_m)
     steps_m = np.hypot(*np.diff(track, axis=0).T)
     along_m = np.concatenate([[0], np.cumsum(steps_m)])
-    share = np.arange(config.frames) / (WHOLE_FLIGHT - 1)
+    numbers = np.arange(config.frames) if numbers is None else numbers
+    share = numbers / (WHOLE_FLIGHT - 1)
     east, north = (np.interp(share * along_m[-1], along_m, values) for values in track.T)
     ahead = np.gradient(track, axis=0)
     yaw = np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0]))
@@ -115,4 +120,16 @@ def make_flight(out, config=None, progress=iter):
         position = region.to_latlon(pose.east_m, pose.north_m)
         stamp_ns = START_NS + round(number * config.period_s * 1e9)
         images.append(GeoImage(path.stem, path, *position, stamp_ns, path.name))
-    write_bag(images, out / 'bag', IMAGE_TOPIC, TRUTH_TOPIC)
+    write_bag(images, out / 'bag', IMAGE_TOPIC, TRUTH_TOPIC, poses=flight_odometry(config))
+
+
+def flight_odometry(config):
+    """`Pose`s of the flight as its visual odometry measures them, with the errors of
+    `DriftConfig`."""
+    numbers = np.arange(0, config.frames - 1 + 1e-9, 1 / (ODOMETRY_HZ * config.period_s))
+    track = flight_poses(config, DEMO_REGION.side_m, numbers)
+    stamps_ns = [START_NS + round(number * config.period_s * 1e9) for number in numbers]
+    positions = [(pose.east_m, pose.north_m) for pose in track]
+    if len(track) < 2:
+        return []
+    return dead_reckoned(stamps_ns, positions, DriftConfig(seed=config.seed))

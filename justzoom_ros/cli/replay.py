@@ -178,4 +178,4 @@ def _live(args, bag, topic):
         for left_out in node.left_out:
             print(f'justzoom: {left_out} of the bag is not published', file=sys.stderr)
         progress = partial(tqdm, desc='live', unit='msg', total=sum(bag.counts.values()))
-        return list(live(bag, topic, node, args.rate, progress))
+        return node.with_beliefs(list(live(bag, topic, node, args.rate, progress)))

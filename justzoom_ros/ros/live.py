@@ -1,15 +1,18 @@
 """Replay over DDS: a bag's messages to a running node, its fixes back."""
 
 import time
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
+from nav_msgs.msg import OccupancyGrid
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ImageError, LiveError
 from justzoom_ros.replay import ReplayedFix, usable_image
+from justzoom_ros.report_motion import belief_picture
 from justzoom_ros.ros.client import POLL_S, Client
 from justzoom_ros.ros.frames import StampGate
 
@@ -28,10 +31,12 @@ class LiveNode(Client):
 
     def __init__(self, types, image_topic, fix_topic='fix', timeout_s=60.0):
         self.image_topic, self.timeout_s = image_topic, timeout_s
-        self.fixes = {}
+        self.fixes, self._beliefs = {}, {}
         super().__init__('justzoom_replay')
         self.fix_topic = self._node.resolve_topic_name(fix_topic)
         self._heard = self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
+        belief_topic = f'{self.fix_topic.rpartition("/")[0]}/belief'
+        self._node.create_subscription(OccupancyGrid, belief_topic, self._on_belief, QOS)
         self._publishers = {}
         for topic, kind in types.items():
             message_type = _message_type(kind)
@@ -83,6 +88,11 @@ class LiveNode(Client):
         """Take in fixes until those with these stamps are there, or the time is up."""
         self._spin_until(lambda: self.fixes.keys() >= set(stamps_ns))
 
+    def with_beliefs(self, fixes):
+        """The ReplayedFixes with pictures of the beliefs that the node published with them."""
+        self.receive(SETTLE_S)
+        return [replace(fix, picture=self._beliefs.get(fix.stamp_ns)) for fix in fixes]
+
     def _reset(self):
         """Make the publisher of the fixes forget the stamps of before, by its service ~/reset."""
         self._spin_until(self._reset_service)
@@ -105,6 +115,10 @@ class LiveNode(Client):
 
     def _on_fix(self, message):
         self.fixes[_stamp_ns(message)] = message
+
+    def _on_belief(self, message):
+        grid = np.array(message.data, np.float32).reshape(message.info.height, -1)[::-1] / 100
+        self._beliefs[_stamp_ns(message)] = belief_picture(grid**2)
 
     def _spin_until(self, condition):
         end = time.monotonic() + self.timeout_s

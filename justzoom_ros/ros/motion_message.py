@@ -14,6 +14,9 @@ from justzoom_ros.errors import MotionError
 MOVING_M_S, MOVING_RAD_S = 0.1, 0.05
 """A twist faster than this says that the robot moves."""
 
+UNKNOWN_VARIANCE = 1e4
+"""Larger ones are how drivers say that they do not measure something."""
+
 NO_ORIENTATION = -1.0
 """First element of an orientation covariance where there is no orientation (sensor_msgs/Imu)."""
 
@@ -79,4 +82,4 @@ def stamp_ns_of(message):
 
 
 def _variance(value):
-    return float(value) if math.isfinite(value) and value > 0 else 0.0
+    return float(value) if 0 < value < UNKNOWN_VARIANCE else 0.0

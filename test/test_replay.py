@@ -8,6 +8,7 @@ import math
 import signal
 import subprocess
 import sys
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -17,16 +18,28 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from tiny import REGION, make_map, make_weights
 
-from justzoom_ros.bags import IMAGE_TYPES, Bag, Track, write_bag
+from justzoom_ros.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track, write_bag
+from justzoom_ros.belief import Odometry
 from justzoom_ros.benchmark.datasets import GeoImage
+from justzoom_ros.benchmark.dead_reckoning import DriftConfig, dead_reckoned
 from justzoom_ros.cli.main import main
 from justzoom_ros.localizer import FixDecision, Localizer
-from justzoom_ros.replay import ReplayedFix, in_process, judge, summarize, write_results
+from justzoom_ros.replay import (
+    ReplayedFix,
+    in_process,
+    judge,
+    summarize,
+    tracked,
+    write_results,
+)
+from justzoom_ros.ros.motion_message import pose_of
+from justzoom_ros.tracker import Tracker
 
 TOPIC, TRUTH = '/camera/image/compressed', '/gps/fix'
 START_S = 1_370_353_055
 STORE = get_typestore(Stores.ROS2_KILTED)
-OUTPUTS = ['belief.png', 'errors.png', 'fixes.csv', 'map.png', 'summary.json', 'track.geojson']
+ALWAYS = ['fixes.csv', 'map.png', 'summary.json', 'track.geojson']
+OUTPUTS = sorted([*ALWAYS, 'belief.png', 'errors.png'])
 
 
 @pytest.fixture(scope='module')
@@ -225,12 +238,12 @@ def test_without_truth_and_with_bad_images(files, broken_bag, tmp_path, capsys):
     summary = json.loads(capsys.readouterr().out)
     assert (summary['error'], summary['truth_unknown']) == (2, 9)
     assert summary['all']['median_m'] is None
-    assert sorted(p.name for p in tmp_path.iterdir()) == OUTPUTS
+    assert sorted(p.name for p in tmp_path.iterdir()) == ALWAYS
 
 
 def test_nothing_to_draw(files, localizer, tmp_path):
     summary = write_results(tmp_path, localizer.map, [ReplayedFix(1, 'error', 'cut')])
-    assert summary['images'] == 1 and sorted(p.name for p in tmp_path.iterdir()) == OUTPUTS
+    assert summary['images'] == 1 and sorted(p.name for p in tmp_path.iterdir()) == ALWAYS
 
 
 @pytest.mark.parametrize(
@@ -356,3 +369,72 @@ def test_live_when_the_node_stays_silent(node, files, bag, tmp_path, capsys):
         writer.write(topic, first.stamp_ns, raw)
     assert live(files, silent, tmp_path, '--timeout', '3') == 2
     assert 'no fix on /camera/position within 3 s' in capsys.readouterr().err
+
+
+# --- motion --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def moving_bag(files, images):
+    """The bag with odometry at twenty samples a second, of a robot that goes straight on."""
+    stamps_ns = np.arange(images[0].stamp_ns, images[-1].stamp_ns + 1, 50_000_000)
+    since = (stamps_ns - images[0].stamp_ns) / 250e6
+    places = np.stack([5 * since, 0 * since], 1)
+    poses = dead_reckoned(stamps_ns, places, DriftConfig(0.0, 0.0))
+    write_bag(images, files / 'moving', TOPIC, TRUTH, poses=poses)
+    return files / 'moving'
+
+
+def test_written_odometry_is_read_as_it_was(moving_bag):
+    with Bag(moving_bag) as bag:
+        poses = [pose_of(item.message) for item in bag.messages([bag.topic(ODOMETRY_TYPES)])]
+    odometry = Odometry()
+    assert [odometry.add(pose) for pose in poses] == [''] * len(poses)
+    whole = odometry.motion(poses[0].stamp_ns, poses[-1].stamp_ns)
+    assert whole.distance_m == pytest.approx(35.0)
+    assert whole.forward_m == pytest.approx(whole.distance_m) and whole.unknown_s == 0
+
+
+class Looped:
+    """An open bag that is played twice: time jumps back between."""
+
+    def __init__(self, bag):
+        self._bag = bag
+
+    def messages(self, topics):
+        return chain(self._bag.messages(topics), self._bag.messages(topics))
+
+
+def test_a_bag_that_loops_gives_the_same_the_second_time(moving_bag, localizer):
+    tracker = Tracker(localizer)
+    with Bag(moving_bag) as bag:
+        fixes = list(tracked(Looped(bag), TOPIC, tracker, bag.topic(ODOMETRY_TYPES)))
+    first, second = fixes[:8], fixes[8:]
+    for one, other in zip(first, second, strict=True):
+        assert (one.stamp_ns, one.latitude, one.longitude) == (
+            other.stamp_ns,
+            other.latitude,
+            other.longitude,
+        )
+        np.testing.assert_array_equal(one.covariance_m2, other.covariance_m2)
+
+
+def test_replay_follows_the_odometry_of_a_bag(files, moving_bag, tmp_path, capsys):
+    arguments = [files, moving_bag, tmp_path, '--weights', files / 'weights.safetensors', '--json']
+    assert command(*arguments) == 0
+    moving = json.loads(capsys.readouterr().out)
+    assert command(*arguments, '--single') == 0
+    single = json.loads(capsys.readouterr().out)
+    assert moving['sequence']['length_m'] == pytest.approx(7 * np.hypot(25, 20), rel=1e-3)
+    assert moving['sequence']['convergence_cost_m'] is not None
+    assert moving['all']['median_m'] != single['all']['median_m']
+
+
+def test_several_bags_are_summed_up(files, moving_bag, bag, tmp_path, capsys):
+    weights = files / 'weights.safetensors'
+    arguments = ['--map', files / 'map', '--weights', weights, '-o', tmp_path, '--json']
+    assert main(['replay', str(bag), str(moving_bag), *map(str, arguments)]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary['all']['ways'] == 2 and set(summary['ways']) == {'bag', 'moving'}
+    assert (tmp_path / 'moving' / 'belief.png').is_file()
+    assert json.loads((tmp_path / 'summary.json').read_text()) == summary

@@ -1,0 +1,228 @@
+"""A robot that moves: what it knows after many frames, and what it does not look at."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from test_search import dense, setup
+from tiny import make_map, make_weights
+
+from justzoom_ros import Localizer, Region
+from justzoom_ros.belief import Motion, Pose
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.fix import FixDecision
+from justzoom_ros.motion_calibration import Witness, fit_exponent
+from justzoom_ros.posterior import CellPosterior
+from justzoom_ros.search import search
+from justzoom_ros.tracker import Tracker, TrackerConfig
+
+REGION = Region(latitude=48.0, longitude=11.0, side_m=640.0, grid=4, depth=3)
+CELLS = REGION.branching**REGION.depth
+
+
+def world(calibration=None):
+    """What a tracker needs of a localizer, over the whole of REGION."""
+    return SimpleNamespace(
+        region=REGION,
+        covered=np.ones(CELLS, bool),
+        calibration=calibration or {},
+        decision=FixDecision(),
+    )
+
+
+def seen_from(place_m, rng, sigma_m=30.0, rivals=3):
+    """A frame that fits its own place and `rivals` others as well."""
+    centers = REGION.centers(REGION.depth)
+    masses = np.full(CELLS, 1e-6)
+    for spot in [place_m, *rng.uniform(-300, 300, (rivals, 2))]:
+        off = ((centers - spot - rng.normal(0, sigma_m / 2, 2)) ** 2).sum(1)
+        masses += np.exp(-off / (2 * sigma_m**2))
+    return CellPosterior(
+        REGION, np.full(CELLS, REGION.depth), np.arange(CELLS), masses / masses.sum()
+    )
+
+
+def drive(tracker, rng, steps=40, start=(-200.0, -150.0), yaw=0.6, step_m=10.0):
+    """The last fix and the true place after a way that bends, seen ambiguously all along."""
+    place, fix = np.array(start), None
+    for number in range(steps):
+        motion = Motion()
+        if number:
+            turn = 0.04 * np.sin(number / 5)
+            yaw += turn
+            place = place + step_m * np.array([np.cos(yaw), np.sin(yaw)])
+            # The step in the frame of before the turn.
+            motion = Motion(
+                step_m * np.cos(turn), step_m * np.sin(turn), turn, step_m, duration_s=1.0
+            )
+        tracker.follow(motion)
+        fix = tracker.see(seen_from(place, rng))
+    return fix, place, yaw
+
+
+def test_ambiguous_frames_become_one_sure_place_and_heading():
+    rng = np.random.default_rng(0)
+    tracker = Tracker(world(), TrackerConfig(exponent=0.8))
+    first = tracker.see(seen_from((-200.0, -150.0), rng))
+    assert first.status == 'no_fix' and first.yaw_std_rad > 1
+    tracker.reset()
+    fix, place, yaw = drive(tracker, rng)
+    assert fix.status == 'fix'
+    assert np.hypot(*(np.array([fix.east_m, fix.north_m]) - place)) < 25
+    assert abs((fix.yaw_rad - yaw + np.pi) % (2 * np.pi) - np.pi) < 0.2
+    assert fix.yaw_std_rad < 0.3
+    assert 0 <= fix.off_map < 0.1 and fix.confidence <= 1 - fix.off_map
+
+
+def test_the_second_drive_is_like_the_first():
+    """After a reset nothing is left of before, to the last bit."""
+    tracker = Tracker(world(), TrackerConfig(exponent=0.8))
+    first, _, _ = drive(tracker, np.random.default_rng(1), steps=8)
+    tracker.reset()
+    second, _, _ = drive(tracker, np.random.default_rng(1), steps=8)
+    assert (first.east_m, first.north_m, first.confidence) == (
+        second.east_m,
+        second.north_m,
+        second.confidence,
+    )
+
+
+def test_a_second_look_from_the_same_place_is_no_second_witness():
+    rng = np.random.default_rng(2)
+    frame = seen_from((0.0, 0.0), rng)
+    tracker = Tracker(world(), TrackerConfig(exponent=1.0))
+    once = tracker.see(frame)
+    for _ in range(20):
+        tracker.follow(Motion(duration_s=0.1))
+        again = tracker.see(frame)
+    assert again.confidence == pytest.approx(once.confidence, abs=0.02)
+
+
+def test_the_exponent_is_the_given_one_then_the_fitted_then_a_careful_one():
+    assert Tracker(world({'exponent': 0.3}), TrackerConfig(exponent=0.7)).exponent == 0.7
+    assert Tracker(world({'exponent': 0.3})).exponent == 0.3
+    assert Tracker(world()).exponent == 0.5
+
+
+def test_a_start_position_is_a_fix_at_once():
+    tracker = Tracker(world())
+    tracker.start_near(*REGION.to_latlon(100.0, -50.0), np.eye(2) * 100.0, yaw_rad=1.0)
+    fix = tracker.fix()
+    assert fix.status == 'fix' and fix.yaw_rad == pytest.approx(1.0, abs=0.1)
+    np.testing.assert_allclose([fix.east_m, fix.north_m], [100, -50], atol=1.0)
+    # 100 m2 of the start and twice a cell of 10 m: its own, and where its lattice lies.
+    assert np.diag(fix.covariance_m2) == pytest.approx(100, rel=0.6)
+
+
+# --- what is looked at ---------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def test_what_is_not_worth_it_stays_whole_with_the_mass_of_the_policy():
+    policy, embeddings, ground = setup()
+    everything = dense(search(policy, embeddings, ground))
+    worth = [np.ones(4**k, bool) for k in range(3)]
+    worth[1][[0, 2]] = False
+    worth[2][5] = False
+    found = search(policy, embeddings, ground, worth=worth)
+    below = {(1, 0): range(16), (1, 2): range(32, 48), (2, 5): range(20, 24)}
+    for level, index, mass in zip(found.levels, found.indices, found.masses, strict=True):
+        cells = below.get((level, index), [index] if level == 3 else None)
+        assert mass == pytest.approx(everything[list(cells)].sum(), rel=1e-6)
+    assert found.masses.sum() == pytest.approx(1)
+
+
+class Counted:
+    """A localizer that counts how many cells its searches end in."""
+
+    def __init__(self, localizer):
+        self._localizer, self.leaves = localizer, []
+
+    def __getattr__(self, name):
+        return getattr(self._localizer, name)
+
+    def posterior(self, image, search_config=None, worth=None):
+        found = self._localizer.posterior(image, search_config, worth)
+        self.leaves.append(len(found.masses))
+        return found
+
+
+@pytest.fixture(scope='module')
+def localizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('tracker')
+    map = make_map(folder)
+    return Localizer.open(map=map, weights=make_weights(folder, map), progress=False)
+
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+
+def test_a_robot_that_knows_where_it_is_looks_only_there(localizer):
+    counted = Counted(localizer)
+    tracker = Tracker(counted)
+    tracker.locate(IMAGE, 10**9)
+    tracker.start_near(52.5, 13.4, np.eye(2) * 4.0)
+    tracker.locate(IMAGE, 2 * 10**9)
+    assert counted.leaves[0] == 256 and counted.leaves[1] < 130
+
+
+def test_images_that_contradict_the_belief_open_the_search_again(localizer):
+    """It is sure of one corner; the images say another. It comes to look there, and finds it."""
+    posterior = localizer.posterior(IMAGE)
+    wanted = posterior.best_cell
+    away = -np.sign([wanted.east_m, wanted.north_m]) * 100
+    tracker = Tracker(localizer, TrackerConfig(exponent=1.0))
+    tracker.start_near(*localizer.region.to_latlon(*away), np.eye(2) * 25.0)
+    for number in range(60):
+        turned = Pose(number * 10**9, 0.0, 0.0, 1.5 * number)
+        tracker.hear(turned)
+        fix = tracker.locate(IMAGE, number * 10**9)
+        if number == 0:
+            assert np.hypot(*(np.array([fix.east_m, fix.north_m]) - away)) < 40
+    found = fix.posterior.mass_within(wanted.east_m, wanted.north_m, 20.0)
+    assert found > 0.5 or fix.off_map > 0.5
+
+
+def test_without_odometry_the_belief_spreads(localizer):
+    tracker = Tracker(localizer)
+    tracker.start_near(52.5, 13.4, np.eye(2) * 4.0)
+    near = tracker.fix().radius_90_m
+    tracker.follow(tracker.odometry.motion(0, 10 * 10**9))
+    assert tracker.motion.unknown_s == 10
+    assert tracker.fix().radius_90_m > near + 20
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'problem'),
+    [({'exponent': 0.0}, 'exponent'), ({'news_m': 0.0}, 'news_m'), ({'ignored': 1.0}, 'ignored')],
+)
+def test_a_configuration_out_of_range_is_named(wrong, problem):
+    with pytest.raises(ConfigError, match=problem):
+        TrackerConfig(**wrong)
+
+
+# --- calibration ---------------------------------------------------------------------------------
+
+
+def test_frames_that_say_the_same_thing_thrice_get_a_third_of_the_say():
+    """Each frame is its own likelihood to the power of three: the exponent that makes the belief
+    true is about a third."""
+    rng = np.random.default_rng(5)
+    centers, ways = REGION.centers(REGION.depth), []
+    for _ in range(12):
+        way, place, yaw = [], rng.uniform(-150, 150, 2), rng.uniform(-np.pi, np.pi)
+        for number in range(6):
+            if number:
+                place = place + 20 * np.array([np.cos(yaw), np.sin(yaw)])
+            off = ((centers - place - rng.normal(0, 60.0, 2)) ** 2).sum(1)
+            masses = np.exp(-3 * off / (2 * 60.0**2)) + 1e-9
+            posterior = CellPosterior(
+                REGION, np.full(CELLS, 3), np.arange(CELLS), masses / masses.sum()
+            )
+            motion = Motion(20.0, distance_m=20.0, duration_s=1.0) if number else Motion()
+            way.append(Witness(motion, posterior, place))
+        ways.append(way)
+    fit = fit_exponent(ways, world(), TrackerConfig(), exponents=(0.1, 0.3, 1.0))
+    assert fit.exponent == 0.3 and fit.nll_after < fit.nll_before
+    assert (fit.ways, fit.frames) == (12, 72)

@@ -57,6 +57,7 @@ setup(
     extras_require={
         'city': ['numba>=0.60'],
         'opencv': ['opencv-python-headless'],
+        'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
         'retrieval': ['faiss-cpu'],
         'train': ['matplotlib', 'tensorboard'],
         'report': ['matplotlib'],

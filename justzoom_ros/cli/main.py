@@ -22,6 +22,7 @@ COMMANDS = (
     'replay',
     'demo',
     'city',
+    'export',
 )
 
 

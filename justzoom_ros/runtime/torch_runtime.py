@@ -4,10 +4,6 @@ import hashlib
 
 import torch
 
-from justzoom_ros.errors import RuntimeUnavailableError
-
-RUNTIMES = ('auto', 'cpu', 'cuda')
-
 
 class TorchRuntime:
     """Runs a `ZoomPolicy` without gradients. `name` 'cpu' or 'cuda'; `checksum` names the
@@ -39,22 +35,6 @@ class TorchRuntime:
     def step(self, actions, maps, cache, children=None):
         """As `ZoomPolicy.step`."""
         return self._policy.step(actions, maps, cache, children)
-
-
-def open_runtime(policy, name='auto'):
-    """The runtime of that name; 'auto' is CUDA where there is a GPU. Raises
-    RuntimeUnavailableError where an explicit choice cannot be had."""
-    if name not in RUNTIMES:
-        raise RuntimeUnavailableError(
-            f'runtime {name!r} is not known; choose of {", ".join(RUNTIMES)}'
-        )
-    if name == 'cuda' and not torch.cuda.is_available():
-        raise RuntimeUnavailableError(
-            "runtime 'cuda' was asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"
-        )
-    if name == 'auto':
-        name = 'cuda' if torch.cuda.is_available() else 'cpu'
-    return TorchRuntime(policy, name)
 
 
 def weights_checksum(policy):

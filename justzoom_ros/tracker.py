@@ -135,7 +135,7 @@ class Tracker:
 
     def weigh(self, posterior):
         """Weigh the belief by the `CellPosterior` of one frame."""
-        self.belief.see(posterior, self.exponent * min(1.0, self._news))
+        self.belief.see(posterior, self.exponent, min(1.0, self._news))
         self._news = 0.0
 
     def fix(self, decision=None):

@@ -27,19 +27,29 @@ MAX_STATES = 2**24
 class BeliefConfig:
     """`headings`: number of them; `cell_m`: cells of the lattice are no larger than that, where
     terminal cells are larger they are divided; `off_map`: probability (0..1) that a start is off
-    the map; `floor`: likelihood that every place keeps whatever a frame says, relative to the
-    mean of all places."""
+    the map.
+
+    There are streets that a policy does not know, on which it is sure and wrong: a frame counts
+    with the probability that the policy knows its way here, the *trust*. `trust` (0..1) is that of
+    a start; on the way it is lost within about `known_m` metres and won within about `unknown_m`;
+    it stays within `floor` and 1 - `floor`, so that no frame can rule anything out, nor be
+    ignored."""
 
     headings: int = 36
     cell_m: float = 40.0
     off_map: float = 0.01
+    trust: float = 0.75
+    known_m: float = 300.0
+    unknown_m: float = 100.0
     floor: float = 0.05
 
     def __post_init__(self):
         if not (self.headings >= 4 and self.cell_m > 0):
             raise ConfigError('a belief needs at least 4 headings and cells larger than 0 m')
-        if not (0 <= self.off_map < 1 and 0 < self.floor < 1):
-            raise ConfigError('off_map and floor of a belief must lie in 0..1')
+        if not (0 <= self.off_map < 1 and 0 < self.floor < 1 and 0 < self.trust <= 1):
+            raise ConfigError('off_map, floor and trust of a belief must lie in 0..1')
+        if not (self.known_m > 0 and self.unknown_m > 0):
+            raise ConfigError('known_m and unknown_m of a belief must be positive')
 
 
 class Belief:
@@ -101,7 +111,7 @@ class Belief:
         count = self.config.headings
         self._first_yaw_rad = 0.0
         self.offsets = np.zeros((count, 2))
-        self.off_map = self.config.off_map
+        self.off_map, self.trust = self.config.off_map, self.config.trust
         weights = (
             np.full(count, 1 / count) if yaw_rad is None else self._near(yaw_rad, yaw_std_rad)
         )
@@ -144,6 +154,13 @@ class Belief:
         self.off_map = 1 - float(masses.sum(dtype=torch.float64))
         self.masses = masses
         self._lose(noise.lost(motion))
+        self._come_to_other_streets(motion.distance_m)
+
+    def _come_to_other_streets(self, distance_m):
+        """Trust after a distance: two states that change at constant rates."""
+        lost, won = 1 / self.config.known_m, 1 / self.config.unknown_m
+        lasting = won / (lost + won)
+        self.trust = lasting + (self.trust - lasting) * np.exp(-(lost + won) * distance_m)
 
     def _lose(self, share):
         """With this probability anything at all happened: the robot is where it may start."""
@@ -152,13 +169,28 @@ class Belief:
         self.masses += anywhere * self._start
         self.off_map = (1 - share) * self.off_map + share * self.config.off_map
 
-    def see(self, posterior, exponent=1.0):
+    def see(self, posterior, exponent=1.0, news=1.0):
         """Weigh everything by a frame, a `CellPosterior` under a uniform prior over the covered
-        cells; `exponent` (0..1): how much of it is news."""
+        cells. `exponent` (0..1): how much one of many frames may say of the place; `news` (0..1):
+        how much of it was not seen before. Whether it fits the belief at all is judged by what it
+        says in full, so that a robot on streets that the policy does not know goes on by its
+        odometry."""
+        self._judge(float(self._fitting(posterior, news).sum(dtype=torch.float64)) + self.off_map)
+        trust = self.trust
+        self.masses = trust * self._fitting(posterior, exponent * news) + (1 - trust) * self.masses
+        self._normalise()
+
+    def _fitting(self, posterior, exponent):
+        """The masses times the likelihood of a frame."""
         likelihood = self._divided(torch.from_numpy(self.likelihood(posterior, exponent)))
         planes = likelihood.to(self.dtype).expand_as(self.masses)
-        self.masses *= lattice.averaged(planes, self.offsets, beyond=1.0)
-        self._normalise()
+        return lattice.averaged(planes, self.offsets, beyond=1.0).mul_(self.masses)
+
+    def _judge(self, fit):
+        """Trust after a frame whose likelihood under the belief is `fit`; from a policy that does
+        not know its way it would be 1, the mean of all places."""
+        trust, floor = self.trust, self.config.floor
+        self.trust = float(np.clip(trust * fit / (trust * fit + 1 - trust), floor, 1 - floor))
 
     def likelihood(self, posterior, exponent=1.0):
         """Likelihood of every terminal cell (n, n), row 0 in the north, relative to the mean of
@@ -167,8 +199,7 @@ class Belief:
         covered = self._covered
         ratio = np.where(covered, ratio, 0.0) ** exponent
         mean = ratio[covered].mean()
-        ratio = self.config.floor + (1 - self.config.floor) * ratio / max(mean, 1e-300)
-        return np.where(covered, ratio, 1.0)
+        return np.where(covered, ratio / max(mean, 1e-300), 1.0)
 
     def see_yaw(self, yaw_rad, std_rad, exponent=1.0):
         """Weigh all headings by a measured one, of a compass, with its standard deviation;

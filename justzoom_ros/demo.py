@@ -52,7 +52,7 @@ def run_demo(out, config=None, map_path=None, weights=None, progress=None):
     _check_needs(weights)
     out, satellite_map = output_folder(out), SatelliteMap.open(map_path)
     bag_path = _fly(out / 'flight', config, lambda poses: progress(poses, 'fly', len(poses)))
-    with _own_domain(), _node(out, map_path, weights) as alive, Bag(bag_path) as bag:
+    with own_domain(), running_node(out, map_path, weights) as alive, Bag(bag_path) as bag:
         track = read_track(bag, TRUTH_TOPIC)
         count = sum(bag.counts.values())
         fixes, seconds = _locate(bag, alive, lambda items: progress(items, 'locate', count))
@@ -146,7 +146,7 @@ def _fly(folder, config, progress):
 
 
 @contextmanager
-def _own_domain():
+def own_domain():
     """A ROS domain of our own, on this machine alone, for this process and those it starts."""
     ours = {
         'ROS_DOMAIN_ID': str(random.choice(DOMAINS)),
@@ -164,7 +164,7 @@ def _own_domain():
 
 
 @contextmanager
-def _node(out, map_path, weights):
+def running_node(out, map_path, weights):
     """The lifecycle node in its own process, its output in `out`/node.log; yields what says
     whether it is still alive. However the block ends, the node is stopped."""
     command = [sys.executable, '-m', 'justzoom_ros.ros.node', '--ros-args']

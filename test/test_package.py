@@ -134,7 +134,7 @@ FLOORS = (
     ('benchmark', 'bags', 'report', 'report_motion', 'report_calibration', 'calibrate', 'train'),
     ('evaluate', 'compare', 'replay', 'motion_calibration'),
     ('ros',),
-    ('demo',),
+    ('demo', 'bench'),
     ('cli',),
 )
 """Rooms, lowest floor first. A room imports from its own floor and those below. Three files of the

@@ -109,7 +109,7 @@ class Belief:
 
     def _begin(self, plane, yaw_rad, yaw_std_rad):
         count = self.config.headings
-        self._first_yaw_rad = 0.0
+        self._first_yaw_rad, self._marginal = 0.0, None
         self.offsets = np.zeros((count, 2))
         self.off_map, self.trust = self.config.off_map, self.config.trust
         weights = (
@@ -152,7 +152,7 @@ class Belief:
         turned = noise.yaw_variance_rad2(motion) / self.yaw_step_rad**2
         masses = lattice.turned(masses, self.offsets, turned)
         self.off_map = 1 - float(masses.sum(dtype=torch.float64))
-        self.masses = masses
+        self.masses, self._marginal = masses, None
         self._lose(noise.lost(motion))
         self._come_to_other_streets(motion.distance_m)
 
@@ -175,20 +175,17 @@ class Belief:
         how much of it was not seen before. Whether it fits the belief at all is judged by what it
         says in full, so that a robot on streets that the policy does not know goes on by its
         odometry."""
-        self._judge(float(self._fitting(posterior, news).sum(dtype=torch.float64)) + self.off_map)
-        trust = self.trust
-        self.masses = trust * self._fitting(posterior, exponent * news) + (1 - trust) * self.masses
+        self._judge(self.likelihood(posterior, news))
+        likelihood = self.trust * self.likelihood(posterior, exponent * news) + 1 - self.trust
+        planes = self._divided(torch.from_numpy(likelihood)).to(self.dtype)
+        self.masses *= lattice.averaged(planes.expand_as(self.masses), self.offsets, beyond=1.0)
         self._normalise()
 
-    def _fitting(self, posterior, exponent):
-        """The masses times the likelihood of a frame."""
-        likelihood = self._divided(torch.from_numpy(self.likelihood(posterior, exponent)))
-        planes = likelihood.to(self.dtype).expand_as(self.masses)
-        return lattice.averaged(planes, self.offsets, beyond=1.0).mul_(self.masses)
-
-    def _judge(self, fit):
-        """Trust after a frame whose likelihood under the belief is `fit`; from a policy that does
-        not know its way it would be 1, the mean of all places."""
+    def _judge(self, likelihood):
+        """Trust after a frame: how likely it is under the belief, beside 1, the mean of all
+        places, which it would be from a policy that does not know its way."""
+        masses = self.cell_masses()
+        fit = float((masses * likelihood).sum()) + 1 - masses.sum()
         trust, floor = self.trust, self.config.floor
         self.trust = float(np.clip(trust * fit / (trust * fit + 1 - trust), floor, 1 - floor))
 
@@ -218,6 +215,7 @@ class Belief:
         return weights / weights.mean()
 
     def _normalise(self):
+        self._marginal = None
         total = float(self.masses.sum(dtype=torch.float64)) + self.off_map
         self.masses /= total
         self.off_map /= total
@@ -230,6 +228,11 @@ class Belief:
 
     def cell_masses(self):
         """Mass of every terminal cell, float64 (n, n), row 0 in the north."""
+        if self._marginal is None:
+            self._marginal = self._summed_up()
+        return self._marginal
+
+    def _summed_up(self):
         total = lattice.spread(self.masses, self.offsets).sum(0, dtype=torch.float64)
         terminals = len(self._path_index)
         return (

@@ -23,6 +23,7 @@ COMMANDS = (
     'demo',
     'city',
     'export',
+    'bench',
 )
 
 

@@ -31,7 +31,7 @@ class LiveNode(Client):
 
     def __init__(self, types, image_topic, fix_topic='fix', timeout_s=60.0):
         self.image_topic, self.timeout_s = image_topic, timeout_s
-        self.fixes, self._beliefs = {}, {}
+        self.fixes, self._beliefs, self.arrivals = {}, {}, {}
         super().__init__('justzoom_replay')
         self.fix_topic = self._node.resolve_topic_name(fix_topic)
         self._heard = self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
@@ -84,6 +84,15 @@ class LiveNode(Client):
         while (left := end - time.monotonic()) > 0:
             self._spin_once(min(left, POLL_S))
 
+    def receive_arrivals(self, until_s):
+        """Take in fixes until a time of the monotonic clock, each as soon as it comes."""
+        while (left := until_s - time.monotonic()) > 0:
+            self._spin_once(min(left, 0.002))
+
+    def publish_image(self, message):
+        """Publish one image message."""
+        self._publishers[self.image_topic].publish(message)
+
     def receive_until(self, stamps_ns):
         """Take in fixes until those with these stamps are there, or the time is up."""
         self._spin_until(lambda: self.fixes.keys() >= set(stamps_ns))
@@ -114,6 +123,7 @@ class LiveNode(Client):
                 return f'{info.node_namespace.rstrip("/")}/{info.node_name}/reset'
 
     def _on_fix(self, message):
+        self.arrivals[_stamp_ns(message)] = time.monotonic()
         self.fixes[_stamp_ns(message)] = message
 
     def _on_belief(self, message):

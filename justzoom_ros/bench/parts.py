@@ -1,0 +1,184 @@
+"""What is measured of a localizer in one process. Each part returns a dictionary for JSON."""
+
+import io
+from functools import partial
+
+import numpy as np
+import torch
+from PIL import Image
+
+from justzoom_ros.belief import Belief, Motion, MotionNoise
+from justzoom_ros.bench.timing import in_turns, ratio, rows
+from justzoom_ros.bench.world import (
+    CITY,
+    Ground,
+    base_policy,
+    encoded_crop,
+    made_sure,
+    picture,
+    random_maps,
+    small_policy,
+)
+from justzoom_ros.errors import JustZoomError
+from justzoom_ros.images import ground_views, normalised
+from justzoom_ros.ros.image_message import image_from_message
+from justzoom_ros.runtime.torch_runtime import TorchRuntime
+from justzoom_ros.search import SearchConfig, search
+
+POLICIES = {'small': small_policy, 'base': base_policy}
+RUNS = {'small': 20, 'base': 3}
+ENOUGH = 0.01
+"""Mass that a best-first search may leave unexplored."""
+
+
+# --- (a) the published way against a map that is encoded once ------------------------------------
+
+
+def published(size='small'):
+    """A frame from pixels to greedy answer, as published and from cached map embeddings."""
+    policy, image = POLICIES[size](), picture()
+    ground_map = Ground(CITY)
+    runtime = TorchRuntime(policy, 'cpu')
+    ground = _ground(runtime, image)
+    maps = random_maps(policy)
+    made_sure(policy, maps, ground)
+    way = published_way(policy, ground_map, image)
+    for level in range(CITY.depth):
+        maps.levels[level][CITY.index(way[:level])] = encoded_crop(policy, ground_map, way[:level])
+    if cached_way(runtime, maps, image) != way:
+        raise JustZoomError('the greedy answers of the published way and of ours differ')
+    views = normalised(ground_views(image, policy.config))[None]
+    timings = in_turns(
+        {
+            'published way': partial(published_way, policy, ground_map, image),
+            'cached': partial(cached_way, runtime, maps, image),
+            'encode ground': partial(runtime.encode_ground, views),
+            'encode crop': partial(encoded_crop, policy, ground_map, way),
+        },
+        RUNS[size],
+    )
+    crops, halves = CITY.depth, 2
+    return {
+        'parameters': sum(p.numel() for p in policy.encoder.parameters()),
+        'encoded images': {'published way': halves + crops, 'cached': halves},
+        'times': rows(timings),
+        'speedup': ratio(timings, 'published way', 'cached'),
+    }
+
+
+@torch.inference_mode()
+def published_way(policy, ground_map, image):
+    """The greedy actions with all encoding done anew and the whole decoder run at each step."""
+    ground = policy.encode_ground(normalised(ground_views(image, policy.config))[None])
+    crops, actions = [], []
+    for _ in range(CITY.depth):
+        crops.append(encoded_crop(policy, ground_map, tuple(actions)))
+        sequence = torch.tensor([[*actions, 0]])
+        logits = policy.logits(ground, torch.stack(crops)[None], sequence)
+        actions.append(int(logits[0, -1].argmax()))
+    return tuple(actions)
+
+
+def cached_way(runtime, maps, image):
+    """The greedy actions from cached embeddings, step by step."""
+    found = search(runtime, maps, _ground(runtime, image), SearchConfig('greedy'))
+    return found.best_cell.actions
+
+
+def _ground(runtime, image):
+    return runtime.encode_ground(normalised(ground_views(image, runtime.config))[None])[0]
+
+
+# --- (b) searches over 65,536 cells --------------------------------------------------------------
+
+
+def searches(size='small'):
+    """Posteriors over the published city, against the encoding of one frame."""
+    policy = POLICIES[size]()
+    runtime, maps = TorchRuntime(policy, 'cpu'), random_maps(policy)
+    views = normalised(ground_views(picture(), policy.config))[None]
+    ground = runtime.encode_ground(views)[0]
+    made_sure(policy, maps, ground)
+    configs = {
+        'exact': SearchConfig('exact'),
+        'best first': SearchConfig('best_first', unexplored=ENOUGH),
+        'beam 16': SearchConfig('beam', width=16),
+        'greedy': SearchConfig('greedy'),
+    }
+    things = {
+        name: partial(search, runtime, maps, ground, config) for name, config in configs.items()
+    }
+    timings = in_turns(
+        {**things, 'encode ground': partial(runtime.encode_ground, views)}, RUNS[size]
+    )
+    return {
+        'cells': CITY.branching**CITY.depth,
+        'explored mass': {n: round(thing().explored_mass, 4) for n, thing in things.items()},
+        'times': rows(timings),
+        'best first / encode ground': ratio(timings, 'best first', 'encode ground'),
+    }
+
+
+# --- (c) everything else of a frame --------------------------------------------------------------
+
+
+def inputs():
+    """From a compressed image of 720 lines to what the encoder takes; one map crop; one update of
+    a belief over the published city and 36 headings."""
+    config = small_policy().config
+    jpeg = io.BytesIO()
+    Image.fromarray(picture()).save(jpeg, 'JPEG', quality=85)
+    message = type('Compressed', (), {'format': 'jpeg', 'data': jpeg.getvalue()})()
+    image, ground_map = image_from_message(message), Ground(CITY)
+    cells = CITY.branching**CITY.depth
+    belief, noise = Belief(CITY, np.ones(cells, bool)), MotionNoise()
+    policy = small_policy()
+    runtime, maps = TorchRuntime(policy, 'cpu'), random_maps(policy)
+    ground = _ground(runtime, image)
+    made_sure(policy, maps, ground)
+    posterior = search(runtime, maps, ground)
+    motion = Motion(2.0, 0.1, 0.05, 2.0, 0.2)
+    timings = in_turns(
+        {
+            'decode 720p': partial(image_from_message, message),
+            'resize and normalise': lambda: normalised(ground_views(image, config)),
+            'map crop': partial(ground_map.crop, (1, 2), config.crop_px),
+            'belief: move': partial(belief.move, motion, noise),
+            'belief: see': partial(belief.see, posterior, 0.3),
+            'belief: posterior': belief.posterior,
+            'posterior: hypotheses': posterior.modes,
+        },
+        20,
+    )
+    states = belief.masses.numel()
+    return {
+        'times': rows(timings),
+        'belief': {'states': states, 'MB': round(belief.masses.nbytes / 1e6, 1)},
+    }
+
+
+# --- (e) map embeddings --------------------------------------------------------------------------
+
+
+def embeddings(size='small'):
+    """How many cells a second the encoder makes of crops, in batches."""
+    policy = POLICIES[size]()
+    runtime, ground_map = TorchRuntime(policy, 'cpu'), Ground(CITY)
+    count = 64 if size == 'small' else 4
+    actions = [CITY.actions(3, index) for index in range(count)]
+    crops = normalised(np.stack([ground_map.crop(a, policy.config.crop_px) for a in actions]))
+    timings = in_turns(
+        {
+            'encode': partial(runtime.encode_satellite, crops),
+            'crop': lambda: [ground_map.crop(a, policy.config.crop_px) for a in actions],
+        },
+        RUNS[size],
+    )
+    per_second = count / (timings['encode'].median_s + timings['crop'].median_s)
+    inner = sum(CITY.branching**k for k in range(CITY.depth))
+    return {
+        'batch': count,
+        'times': rows(timings),
+        'cells per second': round(per_second, 2),
+        'minutes for the published city': round(inner / per_second / 60, 2),
+    }

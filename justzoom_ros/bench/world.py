@@ -1,0 +1,90 @@
+"""Invented weights and maps of any size: for times, random ones are as good as trained ones."""
+
+import numpy as np
+import torch
+
+from justzoom_ros.images import normalised
+from justzoom_ros.model.config import PolicyConfig
+from justzoom_ros.model.decoder import DecoderConfig
+from justzoom_ros.model.encoder import EncoderConfig
+from justzoom_ros.model.policy import ZoomPolicy
+from justzoom_ros.region import Region
+from justzoom_ros.runtime.embeddings import MapEmbeddings
+from justzoom_ros.runtime.parity import pictures
+
+CITY = Region(latitude=38.9, longitude=-77.0, side_m=10_000.0, grid=4, depth=4)
+"""The published city: 65,536 cells of 39 m."""
+
+SURE_NATS = 1.0
+"""Entropy of a step to which invented decoders are brought, as trained ones have it on frames that
+say something; an even posterior would leave nothing to prune."""
+
+
+def small_policy():
+    """The size of the shipped encoder: 0.7 million parameters, 48 pixels."""
+    torch.manual_seed(0)
+    config = PolicyConfig(ground_px=48, crop_px=48, decoder=DecoderConfig(layers=3, heads=6))
+    return ZoomPolicy(config).eval()
+
+
+def base_policy():
+    """DINOv2-base, 86 million parameters, 384 pixels, six decoder layers: the published size."""
+    torch.manual_seed(0)
+    config = PolicyConfig(encoder=EncoderConfig('dinov2'), decoder=DecoderConfig())
+    return ZoomPolicy(config).eval()
+
+
+def picture(height=720, width=1280):
+    """A camera image, uint8 (height, width, 3)."""
+    return pictures(4, height, width)[-1]
+
+
+class Ground:
+    """A map that is one picture of the whole region."""
+
+    def __init__(self, region, side_px=2048):
+        self.region = region
+        self._pixels = pictures(1, side_px, side_px)[0]
+
+    def crop(self, actions, px):
+        """What a cell looks like, uint8 (px, px, 3)."""
+        from justzoom_ros.images import resize
+
+        cell = self.region.cell(actions)
+        scale = len(self._pixels) / self.region.side_m
+        left = (cell.east_m - cell.side_m / 2 + self.region.side_m / 2) * scale
+        top = (self.region.side_m / 2 - cell.north_m - cell.side_m / 2) * scale
+        size = max(1, round(cell.side_m * scale))
+        part = self._pixels[int(top) : int(top) + size, int(left) : int(left) + size]
+        return resize(np.ascontiguousarray(part), px, px)
+
+
+def random_maps(policy, region=CITY, seed=1):
+    """`MapEmbeddings` of random vectors, as a trained encoder's last norm leaves them."""
+    generator = torch.Generator().manual_seed(seed)
+    counts = [region.branching**k for k in range(region.depth)]
+    levels = tuple(torch.randn(n, policy.width, generator=generator) for n in counts)
+    covered = tuple(np.ones(region.branching**k, bool) for k in range(region.depth + 1))
+    return MapEmbeddings(region, levels, covered)
+
+
+@torch.inference_mode()
+def made_sure(policy, maps, ground):
+    """Scale the last layer until the first step has an entropy of SURE_NATS."""
+    root = maps.at(0, np.zeros(1, np.int64))
+    logits, _ = policy.start(ground[None], root)
+    low, high = 0.0, 1e6
+    for _ in range(60):
+        gain = (low + high) / 2
+        chances = (logits[0].double() * gain).softmax(-1)
+        entropy = -float((chances * chances.clamp(min=1e-30).log()).sum())
+        low, high = (gain, high) if entropy > SURE_NATS else (low, gain)
+    policy.decoder.output_head.weight.mul_(gain)
+    return policy
+
+
+@torch.inference_mode()
+def encoded_crop(policy, ground_map, actions):
+    """Embedding (D,) of the crop of a cell."""
+    crop = ground_map.crop(actions, policy.config.crop_px)
+    return policy.encode_satellite(normalised(crop[None]))[0]

@@ -70,15 +70,18 @@ def decide(posterior, decision=None):
     return decide_among(posterior, posterior.modes(), decision)
 
 
-def decide_among(posterior, modes, decision=None, off_map=0.0):
+def decide_among(posterior, modes, decision=None, off_map=0.0, points=None):
     """The `Fix` of a `CellPosterior` whose `Mode`s are known already, heaviest first. With the
-    probability `off_map`, which the masses of the modes leave room for, none of it holds."""
+    probability `off_map`, which the masses of the modes leave room for, none of it holds.
+    `points`: positions (N, 2) and masses (N,) that the ellipse has to hold, the centres of the
+    posterior's leaves unless given."""
     decision = decision or FixDecision()
     hypotheses = tuple(_hypothesis(posterior.region, mode) for mode in modes)
     mean, covariance = posterior.mean_m, posterior.covariance_m2
     reason = 'nothing was explored down to terminal cells'
     if modes:
-        widened = _widened(modes[0], posterior, 0.9 / max(1 - off_map, 0.9))
+        points = points or (posterior.centers_m, posterior.masses)
+        widened = _widened(modes[0], *points, 0.9 / max(1 - off_map, 0.9))
         reason = _doubt(modes, radius_m(widened), decision)
         if not reason:
             mean, covariance = modes[0].mean_m, widened
@@ -107,12 +110,12 @@ def _doubt(modes, radius, decision):
     return ''
 
 
-def _widened(mode, posterior, share):
-    """The mode's covariance, scaled up until its 90 % ellipse holds a share of the posterior."""
-    offset = posterior.centers_m - mode.mean_m
+def _widened(mode, positions_m, masses, share):
+    """The mode's covariance, scaled up until its 90 % ellipse holds a share of the masses."""
+    offset = positions_m - mode.mean_m
     squared = np.einsum('ni,ij,nj->n', offset, np.linalg.inv(mode.covariance_m2), offset)
     order = np.argsort(squared)
-    reached = np.searchsorted(np.cumsum(posterior.masses[order]), share - 1e-12)
+    reached = np.searchsorted(np.cumsum(masses[order]), share - 1e-12)
     needed = squared[order[min(reached, len(order) - 1)]]
     return mode.covariance_m2 * max(1.0, needed / CHI2_2DOF[0.9])
 

@@ -40,7 +40,7 @@ class TrackerConfig:
     noise: MotionNoise = field(default_factory=MotionNoise)
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
     exponent: float | None = None
-    news_m: float = 10.0
+    news_m: float = 20.0
     news_rad: float = 1.0
     compass_m: float = 100.0
     ignored: float = 1e-3
@@ -147,7 +147,8 @@ class Tracker:
         mean, covariance, yaw, length = belief.moments(first.indices)
         first = replace(first, mean_m=mean, covariance_m2=covariance)
         decision = decision or self.localizer.decision
-        fix = decide_among(posterior, (first, *others), decision, belief.off_map)
+        modes, off_map = (first, *others), belief.off_map
+        fix = decide_among(posterior, modes, decision, off_map, belief.points())
         return replace(fix, yaw_rad=yaw, yaw_std_rad=_circular_std(length))
 
     def worth(self):

@@ -24,7 +24,8 @@ def replacing(path):
         if temporary.is_dir() and path.is_dir():
             _swap_folders(temporary, path)
         else:
-            temporary.chmod(0o644)  # some writers make files that only their owner may read
+            # Some writers make files that only their owner may read.
+            temporary.chmod(0o755 if temporary.is_dir() else 0o644)
             os.replace(temporary, path)
     finally:
         if temporary.is_dir():

@@ -65,3 +65,10 @@ def test_read_only_output(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match='Permission denied'):
         output_folder(tmp_path / 'out')
+
+
+def test_a_new_folder_can_be_entered_by_everybody(tmp_path):
+    with replacing(tmp_path / 'map') as temporary:
+        temporary.mkdir(mode=0o700)
+        (temporary / 'map.yaml').touch()
+    assert (tmp_path / 'map').stat().st_mode & 0o777 == 0o755

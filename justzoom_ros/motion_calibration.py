@@ -89,19 +89,32 @@ def witnesses_of_images(images, localizer, drift=None, progress=iter):
 
 
 def fit_exponent(ways, localizer, config, exponents=EXPONENTS, progress=iter):
-    """The `ExponentFit` of ways, lists of Witnesses, for trackers of a `TrackerConfig`."""
-    scores = {e: _score(ways, localizer, config, e) for e in progress(exponents)}
-    best = min(scores, key=scores.get)
+    """The `ExponentFit` of ways, lists of Witnesses, for trackers of a `TrackerConfig`.
+
+    Of several exponents that do about as well the smallest is taken, the most careful one: whose
+    mean over the ways is within one standard error of the best (Breiman et al. 1984, section
+    3.4.3).
+    """
+    tried = sorted({*exponents, 1.0})
+    scores = {e: _scores(ways, localizer, config, e) for e in progress(tried)}
+    means = {e: scores[e].mean() for e in tried}
+    best = min(exponents, key=means.get)
+    chosen = next(e for e in sorted(exponents) if _as_good(scores[e] - scores[best]))
     frames = sum(map(len, ways))
-    before = scores.get(1.0) or _score(ways, localizer, config, 1.0)
-    return ExponentFit(best, len(ways), frames, before, scores[best])
+    return ExponentFit(chosen, len(ways), frames, float(means[1.0]), float(means[chosen]))
 
 
-def _score(ways, localizer, config, exponent):
-    """Mean over all frames of - ln (mass within 50 m of the truth)."""
+def _as_good(worse):
+    """True where the ways' losses (W,) against the best are 0 within a standard error."""
+    error = worse.std(ddof=1) / np.sqrt(len(worse)) if len(worse) > 1 else 0.0
+    return worse.mean() <= error
+
+
+def _scores(ways, localizer, config, exponent):
+    """For each way (W,) the mean over its frames of - ln (mass within 50 m of the truth)."""
     tracker = Tracker(localizer, replace(config, exponent=exponent))
-    total = [near for way in ways for near in _masses_near(way, tracker)]
-    return float(-np.log(np.maximum(total, LEAST_MASS)).mean())
+    near = (np.array(list(_masses_near(way, tracker))) for way in ways)
+    return np.array([-np.log(np.maximum(masses, LEAST_MASS)).mean() for masses in near])
 
 
 def _masses_near(way, tracker):

@@ -10,7 +10,7 @@ EXAMPLE = """examples:
   justzoom calibrate --map maps/farm --weights runs/farm/weights.safetensors \\
       --images photos/ --bags flights/* -o farm_calibrated.safetensors
 
-Take images that you do not evaluate on. With calibrated weights the node publishes its
+The weights are bound to the map that they were calibrated on. Take images that you do not evaluate on. With calibrated weights the node publishes its
 covariances as KNOWN.
 """
 
@@ -74,6 +74,7 @@ def run(args):
             f'ways, NLL {exponent.nll_before:.2f} -> {exponent.nll_after:.2f} nats'
         )
     policy.provenance['calibration'] = found
+    policy.provenance['map'] = localizer.map.checksum
     policy.save(args.out, half=True)
     text = f'{args.out}: {"; ".join(said)}'
     print(json.dumps({'weights': args.out, **found}) if args.json else text)

@@ -1,4 +1,4 @@
-# make demo   fly over an invented town; the real node says where the drone is
+# make demo   fly over an invented town, drive through a city; the real node says where
 # make test   everything that is checked, in under ten minutes
 # Both install what they need into .venv: Python 3.11 or newer, make and a C compiler suffice.
 
@@ -16,6 +16,7 @@ help:
 
 demo: install
 	$(RUN)/justzoom demo -o out/demo
+	$(RUN)/justzoom demo --street -o out/street
 
 test: lint
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -ra test

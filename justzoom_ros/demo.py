@@ -1,8 +1,9 @@
-"""The demo: a drone flies over the invented town, and the real node says where it is.
+"""The demo: a drone flies over an invented town, or a car drives through a generated city, and the
+real node says where it is, from nothing but its camera, its odometry and the map.
 
-Everything is real but the town: the flight is a rosbag2, the lifecycle node runs in a process of
-its own, images and fixes travel over DDS. They do so in a random domain of this machine alone, so
-that no robot nearby hears of it.
+Everything is real but the place: the recording is a rosbag2, the lifecycle node runs in a process
+of its own, images and fixes travel over DDS. They do so in a random domain of this machine alone,
+so that no robot nearby hears of it.
 """
 
 import os
@@ -12,11 +13,13 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import yaml
 
 from justzoom_ros.bags import IMAGE_TYPES, Bag, read_track
+from justzoom_ros.benchmark.city.drives import make_demo_drive
 from justzoom_ros.benchmark.flight import IMAGE_TOPIC, TRUTH_TOPIC, make_flight
 from justzoom_ros.errors import LiveError, OutputError, RuntimeUnavailableError, WeightsError
 from justzoom_ros.files import output_folder, writing
@@ -38,20 +41,24 @@ SHARE_FIX_GOAL = 0.50
 """Share of the frames that must be fixes: who is never sure is never wrong."""
 
 
-def run_demo(out, config=None, map_path=None, weights=None, progress=None):
-    """Fly, localize over DDS, judge; returns the summary of `replay.write_results` with
-    'seconds_per_image' and 'goals_met' besides.
+def run_demo(out, config=None, map_path=None, weights=None, progress=None, street=False):
+    """Fly over the town, or with `street` drive through the city, localize over DDS, judge;
+    returns the summary of `replay.write_results` with 'seconds_per_image' and 'goals_met' besides.
 
-    The folder `out` receives flight/ (frames and bag), node.yaml, node.log and the results of the
-    replay. `config` is a `FlightConfig`; `map_path` and `weights` are the shipped ones unless
-    given; `progress(items, name, total)` wraps what takes long. Raises JustZoomError.
+    The folder `out` receives flight/ or drive/ with the bag, node.yaml, node.log and the results
+    of the replay. `config` is a `FlightConfig`; `map_path` and `weights` are the shipped ones
+    unless given; `progress(items, name, total)` wraps what takes long. Raises JustZoomError.
     """
     progress = progress or (lambda items, name, total: items)
-    map_path = Path(map_path or demo_map())
+    map_path = Path(map_path or demo_map('city' if street else 'demo'))
     weights = Path(weights or map_path / 'weights.safetensors')
     _check_needs(weights)
     out, satellite_map = output_folder(out), SatelliteMap.open(map_path)
-    bag_path = _fly(out / 'flight', config, lambda poses: progress(poses, 'fly', len(poses)))
+    if street:
+        bag_path = _recorded(out / 'drive', lambda folder: make_demo_drive(folder, progress))
+    else:
+        fly = partial(make_flight, config=config, progress=partial(_counted, progress, 'fly'))
+        bag_path = _recorded(out / 'flight', fly)
     with own_domain(), running_node(out, map_path, weights) as alive, Bag(bag_path) as bag:
         track = read_track(bag, TRUTH_TOPIC)
         count = sum(bag.counts.values())
@@ -108,18 +115,18 @@ def _verdict(share, goal):
 # --- what is needed ------------------------------------------------------------------------------
 
 
-def demo_map():
-    """The folder of the demo's map: in the repository, or where the package was installed.
+def demo_map(name='demo'):
+    """The folder of a shipped map: in the repository, or where the package was installed.
 
     Raises RuntimeUnavailableError where it is in neither.
     """
     prefixes = [*filter(None, os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep))]
     shares = [Path(prefix) / 'share' / 'justzoom_ros' for prefix in (*prefixes, sys.prefix)]
     for root in (Path(__file__).resolve().parents[1], *shares):
-        if (root / 'maps' / 'demo' / 'map.yaml').is_file():
-            return root / 'maps' / 'demo'
+        if (root / 'maps' / name / 'map.yaml').is_file():
+            return root / 'maps' / name
     raise RuntimeUnavailableError(
-        'maps/demo is neither beside the package nor installed; run the demo in the repository'
+        f'maps/{name} is neither beside the package nor installed; run the demo in the repository'
     )
 
 
@@ -133,12 +140,18 @@ def _check_needs(weights):
         raise RuntimeUnavailableError(f'the demo needs ROS 2: {error}; source its setup') from None
 
 
-def _fly(folder, config, progress):
-    """Write the flight in place of an older one, but of nothing else; returns the bag's path."""
+def _counted(progress, name, items):
+    return progress(items, name, len(items))
+
+
+def _recorded(folder, make):
+    """Make a folder with a bag in place of an older one, but of nothing else; returns the bag's
+    path. `make(folder)` fills it."""
     if folder.exists() and not (folder / 'bag' / 'metadata.yaml').is_file():
-        raise OutputError(f'{folder} exists and is no flight of the demo; choose another place')
+        raise OutputError(f'{folder} exists and is none of the demo; choose another place')
     with writing(folder) as temporary:
-        make_flight(temporary, config, progress)
+        temporary.mkdir()
+        make(temporary)
     return folder / 'bag'
 
 

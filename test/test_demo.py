@@ -91,7 +91,8 @@ def test_a_short_flight_is_the_beginning_of_the_long_one():
 def test_the_bag_holds_the_frames_and_where_they_were_taken(flown):
     poses = flight.flight_poses(SHORT, DEMO_REGION.side_m)
     with Bag(flown / 'bag') as bag:
-        assert bag.counts == {flight.IMAGE_TOPIC: 12, flight.TRUTH_TOPIC: 12}
+        expected = {flight.IMAGE_TOPIC: 12, flight.TRUTH_TOPIC: 12, '/odom': 111}
+        assert bag.counts == expected
         track = read_track(bag, flight.TRUTH_TOPIC)
         messages = list(bag.messages([flight.IMAGE_TOPIC]))
     assert [m.stamp_ns for m in messages] == list(track.stamps_ns)
@@ -143,6 +144,7 @@ def test_the_whole_way(tmp_path, ros, capsys):
     assert status == (0 if summary['goals_met'] else 1)
     assert {p.name for p in out.iterdir()} == {
         *('flight', 'node.yaml', 'node.log', 'fixes.csv', 'track.geojson', 'map.png'),
+        *('belief.png', 'errors.png'),
         'summary.json',
     }
     assert 'ready after' in (out / 'node.log').read_text()
@@ -160,8 +162,8 @@ def test_a_node_that_cannot_configure_is_reported_and_stopped(tmp_path, ros):
         pytest.raises(
             LiveError, match=r'refused to configure \(configure failed: .*weights.*see .*node\.log'
         ),
-        demo._own_domain(),
-        demo._node(tmp_path, map.path, weights) as alive,
+        demo.own_domain(),
+        demo.running_node(tmp_path, map.path, weights) as alive,
     ):
         assert len(wait_for_node(tmp_path)) == 1
         demo._locate(None, alive, iter)
@@ -172,8 +174,8 @@ def test_a_node_that_cannot_configure_is_reported_and_stopped(tmp_path, ros):
 def test_a_node_that_dies_is_noticed_at_once(tmp_path, ros):
     with (
         pytest.raises(LiveError, match='stopped while'),
-        demo._own_domain(),
-        demo._node(tmp_path, tmp_path / 'map', tmp_path / 'weights') as alive,
+        demo.own_domain(),
+        demo.running_node(tmp_path, tmp_path / 'map', tmp_path / 'weights') as alive,
     ):
         for process in wait_for_node(tmp_path):
             os.kill(process, 9)
@@ -183,8 +185,8 @@ def test_a_node_that_dies_is_noticed_at_once(tmp_path, ros):
 def test_the_node_stops_however_the_demo_fails(tmp_path, ros):
     with (
         pytest.raises(KeyboardInterrupt),
-        demo._own_domain(),
-        demo._node(tmp_path, tmp_path / 'map', tmp_path / 'weights'),
+        demo.own_domain(),
+        demo.running_node(tmp_path, tmp_path / 'map', tmp_path / 'weights'),
     ):
         assert len(wait_for_node(tmp_path)) == 1
         raise KeyboardInterrupt
@@ -194,7 +196,7 @@ def test_the_node_stops_however_the_demo_fails(tmp_path, ros):
 def test_its_domain_is_its_own_and_given_back(monkeypatch):
     monkeypatch.setenv('ROS_DOMAIN_ID', '5')
     monkeypatch.delenv('ROS_AUTOMATIC_DISCOVERY_RANGE', raising=False)
-    with demo._own_domain():
+    with demo.own_domain():
         assert 71 <= int(os.environ['ROS_DOMAIN_ID']) <= 101
         assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
     assert os.environ['ROS_DOMAIN_ID'] == '5'
@@ -232,8 +234,8 @@ def test_being_sure_once_is_not_enough():
 def test_a_folder_that_is_no_flight_is_left_alone(tmp_path):
     (tmp_path / 'flight').mkdir()
     (tmp_path / 'flight' / 'holiday.jpg').write_bytes(b'dear')
-    with pytest.raises(OutputError, match='no flight of the demo'):
-        demo._fly(tmp_path / 'flight', SHORT, iter)
+    with pytest.raises(OutputError, match='none of the demo'):
+        demo._recorded(tmp_path / 'flight', lambda folder: None)
     assert (tmp_path / 'flight' / 'holiday.jpg').read_bytes() == b'dear'
 
 

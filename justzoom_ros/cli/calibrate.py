@@ -10,7 +10,8 @@ EXAMPLE = """examples:
   justzoom calibrate --map maps/farm --weights runs/farm/weights.safetensors \\
       --images photos/ --bags flights/* -o farm_calibrated.safetensors
 
-The weights are bound to the map that they were calibrated on. Take images that you do not evaluate on. With calibrated weights the node publishes its
+The weights are bound to the map that they were calibrated on. Take images that you do not
+evaluate on. With calibrated weights the node publishes its
 covariances as KNOWN.
 """
 

@@ -8,9 +8,11 @@ import sys
 EXAMPLE = """examples:
   justzoom demo
   justzoom demo -o out/demo --frames 30 --json
+  justzoom demo --street -o out/street
 
 The map is maps/demo, whose town exists only in this package; the flight is drawn from the same
-town on another day. Node and replay talk over DDS in a random ROS domain of this machine alone.
+town on another day. With --street it is maps/city, and a car with a forward camera.
+Node and replay talk over DDS in a random ROS domain of this machine alone.
 Exit status 1 means that it ran, but missed its goals.
 """
 
@@ -28,6 +30,8 @@ def add_parser(subparsers):
     add = parser.add_argument
     add('-o', '--out', metavar='DIR', default='out/demo', help='folder for the bag, the '
         "node's log and the results (default out/demo)")  # fmt: skip
+    add('--street', action='store_true', help='drive through the generated city with a forward '
+        'camera, instead of flying')  # fmt: skip
     add('--frames', type=int, metavar='N', help='fly only the first N frames')
     add('--weights', metavar='FILE', help='other weights for the map than the shipped ones')
     add('--json', action='store_true', help='print one JSON object on stdout and nothing else')
@@ -42,6 +46,8 @@ def run(args):
     from justzoom_ros.demo import run_demo, table
     from justzoom_ros.errors import ConfigError
 
+    if args.street and args.frames is not None:
+        raise ConfigError('--frames is for the flight; leave it out with --street')
     frames = WHOLE_FLIGHT if args.frames is None else args.frames
     if not 1 <= frames <= WHOLE_FLIGHT:
         raise ConfigError(f'--frames is {frames}; it must be in 1..{WHOLE_FLIGHT}')
@@ -51,6 +57,7 @@ def run(args):
         args.out,
         FlightConfig(frames=frames),
         weights=args.weights,
+        street=args.street,
         progress=lambda items, name, total: tqdm(items, name, total, file=sys.stderr),
     )
     if args.json:

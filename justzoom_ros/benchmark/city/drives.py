@@ -10,10 +10,11 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from justzoom_ros.benchmark.city.camera import Camera
+from justzoom_ros.benchmark.city.city import make_city
 from justzoom_ros.benchmark.city.light import Moment, sun_direction
 from justzoom_ros.benchmark.city.photo import Lens
 from justzoom_ros.benchmark.city.route import STEP_S, ride
-from justzoom_ros.benchmark.city.shots import Shot, jpeg
+from justzoom_ros.benchmark.city.shots import Photographer, Shot, jpeg
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.files import writing
 
@@ -27,6 +28,7 @@ TOPICS = {
 ODOM_EVERY = 2
 """Odometry at 25 Hz, the IMU at 50 Hz."""
 CAMERA_UP_M, CAMERA_FOV_RAD = 1.5, np.radians(90)
+DEMO_DRIVE = 10
 GRAVITY_M_S2 = 9.80665
 
 
@@ -54,6 +56,17 @@ def write_drives(out, who, config, progress):
             with writing(folder) as temporary:
                 temporary.mkdir()
                 write_drive(temporary, who, number, config.drive_s, config.drive_hz, progress)
+
+
+def make_demo_drive(folder, progress):
+    """Write a drive through the demo city, that of the map maps/city, as `write_drive` does."""
+    # Not at the top: the dataset itself writes drives.
+    from justzoom_ros.benchmark.city.dataset import CityConfig
+
+    config = CityConfig(seed=1, size_px=(256, 144), drive_hz=2.0)
+    city = make_city(config.seed, config.side_m)
+    who = Photographer(city, config.region, config.size_px, config.held_share, config.condition)
+    write_drive(folder, who, DEMO_DRIVE, config.drive_s, config.drive_hz, progress)
 
 
 def write_drive(folder, who, number, duration_s, rate_hz, progress):

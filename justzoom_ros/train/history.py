@@ -85,7 +85,7 @@ def draw_curves(histories, path):
     left.axhline(next(iter(histories.values())).chance_nats, color='grey', lw=1, label='chance')
     left.set(xlabel='CPU minutes', ylabel='NLL of the true cell (nats)')
     right.set(xlabel='CPU minutes', ylabel='R@50m on views kept back (%)', ylim=(0, 100))
-    left.legend(frameon=False)
+    left.legend(frameon=False, fontsize=8)
     if len(histories) > 1:
         right.legend(frameon=False)
     for axes in (left, right):

@@ -14,7 +14,7 @@ from justzoom_ros.belief import Motion, Odometry
 from justzoom_ros.benchmark.dead_reckoning import dead_reckoned
 from justzoom_ros.benchmark.sequence import NEAR_M
 from justzoom_ros.errors import BagError
-from justzoom_ros.posterior import CellPosterior
+from justzoom_ros.posterior import CHI2_2DOF, CellPosterior
 from justzoom_ros.replay import usable_image
 from justzoom_ros.ros.frames import StampGate
 from justzoom_ros.ros.motion_message import pose_of
@@ -22,6 +22,8 @@ from justzoom_ros.tracker import Tracker
 
 EXPONENTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 LEAST_MASS = 1e-9
+ENOUGH = 100
+"""Fixes that a factor on covariances is fitted on at least."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,36 @@ def fit_exponent(ways, localizer, config, exponents=EXPONENTS, progress=iter):
     chosen = next(e for e in sorted(exponents) if _as_good(scores[e] - scores[best]))
     frames = sum(map(len, ways))
     return ExponentFit(chosen, len(ways), frames, float(means[1.0]), float(means[chosen]))
+
+
+def fit_covariance(ways, localizer, config):
+    """The factor on the covariances of fixes, and the number of fixes that it is from.
+
+    An exponent that keeps a belief from being sure and wrong makes its covariances wider than its
+    errors. The factor is the ANEES of the way on which it is worst, but never so small that one of
+    the fixes would lie outside its own 99 % ellipse. 1 where there are fewer than ENOUGH fixes.
+    """
+    tracker = Tracker(localizer, config)
+    tracker.covariance_scale = 1.0
+    squared = [found for way in ways if (found := _squared_errors(way, tracker))]
+    count = sum(map(len, squared))
+    if count < ENOUGH:
+        return 1.0, count
+    worst = max(np.mean(found) for found in squared) / 2
+    return float(max(worst, np.max(np.concatenate(squared)) / CHI2_2DOF[0.99])), count
+
+
+def _squared_errors(way, tracker):
+    """Squared Mahalanobis distances of the fixes of one way from the truth."""
+    tracker.reset()
+    found = []
+    for witness in way:
+        tracker.follow(witness.motion)
+        fix = tracker.see(witness.posterior)
+        if fix.status == 'fix':
+            off = np.array([fix.east_m, fix.north_m]) - witness.truth_m
+            found.append(float(off @ np.linalg.inv(fix.covariance_m2) @ off))
+    return found
 
 
 def _as_good(worse):

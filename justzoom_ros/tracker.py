@@ -65,6 +65,7 @@ class Tracker:
         self.belief = Belief(localizer.region, localizer.covered, self.config.belief)
         fitted = localizer.calibration.get('exponent', UNCALIBRATED_EXPONENT)
         self.exponent = self.config.exponent or fitted
+        self.covariance_scale = localizer.calibration.get('covariance_scale', 1.0)
         self.odometry = Odometry(self.config.odometry)
         self.reset()
 
@@ -149,7 +150,8 @@ class Tracker:
         decision = decision or self.localizer.decision
         modes, off_map = (first, *others), belief.off_map
         fix = decide_among(posterior, modes, decision, off_map, belief.points())
-        return replace(fix, yaw_rad=yaw, yaw_std_rad=_circular_std(length))
+        fix = replace(fix, yaw_rad=yaw, yaw_std_rad=_circular_std(length))
+        return _scaled_covariance(fix, self.covariance_scale) if fix.status == 'fix' else fix
 
     def worth(self):
         """For each level 0 .. depth - 1 which cells are worth looking into, for `search`."""
@@ -157,6 +159,13 @@ class Tracker:
         masses = self.belief.posterior().masses
         sums = (masses.reshape(region.branching**k, -1).sum(1) for k in range(region.depth))
         return [_heaviest(of_level, self.config.ignored) for of_level in sums]
+
+
+def _scaled_covariance(fix, scale):
+    """The fix with what calibration found its covariance to be; whether it is one stays as
+    decided."""
+    radius_m = fix.radius_90_m * np.sqrt(scale)
+    return replace(fix, covariance_m2=fix.covariance_m2 * scale, radius_90_m=float(radius_m))
 
 
 def _scaled(mode, share):

@@ -12,7 +12,7 @@ from justzoom_ros import Localizer, Region
 from justzoom_ros.belief import Motion, Pose
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.fix import FixDecision
-from justzoom_ros.motion_calibration import Witness, fit_exponent
+from justzoom_ros.motion_calibration import Witness, fit_covariance, fit_exponent
 from justzoom_ros.posterior import CellPosterior
 from justzoom_ros.search import search
 from justzoom_ros.tracker import Tracker, TrackerConfig
@@ -226,3 +226,28 @@ def test_frames_that_say_the_same_thing_thrice_get_a_third_of_the_say():
     fit = fit_exponent(ways, world(), TrackerConfig(), exponents=(0.1, 0.3, 1.0))
     assert fit.exponent == 0.3 and fit.nll_after < fit.nll_before
     assert (fit.ways, fit.frames) == (12, 72)
+
+
+def test_covariances_are_scaled_to_the_errors_that_they_had():
+    rng, ways = np.random.default_rng(7), []
+    for _ in range(4):
+        place, way = np.array([-200.0, -100.0]), []
+        for number in range(60):
+            motion = Motion(10.0, distance_m=10.0, duration_s=1.0) if number else Motion()
+            place = place + [10.0 if number else 0.0, 0.0]
+            way.append(Witness(motion, seen_from(place, rng), tuple(place)))
+        ways.append(way)
+    config = TrackerConfig(exponent=0.8)
+    scale, fixes = fit_covariance(ways, world(), config)
+    assert fixes >= 100 and 0 < scale < 1.5
+    calibrated = Tracker(world({'covariance_scale': scale}), config)
+    plain = Tracker(world(), config)
+    for witness in ways[0]:
+        for tracker in (calibrated, plain):
+            tracker.follow(witness.motion)
+        fix, other = calibrated.see(witness.posterior), plain.see(witness.posterior)
+        assert fix.status == other.status
+        factor = scale if fix.status == 'fix' else 1.0
+        np.testing.assert_allclose(fix.covariance_m2, factor * other.covariance_m2)
+        assert fix.radius_90_m == pytest.approx(np.sqrt(factor) * other.radius_90_m)
+    assert fit_covariance([ways[0][:5]], world(), config)[0] == 1.0

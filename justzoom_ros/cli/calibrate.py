@@ -68,11 +68,12 @@ def run(args):
         )
         localizer.calibrate(found)
     if args.bags or args.sequence:
-        exponent = _exponent(args, localizer)
-        found.update(exponent.to_dict())
+        exponent, scale, fixes = _motion(args, localizer)
+        found.update(exponent.to_dict(), covariance_scale=scale, covariance_fixes=fixes)
         said.append(
             f'exponent {exponent.exponent:g} from {exponent.frames} frames of {exponent.ways} '
-            f'ways, NLL {exponent.nll_before:.2f} -> {exponent.nll_after:.2f} nats'
+            f'ways, NLL {exponent.nll_before:.2f} -> {exponent.nll_after:.2f} nats; covariances '
+            f'times {scale:.2f} from {fixes} fixes'
         )
     policy.provenance['calibration'] = found
     policy.provenance['map'] = localizer.map.checksum
@@ -89,8 +90,11 @@ def _images(args, localizer):
     return read_images(args.images, parse_select(args.select), localizer.region)
 
 
-def _exponent(args, localizer):
-    """Fit the exponent on bags, or on the images as one way."""
+def _motion(args, localizer):
+    """Fit the exponent, and the factor on covariances with it, on bags or on the images as one
+    way."""
+    from dataclasses import replace
+
     from tqdm import tqdm
 
     from justzoom_ros.bags import (
@@ -102,6 +106,7 @@ def _exponent(args, localizer):
         read_track,
     )
     from justzoom_ros.motion_calibration import (
+        fit_covariance,
         fit_exponent,
         witnesses_of_bag,
         witnesses_of_images,
@@ -117,7 +122,9 @@ def _exponent(args, localizer):
             topics = bag.topic(IMAGE_TYPES), bag.topic(ODOMETRY_TYPES)
             ways.append(witnesses_of_bag(bag, *topics, track, localizer))
     bar = lambda items: tqdm(items, desc='exponents')  # noqa: E731
-    return fit_exponent(ways, localizer, TrackerConfig(), progress=bar)
+    exponent = fit_exponent(ways, localizer, TrackerConfig(), progress=bar)
+    config = replace(TrackerConfig(), exponent=exponent.exponent)
+    return exponent, *fit_covariance(ways, localizer, config)
 
 
 def _report(args, localizer):

@@ -75,6 +75,7 @@ class Odometry:
     def reset(self):
         """Forget everything."""
         self._samples, self._last, self._still_since_ns = deque(), None, None
+        self._told = None, None
 
     def add(self, pose):
         """Take one sample; returns what was wrong with it in words, '' where nothing was.
@@ -101,12 +102,16 @@ class Odometry:
         return problem
 
     def motion(self, from_ns, to_ns):
-        """The `Motion` from one moment to a later one."""
+        """The `Motion` from one moment to a later one. Where it goes on from the end of the last
+        one, it makes up for what was only guessed there, since samples came later."""
         seconds = max(0.0, (to_ns - from_ns) / 1e9)
         if not self._samples or seconds == 0:
             return Motion.unknown(seconds)
-        start, end = self._at(from_ns), self._at(to_ns)
+        told_ns, told = self._told
+        start, end = (told if told_ns == from_ns else self._at(from_ns)), self._at(to_ns)
+        self._told = to_ns, end
         step = end - start
+        step[3:] = step[3:].clip(0)  # a guess may have gone too far
         forward, left = _rotation(-start[2]) @ step[:2]
         return Motion(
             forward, left, step[2], step[3], seconds,

@@ -111,6 +111,11 @@ def test_a_configuration_out_of_range_is_named():
         OdometryConfig(max_gap_s=0)
 
 
+def pulsing(seconds):
+    """How far a robot has gone that stops and goes twice a second."""
+    return seconds + np.sin(4 * np.pi * seconds) / (4 * np.pi)
+
+
 def test_what_was_guessed_before_the_samples_came_is_made_up_for():
     """The images are always 0.2 s ahead of the odometry; at the end of the way that is all."""
     odometry, place = Odometry(), 0.0
@@ -119,9 +124,9 @@ def test_what_was_guessed_before_the_samples_came_is_made_up_for():
     for before, now in zip(frames, frames[1:], strict=False):
         while heard / 50 < now / S - 0.2:
             seconds = heard / 50
-            # It stops and goes: a guess from its speed is always wrong.
-            odometry.add(Pose(round(seconds * S), seconds + np.sin(3 * seconds) / 3, 0.0, 0.0))
+            # It stops and goes in time with the images: each guess is wrong by the same.
+            odometry.add(Pose(round(seconds * S), pulsing(seconds), 0.0, 0.0))
             heard += 1
         place += odometry.motion(before, now).forward_m
-    truth = frames[-1] / S + np.sin(3 * frames[-1] / S) / 3
+    truth = pulsing(frames[-1] / S)
     assert place == pytest.approx(truth, abs=0.5)

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import torch.distributed as dist
 from safetensors.torch import save_file
 from tiny import tiny_trainer
 
@@ -16,6 +17,10 @@ def main(map_folder, out):
     if trainer.leads:
         gradients = {name: p.grad for name, p in trainer.policy.named_parameters()}
         save_file({**gradients, 'share': actions, 'losses': losses}, out)
+    if dist.is_initialized():
+        # Who leaves while another still talks to it makes gloo abort.
+        dist.barrier()
+        dist.destroy_process_group()
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """Run by test_train.py, alone or under torchrun: the gradients of one step, to a file."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def main(map_folder, out):
         # Who leaves while another still talks to it makes gloo abort.
         dist.barrier()
         dist.destroy_process_group()
+        # Its threads outlive it, and one of them may abort while the interpreter is taken down.
+        os._exit(0)
 
 
 if __name__ == '__main__':

@@ -60,8 +60,12 @@ def run(args):
 def _measure(part, args, out):
     from justzoom_ros.bench import parts
 
-    if part in ('published', 'searches', 'embeddings'):
+    if part in ('published', 'searches'):
         return getattr(parts, part)(args.size)
+    if part == 'embeddings':
+        from justzoom_ros.bench.embeddings import embeddings
+
+        return embeddings(args.size)
     if part == 'input':
         return parts.inputs()
     from functools import partial

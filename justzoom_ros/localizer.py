@@ -47,7 +47,7 @@ class Localizer:
         """
         satellite_map = map if isinstance(map, SatelliteMap) else SatelliteMap.open(map)
         policy = ZoomPolicy.load(weights)
-        _check_fits(satellite_map, policy, weights)
+        check_fits(satellite_map, policy, weights)
         chosen = open_runtime(policy, runtime)
         log.info('%s runs on %s over %s', weights, chosen.name, satellite_map.path)
         embeddings = map_embeddings(satellite_map, chosen, progress)
@@ -137,7 +137,9 @@ class Localizer:
         return decide(combined(posteriors, exponents(mounts)), self.decision)
 
 
-def _check_fits(satellite_map, policy, weights):
+def check_fits(satellite_map, policy, weights):
+    """Raises WeightsError unless the policy of a weights file has the map's zoom tree; warns where
+    it was trained from another map."""
     region, config = satellite_map.region, policy.config
     if (region.grid, region.depth) != (config.grid, config.depth):
         raise WeightsError(

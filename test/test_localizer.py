@@ -1,4 +1,4 @@
-"""The facade: one image in, one fix out; the embeddings behind it; refusals."""
+"""The facade: one image in, one fix out; refusals."""
 
 import logging
 
@@ -17,7 +17,6 @@ from justzoom_ros.errors import (
 )
 from justzoom_ros.images import ground_views, normalised
 from justzoom_ros.rig import Mount
-from justzoom_ros.runtime import embeddings, map_embeddings, open_runtime
 from justzoom_ros.search import SearchConfig
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -33,20 +32,6 @@ def opened(made, **options):
     return Localizer.open(map=made[0].path, weights=made[1], progress=False, **options)
 
 
-class Counting:
-    """A runtime that counts the crops it encodes."""
-
-    def __init__(self, runtime):
-        self._runtime, self.encoded = runtime, 0
-
-    def __getattr__(self, name):
-        return getattr(self._runtime, name)
-
-    def encode_satellite(self, crops):
-        self.encoded += len(crops)
-        return self._runtime.encode_satellite(crops)
-
-
 # --- answers -------------------------------------------------------------------------------------
 
 
@@ -54,12 +39,12 @@ class Counting:
 def test_the_posterior_is_the_policys_own_by_teacher_forcing(made):
     satellite_map, weights = made
     policy, region = ZoomPolicy.load(weights), satellite_map.region
-    ground = normalised(ground_views(IMAGE, policy.config))[None]
+    ground = policy.encode_ground(normalised(ground_views(IMAGE, policy.config))[None])
     expected = np.zeros(256)
     for first in range(16):
         crops = np.stack([satellite_map.crop((), 16), satellite_map.crop((first,), 16)])
-        sequence = torch.tensor([[first, 0]])
-        chances = policy(ground, normalised(crops)[None], sequence).softmax(-1)[0].numpy()
+        kept = policy.encode_satellite(normalised(crops)).half().float()  # as on disk
+        chances = policy.logits(ground, kept[None], torch.tensor([[first, 0]])).softmax(-1)[0]
         expected[first * 16 : first * 16 + 16] = chances[0, first] * chances[1]
     posterior = opened(made).posterior(IMAGE)
     masses = np.zeros(256)
@@ -85,59 +70,6 @@ def test_an_embedding_serves_several_searches(made):
     greedy = localizer.posterior(ground, SearchConfig('greedy'))
     np.testing.assert_allclose(whole.masses, localizer.posterior(IMAGE).masses)
     assert len(greedy.masses) < len(whole.masses)
-
-
-# --- embeddings ----------------------------------------------------------------------------------
-
-
-def test_the_map_is_encoded_once(made):
-    satellite_map, weights = made
-    first = Counting(open_runtime(ZoomPolicy.load(weights), 'cpu'))
-    second = Counting(open_runtime(ZoomPolicy.load(weights), 'cpu'))
-    made_now = map_embeddings(satellite_map, first, progress=False)
-    read_back = map_embeddings(satellite_map, second, progress=False)
-    assert (first.encoded, second.encoded) == (1 + 16, 0)
-    for one, other in zip(made_now.levels, read_back.levels, strict=True):
-        assert torch.equal(one, other)
-    assert list((satellite_map.path / 'embeddings').glob('*.safetensors'))
-
-
-def test_embeddings_are_those_of_the_crops_in_path_order(made):
-    satellite_map, weights = made
-    runtime = open_runtime(ZoomPolicy.load(weights), 'cpu')
-    found = map_embeddings(satellite_map, runtime, progress=False)
-    alone = runtime.encode_satellite(normalised(satellite_map.crop((7,), 16)[None]))
-    torch.testing.assert_close(found.at(1, np.array([7])), alone, atol=1e-5, rtol=0)
-
-
-def test_other_weights_or_another_map_are_encoded_anew(made, tmp_path):
-    satellite_map, weights = made
-    opened(made)
-    (tmp_path / 'b').mkdir()
-    for changed in (
-        (satellite_map, make_weights(tmp_path / 'b', satellite_map, seed=9)),
-        (make_map(tmp_path / 'b', Region(10.0, 20.0, 256.0, 4, 2)), weights),
-    ):
-        runtime = Counting(open_runtime(ZoomPolicy.load(changed[1]), 'cpu'))
-        map_embeddings(changed[0], runtime, progress=False)
-        assert runtime.encoded == 17
-
-
-@pytest.mark.parametrize('damage', [b'', b'nonsense', None])
-def test_a_damaged_cache_is_made_again(made, damage):
-    before = opened(made).posterior(IMAGE)
-    file = next((made[0].path / 'embeddings').glob('*.safetensors'))
-    file.write_bytes(file.read_bytes()[:-40] if damage is None else damage)
-    np.testing.assert_allclose(opened(made).posterior(IMAGE).masses, before.masses)
-
-
-def test_a_map_that_cannot_be_written_to_is_cached_for_the_user(made, tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings, 'USER_CACHE', tmp_path / 'cache')
-    (made[0].path / 'embeddings').write_text('in the way')
-    opened(made)
-    assert list((tmp_path / 'cache').glob('*.safetensors'))
-    monkeypatch.setattr(embeddings, 'USER_CACHE', made[0].path / 'embeddings')
-    opened(made)  # nowhere to keep them: it works all the same
 
 
 def test_cells_without_imagery_get_no_mass(tmp_path, shared):

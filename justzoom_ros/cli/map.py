@@ -1,8 +1,10 @@
-"""`justzoom map`: build a map from imagery, say what one holds, draw it."""
+"""`justzoom map`: build a map from imagery, say what one holds, draw it, encode it."""
 
 import argparse
 import json
 import sys
+
+from justzoom_ros.cli.map_embed import add_embed
 
 BUILD_EXAMPLE = """examples:
   justzoom map build ortho.tif -o maps/farm
@@ -12,14 +14,17 @@ BUILD_EXAMPLE = """examples:
 
 
 def add_parser(subparsers):
-    """Add `map` and its three jobs."""
+    """Add `map` and its jobs."""
     parser = subparsers.add_parser(
-        'map', help='build, describe or draw a map', description='Overhead maps to localize in.'
+        'map',
+        help='build, describe, draw or encode a map',
+        description='Overhead maps to localize in.',
     )
     jobs = parser.add_subparsers(metavar='JOB', required=True)
     _add_build(jobs)
     _add_info(jobs)
     _add_show(jobs)
+    add_embed(jobs)
 
 
 def _add_build(jobs):

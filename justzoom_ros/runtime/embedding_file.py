@@ -1,0 +1,125 @@
+"""The file that map embeddings are kept in: memory-mapped, and sure of what it holds.
+
+A safetensors file with one tensor, `embeddings` (N, D) float16, and one entry of metadata, a JSON
+object: what the embeddings are of (`Identity`) and the sha256 of the tensor's bytes.
+
+Opening reads the header alone, so it takes no longer for a large map than for a small one. The
+header must be that of what is asked for, and the file as long as the header says. The content is
+read against its checksum the first time, and whenever the file was written to since: a JSON file
+beside it remembers with which length and time of change the content was found right. What changes
+a file without a trace (a failing disk) is found by `justzoom map embed --check`.
+"""
+
+import hashlib
+import json
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from justzoom_ros.errors import MapError
+from justzoom_ros.files import replacing
+
+FORMAT = 'justzoom map embeddings 2'
+TENSOR = 'embeddings'
+SUFFIX = '.safetensors'
+
+SETTLED_NS = 2_000_000_000
+"""A file changed less than so long ago could change again without its time changing."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What embeddings are of: the checksums of `map` and `weights`, the map's own `crop_px`; and
+    their shape, `cells` of all levels by `width`, encoded `batch` cells with imagery at a time."""
+
+    map: str
+    crop_px: int
+    weights: str
+    cells: int
+    width: int
+    batch: int
+
+    @property
+    def key(self):
+        """A name for files, in hex."""
+        text = json.dumps([FORMAT, asdict(self)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def write_table(file, table, identity):
+    """Write embeddings (N, D) float16, on the CPU, atomically. The same embeddings make the same
+    bytes. OSError and SafetensorError pass through."""
+    facts = {**asdict(identity), 'content': content_checksum(table)}
+    with replacing(file) as temporary:
+        # One entry alone: safetensors puts several in a random order.
+        save_file({TENSOR: table}, temporary, {FORMAT: json.dumps(facts, sort_keys=True)})
+
+
+def read_table(file, identity, check=False):
+    """The embeddings (N, D) float16 in a file, mapped into memory and read where they are used.
+
+    Their content is compared with its checksum where the file changed since that was done last,
+    or where `check` asks for it. Raises FileNotFoundError; MapError where the file is truncated,
+    damaged, or of another map or other weights.
+    """
+    try:
+        with safe_open(file, 'pt') as opened:
+            content = _content(file, opened.metadata(), identity)
+            table = opened.get_tensor(TENSOR)
+    except FileNotFoundError:
+        raise
+    except (OSError, SafetensorError) as error:
+        raise MapError(f'{file}: the map embeddings are truncated or damaged ({error})') from error
+    if table.shape != (identity.cells, identity.width) or table.dtype != torch.float16:
+        raise MapError(f'{file}: {table.dtype} embeddings of shape {tuple(table.shape)}')
+    if check or not _known(file, content):
+        _check(file, table, content)
+    return table
+
+
+def content_checksum(table):
+    """sha256, in hex, of the bytes of a tensor on the CPU."""
+    return hashlib.sha256(table.contiguous().view(torch.uint8).numpy()).hexdigest()
+
+
+def _content(file, metadata, identity):
+    """The checksum of the content that a header promises, if it is the header asked for."""
+    try:
+        facts = json.loads((metadata or {})[FORMAT])
+        content = facts.pop('content')
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
+        raise MapError(f'{file}: not map embeddings as this version writes them') from error
+    if facts != asdict(identity):
+        raise MapError(f'{file}: the map embeddings are of another map or other weights')
+    return content
+
+
+def _check(file, table, content):
+    state = _state(file, content)
+    if content_checksum(table) != content:
+        raise MapError(f'{file}: the map embeddings are damaged (checksum)')
+    if time.time_ns() - state['changed_ns'] > SETTLED_NS:
+        # Where it cannot be remembered, the next start reads all of it again.
+        with suppress(OSError), replacing(_memory(file)) as temporary:
+            temporary.write_text(json.dumps(state) + '\n')
+
+
+def _known(file, content):
+    """True where the file is as it was when its content was found right."""
+    try:
+        return json.loads(_memory(file).read_text()) == _state(file, content)
+    except (OSError, ValueError):
+        return False
+
+
+def _memory(file):
+    return file.with_suffix('.json')
+
+
+def _state(file, content):
+    stat = file.stat()
+    return {'bytes': stat.st_size, 'changed_ns': stat.st_mtime_ns, 'checked': content}

@@ -1,0 +1,134 @@
+"""Map embeddings in the making: finished batches on disk, and who makes which.
+
+Every process that works at the embeddings of a map appends the batches that it has finished to a
+file of its own, `<key>.<random>.part`, beside the file that is to come. A batch counts wherever it
+lies: after an interruption those that are there are not made again, and shards of other machines
+are joined by copying their parts into one folder. A record is a batch's number, its values and a
+sha256 over both and the key, so one that was cut short or belongs elsewhere is no batch.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from justzoom_ros.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+SUFFIX = '.part'
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The share of the batches that one of several processes makes: `number` (from 1) of `of`."""
+
+    number: int = 1
+    of: int = 1
+
+    def __post_init__(self):
+        if not 1 <= self.number <= self.of:
+            raise ConfigError(f'shard {self}: the first number must be in 1..{self.of}')
+
+    @classmethod
+    def parse(cls, text):
+        """The shard that a text such as '2/8' names. Raises ConfigError."""
+        try:
+            number, of = (int(part) for part in text.split('/'))
+        except ValueError as error:
+            raise ConfigError(f'shard {text!r} must be two numbers, such as 2/8') from error
+        return cls(number, of)
+
+    def __str__(self):
+        return f'{self.number}/{self.of}'
+
+    def batches(self, count):
+        """The numbers, of `count` batches, that belong to this shard, as a range."""
+        return range(count * (self.number - 1) // self.of, count * self.number // self.of)
+
+
+class Parts:
+    """The part files of the embeddings with an `Identity`: read all, append to an own one.
+
+    `folders` are those to look in; the first that can be written to takes this process's part.
+    `unkept` is called, once, with the reason where none can or the disk is full.
+    """
+
+    def __init__(self, folders, identity, unkept):
+        self._unkept = unkept
+        self._folders, self._key = folders, identity.key
+        values = ('values', '<f2', (identity.batch, identity.width))
+        self._record = np.dtype([('number', '<u8'), ('digest', 'u1', 32), values])
+        self._file, self.kept = None, True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._file:
+            with suppress(OSError):
+                self._file.close()
+
+    def paths(self):
+        """All part files that are there."""
+        found = (folder.glob(f'{self._key}.*{SUFFIX}') for folder in self._folders)
+        return tuple(sorted(path for paths in found for path in paths))
+
+    def read(self):
+        """Yield (number, values (batch, D) float16) of every finished batch in every part."""
+        for path in self.paths():
+            with suppress(FileNotFoundError):  # another process has put all together meanwhile
+                yield from self._read(path)
+
+    def add(self, number, values):
+        """Append a batch, values (n, D) float16 with n <= batch."""
+        record = np.zeros((), self._record)
+        record['number'], record['values'][: len(values)] = number, values
+        record['digest'] = self._digest(record)
+        try:
+            if self.kept:
+                file = self._opened()
+                file.write(record.tobytes())
+                file.flush()
+        except OSError as error:
+            self.kept = False
+            self._unkept(f'the map embeddings cannot be kept: {error}')
+
+    def remove(self):
+        """Delete all part files, once they are not needed any more."""
+        for path in self.paths():
+            with suppress(OSError):
+                path.unlink()
+
+    def _read(self, path):
+        # An interrupted process may have left part of a record at the end; fromfile leaves it out.
+        records = np.fromfile(path, self._record)
+        good = [r for r in records if r['digest'].tobytes() == self._digest(r).tobytes()]
+        if len(good) < len(records):
+            log.warning('%s: %d of %d batches are damaged and made again', path,
+                        len(records) - len(good), len(records))  # fmt: skip
+        for record in good:
+            yield int(record['number']), record['values']
+
+    def _digest(self, record):
+        content = self._key.encode() + record['number'].tobytes() + record['values'].tobytes()
+        return np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+
+    def _opened(self):
+        """This process's part, made in the first folder that takes it. Raises OSError."""
+        for folder in self._folders if self._file is None else ():
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(SUFFIX, f'{self._key}.', folder)
+                os.chmod(name, 0o644)
+                self._file = os.fdopen(handle, 'wb')
+                break
+            except OSError as error:
+                refused = error
+        if self._file is None:
+            raise refused
+        return self._file

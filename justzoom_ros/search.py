@@ -22,8 +22,9 @@ from justzoom_ros.errors import ConfigError
 from justzoom_ros.posterior import CellPosterior
 
 SEARCHES = ('exact', 'best_first', 'beam', 'greedy')
-CHUNK = 4096
-"""Nodes expanded in one call of the decoder, which bounds the memory of an exact search."""
+CHUNK = 512
+"""Nodes expanded in one call of the decoder: enough for its matrices, and little enough for what
+is made of them to stay in a processor's cache."""
 
 _ROOT = np.zeros(1, np.int64)
 
@@ -67,6 +68,7 @@ def search(policy, embeddings, ground, config=None, worth=None):
         chosen = _chosen(nodes.masses, allowed, config)
         if worth is not None:
             chosen = _worth_it(chosen, worth[level][nodes.indices[chosen]])
+        chosen = np.sort(chosen)  # siblings together: the decoder shares what they have in common
         leaves.append(nodes.without(chosen))
         unexplored += leaves[-1].masses.sum()
         nodes, cache = _next_step(policy, embeddings, nodes.only(chosen), cache, config)
@@ -101,16 +103,16 @@ def _first_step(policy, embeddings, ground, temperature):
 
 
 def _next_step(policy, embeddings, nodes, cache, config):
-    """Expand all `nodes`, chunk by chunk; the last level's cache is not needed and not kept."""
+    """Expand all `nodes`, chunk by chunk; the last level's cache is never made."""
     last = nodes.level + 1 == embeddings.region.depth
     masses, caches = [], []
     for start in range(0, len(nodes.indices), CHUNK):
         part = nodes.only(slice(start, start + CHUNK))
         actions = torch.from_numpy(part.indices % embeddings.region.branching)
         maps = embeddings.at(nodes.level, part.indices)
-        rows = torch.from_numpy(part.parents).to(maps.device)
+        ways = cache.select(torch.from_numpy(part.parents))
         ahead = embeddings.ahead(nodes.level, part.indices)
-        logits, chunk = policy.step(actions.to(maps.device), maps, cache.select(rows), ahead)
+        logits, chunk = policy.step(actions.to(maps.device), maps, ways, ahead)
         masses.append(_probabilities(logits, config.temperature))
         caches += [] if last else [chunk]
     children = _children(embeddings, nodes, np.concatenate(masses))

@@ -151,6 +151,33 @@ def test_conv_stepwise_equals_teacher_forcing():
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize('count', [1, 5, 40])
+def test_ways_that_part_anywhere_each_equal_teacher_forcing(count):
+    """Siblings share what they have in common and see nothing of each other, however many there
+    are and in whatever order."""
+    policy = tiny_policy(grid=3).double()
+    generator = torch.Generator().manual_seed(count)
+
+    def some(high, length=count):
+        return torch.randint(0, high, (length,), generator=generator)
+
+    ground, root, second, third = (
+        torch.randn(n, 32, generator=generator).double() for n in (2, 2, 4, count)
+    )
+    first, then = torch.tensor([0, 1, 0, 0]), some(4)
+    actions = some(9, 4), some(9)
+    _, cache = policy.start(ground, root)
+    middle, cache = policy.step(actions[0], second, cache.select(first))
+    end, _ = policy.step(actions[1], third, cache.select(then))
+    rows = first[then]
+    maps = torch.stack([root[rows], second[then], third], 1)
+    sequence = torch.stack([actions[0][then], actions[1], actions[1]], 1)
+    expected = policy.logits(ground[rows], maps, sequence)
+    torch.testing.assert_close(middle[then], expected[:, 1], atol=1e-6, rtol=0)
+    torch.testing.assert_close(end, expected[:, 2], atol=1e-6, rtol=0)
+
+
+@torch.inference_mode()
 def test_later_actions_and_crops_do_not_reach_back():
     policy = tiny_policy()
     ground, maps = torch.randn(1, 32), torch.randn(1, 3, 32)

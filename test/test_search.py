@@ -109,11 +109,14 @@ def test_exact_on_three_by_three_in_float32_is_within_1e_6():
 
 
 @torch.inference_mode()
-def test_chunks_do_not_change_the_answer(monkeypatch):
+@pytest.mark.parametrize('config', [SearchConfig(), SearchConfig('best_first', 0.1)])
+def test_chunks_and_groups_do_not_change_the_answer(monkeypatch, config):
     policy, embeddings, ground = setup()
-    whole = search(policy, embeddings, ground)
+    whole = search(policy, embeddings, ground, config)
     monkeypatch.setattr('justzoom_ros.search.CHUNK', 3)
-    np.testing.assert_allclose(dense(search(policy, embeddings, ground)), dense(whole), atol=1e-12)
+    monkeypatch.setattr('justzoom_ros.model.ways.ROOM', 2)
+    parts = search(policy, embeddings, ground, config)
+    np.testing.assert_allclose(dense(parts), dense(whole), atol=1e-12)
 
 
 @torch.inference_mode()

@@ -5,7 +5,10 @@ k gives the distribution of action k. Pre-norm blocks of causal attention with r
 embedding and a SwiGLU feed-forward, RMSNorm throughout, no biases (Just Zoom In, arXiv 2603.25686;
 the parameters carry the names of the published checkpoints).
 
-Shapes: B batch, T tokens, P tokens in the cache, D width, H heads, A actions.
+Teacher forcing runs whole sequences through `forward`. A search goes down many ways of the tree at
+once, two tokens at a time: `extend` (ways.py says what they share).
+
+Shapes: B batch, T tokens, N ways, D width, H heads, A actions.
 """
 
 from dataclasses import dataclass
@@ -27,33 +30,8 @@ class DecoderConfig:
     dropout: float = 0.1
 
 
-class Cache:
-    """Keys and values (B, H, P, D / H) of the tokens seen so far, one pair per layer.
-
-    `select` shares one prefix among many continuations, which is what makes a tree search cheap.
-    """
-
-    def __init__(self, pairs):
-        self.pairs = pairs
-
-    @property
-    def length(self):
-        return self.pairs[0][0].shape[2]
-
-    def select(self, rows):
-        """The cache of `rows` (N,) of the batch, repeated and reordered as they come."""
-        return Cache([(k[rows], v[rows]) for k, v in self.pairs])
-
-    @staticmethod
-    def join(caches):
-        """One cache of the rows of several."""
-        layers = zip(*(cache.pairs for cache in caches), strict=True)
-        return Cache([tuple(torch.cat(part) for part in zip(*la, strict=True)) for la in layers])
-
-
 class Decoder(nn.Module):
-    """Tokens (B, T, D) -> states (B, T, D), with or without a cache of earlier tokens. The
-    `output_head` makes logits (B, T, A) of states."""
+    """Tokens (B, T, D) -> states (B, T, D). The `output_head` makes logits (B, T, A) of states."""
 
     def __init__(self, config: DecoderConfig, width: int, branching: int):
         super().__init__()
@@ -65,21 +43,40 @@ class Decoder(nn.Module):
         self.register_buffer('freqs', ROTARY_THETA**-exponent)  # (D / H / 2,)
         self.apply(_initialise)
 
-    def forward(self, tokens, cache=None):
-        """Returns (states (B, T, D), cache of all P + T tokens)."""
-        start = cache.length if cache else 0
-        rotation = self._rotation(start, tokens.shape[1])
-        pairs = []
+    def forward(self, tokens):
+        """All positions of whole sequences."""
+        rotation = self._rotation(0, tokens.shape[1])
+        for block in self.blocks:
+            tokens = block(tokens, rotation)
+        return self.final_norm(tokens)
+
+    def extend(self, tokens, ways):
+        """Two tokens more on each of N `Ways`, (2, N, D) -> (states (N, D) of the second ones,
+        `Cache` of the longer ways). Never drops out.
+
+        Only the second states are read: of the last block the first tokens need no more than
+        the keys and values that the second ones look at.
+        """
+        turns, mask, new = self._turns(ways.length), ways.mask(tokens), []
         for layer, block in enumerate(self.blocks):
-            tokens, pair = block(tokens, rotation, cache.pairs[layer] if cache else None)
-            pairs.append(pair)
-        return self.final_norm(tokens), Cache(pairs)
+            read = 1 if layer + 1 == len(self.blocks) else 2
+            tokens, pair = block.extend(tokens, turns, mask, ways, ways.past(layer), read)
+            new.append(pair)
+        return self.final_norm(tokens[-1]), ways.continued(new)
 
     def _rotation(self, start, count):
         """Cosine and sine (T, D / H) of the rotary angles of token positions start.. ."""
         position = torch.arange(start, start + count, device=self.freqs.device).float()
         angle = torch.outer(position, self.freqs.float()).repeat(1, 2)
         return angle.cos(), angle.sin()
+
+    def _turns(self, start):
+        """Two token positions' rotary embedding as matrices (2, D / H, D / H): one product is
+        faster than the pieces of `rotate`."""
+        cos, sin = self._rotation(start, 2)
+        unit = torch.eye(cos.shape[-1], device=cos.device)
+        turns = rotate(unit, (cos[:, None], sin[:, None]))
+        return turns.to(self.action_embed.weight.dtype)
 
 
 class Block(nn.Module):
@@ -91,10 +88,15 @@ class Block(nn.Module):
         self.ffn = FeedForward(width)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x, rotation, past):
-        attended, pair = self.self_attn(self.norm1(x), rotation, past)
-        x = x + self.dropout(attended)
-        return x + self.dropout(self.ffn(self.norm2(x))), pair
+    def forward(self, x, rotation):
+        x = x + self.dropout(self.self_attn(self.norm1(x), rotation))
+        return x + self.dropout(self.ffn(self.norm2(x)))
+
+    def extend(self, tokens, turns, mask, ways, past, read):
+        """Tokens (2, N, D) -> (states (read, N, D) of the last ones, keys and values of both)."""
+        attended, pair = self.self_attn.extend(self.norm1(tokens), turns, mask, ways, past, read)
+        x = tokens[-read:] + attended
+        return x + self.ffn(self.norm2(x)), pair
 
 
 class Attention(nn.Module):
@@ -106,15 +108,25 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(width, width, bias=False)
         self.out_proj = nn.Linear(width, width, bias=False)
 
-    def forward(self, x, rotation, past):
+    def forward(self, x, rotation):
         q, k, v = (self._split(p(x)) for p in (self.q_proj, self.k_proj, self.v_proj))
         q, k = rotate(q, rotation), rotate(k, rotation)
-        if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         dropout = self.dropout if self.training else 0.0
-        mask = causal_mask(q.shape[2], k.shape[2], x.device)
-        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
-        return self.out_proj(y.transpose(1, 2).flatten(2)), (k, v)
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        return self.out_proj(y.transpose(1, 2).flatten(2))
+
+    def extend(self, x, turns, mask, ways, past, read):
+        """As `Block.extend`, of normalised tokens; `past` the keys and values of the groups."""
+        q = _turned(self.q_proj(x[-read:]), turns[-read:])
+        k, v = _turned(self.k_proj(x), turns), self.v_proj(x)
+        queries, keys = ways.grouped(q), ways.grouped(k, past[0])
+        y = F.scaled_dot_product_attention(
+            self._split(queries),
+            self._split(keys),
+            self._split(ways.grouped(v, past[1])),
+            attn_mask=mask[-queries.shape[1] :],
+        )
+        return self.out_proj(ways.apart(y.transpose(1, 2).flatten(2))), (k, v)
 
     def _split(self, x):
         """(B, T, D) -> (B, H, T, D / H)."""
@@ -143,10 +155,9 @@ def rotate(x, rotation):
     return (x * cos + turned * sin).to(x.dtype)
 
 
-def causal_mask(queries, keys, device):
-    """(T, P + T) bool: which keys the last T tokens may look at."""
-    key = torch.arange(keys, device=device)
-    return key[None] <= key[keys - queries :, None]
+def _turned(x, turns):
+    """Rotary position embedding of tokens (T, N, D) by matrices (T, D / H, D / H)."""
+    return (x.reshape(len(turns), -1, turns.shape[-1]) @ turns).view_as(x)
 
 
 def _initialise(module):

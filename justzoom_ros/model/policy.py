@@ -21,6 +21,7 @@ from justzoom_ros.model.config import PolicyConfig
 from justzoom_ros.model.decoder import Decoder
 from justzoom_ros.model.embedder import Embedder
 from justzoom_ros.model.encoder import EncoderConfig
+from justzoom_ros.model.ways import Ways
 
 
 class ZoomPolicy(Embedder):
@@ -58,21 +59,23 @@ class ZoomPolicy(Embedder):
         # map_0, action_0, map_1, action_1, ..., map_S-1
         pairs = torch.stack([maps[:, :-1], actions], dim=2).flatten(1, 2)
         tokens = torch.cat([ground[:, None], pairs, maps[:, -1:]], dim=1)
-        states, _ = self.decoder(tokens)
-        return self._scores(states[:, 1::2], children)
+        return self._scores(self.decoder(tokens)[:, 1::2], children)
 
     def start(self, ground, root, children=None):
         """First step: ground (B, D), root (B, D) the whole map, children (B, A, D) its cells
         -> (logits (B, A), cache)."""
-        states, cache = self.decoder(torch.stack([ground, root], dim=1))
-        return self._scores(states[:, -1], children), cache
+        ways = Ways(torch.arange(len(ground)))
+        states, cache = self.decoder.extend(torch.stack([ground, root]), ways)
+        return self._scores(states, children), cache
 
     def step(self, actions, maps, cache, children=None):
         """One zoom further: actions (N,) just taken, maps (N, D) of the cells that they led to,
-        cache of the N ways there, children (N, A, D) of those cells -> (logits (N, A), cache)."""
-        tokens = torch.stack([self.decoder.action_embed(actions), maps], dim=1)
-        states, cache = self.decoder(tokens, cache)
-        return self._scores(states[:, -1], children), cache
+        `cache` of the N ways there, as it is or selected from, children (N, A, D) of those cells
+        -> (logits (N, A), cache)."""
+        ways = cache if isinstance(cache, Ways) else cache.select(torch.arange(len(actions)))
+        tokens = torch.stack([self.decoder.action_embed(actions), maps])
+        states, cache = self.decoder.extend(tokens, ways)
+        return self._scores(states, children), cache
 
     def _scores(self, states, children):
         """Logits (..., A) of states (..., D), with children (..., A, D) where it looks ahead."""

@@ -206,7 +206,7 @@ class CellPosterior:
         region = self.region
         picture = np.zeros((region.grid**region.depth,) * 2)
         row, column = region.rows_columns(self.levels, self.indices)
-        for level in np.unique(self.levels):
+        for level in np.flatnonzero(np.bincount(self.levels)):
             at = self.levels == level
             cells = region.grid ** (region.depth - int(level))
             blocks = picture.reshape(region.grid ** int(level), cells, -1, cells)

@@ -154,7 +154,7 @@ class Belief:
         masses = lattice.blurred(masses, variance)
         turned = noise.yaw_variance_rad2(motion) / self.yaw_step_rad**2
         masses = lattice.turned(masses, self.offsets, turned)
-        self.off_map = 1 - float(masses.sum(dtype=torch.float64))
+        self.off_map = 1 - lattice.total(masses)
         self.masses, self._marginal = masses, None
         self._lose(noise.lost(motion))
         self._come_to_other_streets(motion.distance_m)
@@ -178,10 +178,11 @@ class Belief:
         how much of it was not seen before. Whether it fits the belief at all is judged by what it
         says in full, so that a robot on streets that the policy does not know goes on by its
         odometry."""
-        self._judge(self.likelihood(posterior, news))
-        likelihood = self.trust * self.likelihood(posterior, exponent * news) + 1 - self.trust
-        planes = self._divided(torch.from_numpy(likelihood)).to(self.dtype)
-        self.masses *= lattice.averaged(planes.expand_as(self.masses), self.offsets, beyond=1.0)
+        masses = posterior.grid_masses()
+        self._judge(self._likelihood(masses, news))
+        likelihood = self.trust * self._likelihood(masses, exponent * news) + 1 - self.trust
+        plane = self._divided(torch.from_numpy(likelihood)).to(self.dtype)
+        self.masses *= lattice.seen(plane, self.offsets, beyond=1.0)
         self._normalise()
 
     def _judge(self, likelihood):
@@ -195,9 +196,11 @@ class Belief:
     def likelihood(self, posterior, exponent=1.0):
         """Likelihood of every terminal cell (n, n), row 0 in the north, relative to the mean of
         the covered ones. Off the map and where there is no imagery a frame says nothing: 1."""
-        ratio = posterior.grid_masses()
+        return self._likelihood(posterior.grid_masses(), exponent)
+
+    def _likelihood(self, masses, exponent):
         covered = self._covered
-        ratio = np.where(covered, ratio, 0.0) ** exponent
+        ratio = np.where(covered, masses, 0.0) ** exponent
         mean = ratio[covered].mean()
         return np.where(covered, ratio / max(mean, 1e-300), 1.0)
 
@@ -219,7 +222,7 @@ class Belief:
 
     def _normalise(self):
         self._marginal = None
-        total = float(self.masses.sum(dtype=torch.float64)) + self.off_map
+        total = lattice.total(self.masses) + self.off_map
         self.masses /= total
         self.off_map /= total
 
@@ -236,7 +239,7 @@ class Belief:
         return self._marginal
 
     def _summed_up(self):
-        total = lattice.spread(self.masses, self.offsets).sum(0, dtype=torch.float64)
+        total = lattice.summed(self.masses, self.offsets).double()
         terminals = len(self._path_index)
         return (
             total.unflatten(0, (terminals, -1)).unflatten(2, (terminals, -1)).sum((1, 3)).numpy()
@@ -269,18 +272,22 @@ class Belief:
         inside = np.ones(self._path_index.shape, bool)
         if indices is not None:
             inside = np.isin(self._path_index, indices)
-        masses = self.masses * self._divided(torch.from_numpy(inside))
-        origin = self._middle(masses)
-        east, north = self._east_m - origin[0], (self._north_m - origin[1])[:, None]
-        ones = torch.ones(self.cells, self.cells, dtype=torch.float64)
+        inside = self._divided(torch.from_numpy(inside))
+        rows, columns = (_from_first_to_last(inside.any(axis)) for axis in (1, 0))
+        masses = self.masses[:, rows, columns] * inside[rows, columns]
+        origin = self._middle(masses, rows.start, columns.start)
+        east = self._east_m[columns] - origin[0]
+        north = (self._north_m[rows] - origin[1])[:, None]
+        ones = torch.ones(masses.shape[1:], dtype=torch.float64)
         features = [ones, ones * east, ones * north, ones * east**2, east * north, ones * north**2]
         sums = masses.flatten(1) @ torch.stack(features, -1).flatten(0, 1).to(self.dtype)
         return self._put_together(sums.double().numpy(), origin)
 
-    def _middle(self, masses):
-        """Centre of the heaviest cell, to keep squares small in single precision."""
-        row, column = divmod(int(masses.sum(0).argmax()), self.cells)
-        return float(self._east_m[column]), float(self._north_m[row])
+    def _middle(self, masses, row, column):
+        """Centre of the heaviest cell of the masses from a row and column on, to keep squares
+        small in single precision."""
+        south, east = divmod(int(masses.sum(0).argmax()), masses.shape[2])
+        return float(self._east_m[column + east]), float(self._north_m[row + south])
 
     def _put_together(self, sums, origin):
         """Moments over all lattices from those (K, 6) of each about its own offset."""
@@ -298,3 +305,9 @@ class Belief:
     def mass_within(self, east_m, north_m, radius_m):
         """Mass of the terminal cells whose centres lie within a radius of a point."""
         return self.posterior().mass_within(east_m, north_m, radius_m) * (1 - self.off_map)
+
+
+def _from_first_to_last(flags):
+    """The slice of a vector that holds all its flags."""
+    found = flags.nonzero()
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)

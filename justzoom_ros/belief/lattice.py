@@ -4,8 +4,12 @@
 west. `offsets` (K, 2) say by how many cells, -0.5..0.5, lattice k is shifted south and east. A
 robot's movement only shifts lattices: nothing is blurred by it. What leaves the square is gone;
 callers see it in the sum.
+
+What costs time is memory: lattices are filtered one by one, since one fits a processor's cache and
+all of them do not, and what sums over headings or repeats over them is a product of matrices.
 """
 
+import cv2
 import numpy as np
 import torch
 
@@ -34,8 +38,10 @@ def blurred(masses, variance):
     has just this variance."""
     if variance <= 0:
         return masses
-    kernel = step_kernel(variance)
-    return _stepped(_stepped(masses, kernel, 1), kernel, 2)
+    kernel, result = step_kernel(variance), torch.empty_like(masses)
+    for plane, to in zip(masses.numpy(), result.numpy(), strict=True):
+        _filter(plane, kernel, kernel, to)
+    return result
 
 
 def step_kernel(variance):
@@ -47,15 +53,10 @@ def step_kernel(variance):
     return kernel / kernel.sum()
 
 
-def _stepped(masses, kernel, axis):
-    """Masses after a random step along one axis."""
-    n, reach = masses.shape[axis], len(kernel) // 2
-    result = masses * kernel[reach]
-    for step in range(1, min(reach, n - 1) + 1):
-        low, high = masses.narrow(axis, 0, n - step), masses.narrow(axis, step, n - step)
-        result.narrow(axis, step, n - step).add_(low, alpha=kernel[reach + step])
-        result.narrow(axis, 0, n - step).add_(high, alpha=kernel[reach - step])
-    return result
+def _filter(plane, kernel_south, kernel_east, to):
+    """Write into `to` the sums of a plane's cells, weighted along both axes, zeros beyond it."""
+    zero = cv2.BORDER_CONSTANT
+    cv2.sepFilter2D(plane, -1, kernel_east, kernel_south, dst=to, borderType=zero)
 
 
 def turned(masses, offsets, variance):
@@ -64,10 +65,15 @@ def turned(masses, offsets, variance):
     if variance <= 0:
         return masses
     weights = _round_kernel(variance, len(masses))
+    steps = np.flatnonzero(weights[1:]) + 1
+    # A filter looks back to where a mass comes from.
+    back = [shares(np.roll(offsets, step, 0) - offsets)[..., ::-1] for step in steps]
     result = masses * weights[0]
-    for step in np.flatnonzero(weights[1:]) + 1:
-        gaps = np.roll(offsets, step, 0) - offsets
-        result.add_(spread(masses.roll(int(step), 0), gaps), alpha=weights[step])
+    planes, coming = masses.numpy(), np.empty_like(masses[0].numpy())
+    for k, to in enumerate(result.numpy()):
+        for step, (south, east) in zip(steps, back, strict=True):
+            _filter(planes[k - step], weights[step] * south[k], east[k], coming)
+            to += coming
     return result
 
 
@@ -78,25 +84,41 @@ def _round_kernel(variance, count):
     return np.bincount(steps, kernel, minlength=count)
 
 
-def spread(masses, shifts):
-    """Masses (K, n, n) shifted by -1..1 cells each, `shifts` (K, 2): every cell goes to those
-    that it then covers, in shares of the area."""
-    return _mixed(_mixed(masses, shifts[:, 0], 1), shifts[:, 1], 2)
+def shares(shifts):
+    """Of cells shifted by -1..1, `shifts` (K, 2) south and east: which shares of their area lie
+    on the cells before, at and after their own, along each axis (2, K, 3)."""
+    south_east = shifts.T
+    before, after = (-south_east).clip(min=0), south_east.clip(min=0)
+    return np.stack([before, 1 - np.abs(south_east), after], axis=-1)
 
 
-def averaged(planes, shifts, beyond):
-    """Means of planes (K, n, n) over cells that are shifted by -1..1, `shifts` (K, 2): what a
-    shifted cell sees of them. `beyond` the square they have one value."""
-    return _mixed(_mixed(planes - beyond, -shifts[:, 0], 1), -shifts[:, 1], 2) + beyond
+def summed(masses, offsets):
+    """Masses of all lattices on the cells that they cover, in shares of the area: (n, n)."""
+    count, n, _ = masses.shape
+    parts = (_nine(offsets, masses).T @ masses.flatten(1)).view(3, 3, n, n)
+    total = masses.new_zeros(n + 2, n + 2)
+    for south in range(3):
+        for east in range(3):
+            total[south : south + n, east : east + n] += parts[south, east]
+    return total[1:-1, 1:-1]
 
 
-def _mixed(planes, shifts, axis):
-    """Planes (K, n, n) shifted along an axis by -1..1 cells, linear between whole ones, zero
-    coming in."""
-    n = planes.shape[axis]
-    shifts = torch.from_numpy(shifts).to(planes)[:, None, None]
-    result = planes * (1 - shifts.abs())
-    low, high = planes.narrow(axis, 0, n - 1), planes.narrow(axis, 1, n - 1)
-    result.narrow(axis, 1, n - 1).addcmul_(shifts.clamp(min=0), low)
-    result.narrow(axis, 0, n - 1).addcmul_((-shifts).clamp(min=0), high)
-    return result
+def seen(plane, offsets, beyond):
+    """What the cells of each lattice see of a plane (n, n): its means over their areas
+    (K, n, n). `beyond` the square it has one value."""
+    n = len(plane)
+    padded = torch.nn.functional.pad(plane - beyond, (1, 1, 1, 1))
+    around = [padded[s : s + n, e : e + n].flatten() for s in range(3) for e in range(3)]
+    means = _nine(offsets, plane) @ torch.stack(around)
+    return means.add_(beyond).unflatten(1, (n, n))
+
+
+def _nine(offsets, like):
+    """Shares (K, 9) of the area on the nine cells around, rows from the north."""
+    south, east = torch.from_numpy(shares(offsets)).to(like)
+    return (south[:, :, None] * east[:, None]).flatten(1)
+
+
+def total(masses):
+    """The sum of all masses: of each row in their own precision, of these in double."""
+    return float(masses.sum(-1).sum(dtype=torch.float64))

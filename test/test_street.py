@@ -21,6 +21,7 @@ from justzoom_ros.benchmark.retrieval import (
     contrastive_loss,
     encode_gallery,
 )
+from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError, DatasetError
 from justzoom_ros.images import ground_views, normalised
 from justzoom_ros.model import (
@@ -28,6 +29,7 @@ from justzoom_ros.model import (
     DecoderConfig,
     EncoderConfig,
     PolicyConfig,
+    ZoomPolicy,
 )
 from justzoom_ros.train import TrainConfig, Trainer
 from justzoom_ros.train.augment import Augmentation, augment
@@ -289,6 +291,34 @@ def tiny_street(make, dataset, tiny_map, out, look_ahead=False, **changes):
     places = StreetPlaces(dataset, tiny_map.region)
     source = partial(StreetBatches, places, policy, StreetConfig(), gentle)
     return make(tiny_map, policy, config, source, out)
+
+
+def test_of_a_pretrained_dinov2_only_the_last_blocks_and_the_norm_are_trained(
+    dataset, tiny_map, tmp_path
+):
+    """`justzoom train --encoder DIR --train-blocks 1`: all else of the encoder stays as it was."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    shape = {'hidden_size': 48, 'num_hidden_layers': 3, 'num_attention_heads': 2}
+    pretrained = Dinov2Model(Dinov2Config(**shape, image_size=28, patch_size=14))
+    pretrained.save_pretrained(tmp_path / 'dinov2')
+    command = ['train', '--dataset', str(dataset), '--map', str(tiny_map.path)]
+    command += ['--encoder', str(tmp_path / 'dinov2')]
+    command += ['--train-blocks', '1', '--ground-px', '28', '--crop-px', '28', '--steps', '3']
+    command += ['--batch', '8', '--workers', '0', '--set', 'train.recall_views=0']
+    command += ['--set', 'train.validate_views=16', '-o', str(tmp_path / 'run')]
+    assert main(command) == 0
+    policy = ZoomPolicy.load(tmp_path / 'run/weights.safetensors')
+    trained = policy.encoder.backbone.state_dict()
+    moved = {
+        name for name, tensor in pretrained.state_dict().items()
+        if (trained[name] - tensor).abs().max() > 1e-2 * tensor.abs().max()
+    }  # fmt: skip
+    assert moved and all(n.startswith(('encoder.layer.2.', 'layernorm.')) for n in moved)
+    # Kept in half precision, what did not move is as near as that allows.
+    still = {name for name in trained if not name.startswith(('encoder.layer.2.', 'layernorm.'))}
+    for name in still:
+        torch.testing.assert_close(trained[name], pretrained.state_dict()[name].half().float())
 
 
 # --- the contrastive baseline --------------------------------------------------------------------

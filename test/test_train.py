@@ -28,7 +28,7 @@ from justzoom_ros.train.batches import (
     Share,
     ViewBatches,
 )
-from justzoom_ros.train.recipe import Objective, learning_rate
+from justzoom_ros.train.recipe import Objective, is_hidden, learning_rate
 from justzoom_ros.train.trainer import check_fits
 
 
@@ -88,16 +88,38 @@ def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tiny_map,
         torch.testing.assert_close(two[name], gradient, atol=1e-6, rtol=1e-4)
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny_map, tmp_path):
-    whole = tiny_trainer(tiny_map, tmp_path / 'whole')
+def test_muon_turns_every_hidden_matrix_by_steps_of_even_size(tiny_map, tmp_path):
+    """A step of Muon is nearly orthogonal: all singular values of a change are near the one that
+    gives AdamW's root mean square (arXiv 2502.16982), for convolutions too."""
+    trainer = tiny_trainer(
+        tiny_map, tmp_path, steps=2, optimizer='muon', learning_rate=0.01, weight_decay=0.0,
+        warmup=0.0, batch=32,
+    )  # fmt: skip
+    for name, parameter in trainer.policy.named_parameters():
+        if name.endswith('gain'):
+            parameter.data.fill_(1.0)  # or nothing behind it would be learned yet
+    before = {name: p.detach().clone() for name, p in trainer.policy.named_parameters()}
+    trainer.advance(*next(iter(trainer._batches())))
+    for name, parameter in trainer.policy.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
+        if is_hidden(name, parameter) and 'features' in name:
+            change = (parameter.detach() - before[name]).flatten(1)
+            size = torch.linalg.svdvals(change) / (0.01 * 0.2 * max(change.shape) ** 0.5)
+            # Directions in which hardly anything was learned may come out smaller.
+            assert 0.6 < size.median() < 1.3 and size.max() < 1.3, name
+
+
+@pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny_map, tmp_path, optimizer):
+    whole = tiny_trainer(tiny_map, tmp_path / 'whole', optimizer=optimizer)
     whole.run()
-    first = tiny_trainer(tiny_map, tmp_path / 'parts')
+    first = tiny_trainer(tiny_map, tmp_path / 'parts', optimizer=optimizer)
     for step, batch in zip(range(15), first._batches(), strict=False):
         first.advance(*batch)
         first.step = step + 1
     first.out.mkdir()
     first.save_checkpoint()
-    second = tiny_trainer(tiny_map, tmp_path / 'parts')
+    second = tiny_trainer(tiny_map, tmp_path / 'parts', optimizer=optimizer)
     second.resume()
     assert second.step == 15
     second.run()
@@ -177,7 +199,9 @@ def json_changed(config, **changes):
 
 
 def test_impossible_recipes_are_named():
-    for wrong in ({'steps': 0}, {'learning_rate': 0.0}, {'precision': 'float8'}):
+    for wrong in (
+        {'steps': 0}, {'learning_rate': 0.0}, {'precision': 'float8'}, {'optimizer': 'sgd'},
+    ):  # fmt: skip
         with pytest.raises(ConfigError):
             TrainConfig(**wrong)
     assert REGION.depth == 2

@@ -99,11 +99,12 @@ def contrastive_loss(ground, cells, rows, scale, label_smoothing):
 
 
 class RetrievalTrainer(Trainer):
-    """Trains a `RetrievalModel` as `Trainer` does a policy: same views, same schedule."""
+    """Trains a `RetrievalModel` as `Trainer`, whose further arguments it takes, does a policy:
+    same views, same schedule."""
 
-    def __init__(self, retrieval, satellite_map, policy_config, train_config, source, out):
+    def __init__(self, retrieval, *arguments, **more):
         self.retrieval = retrieval
-        super().__init__(satellite_map, policy_config, train_config, source, out)
+        super().__init__(*arguments, **more)
         self._likes = None
 
     def build(self, policy_config):

@@ -102,11 +102,14 @@ def _trainer(args, satellite_map, policy, parts, source):
         from justzoom_ros.benchmark.retrieval import RetrievalTrainer
 
         make = partial(RetrievalTrainer, parts['retrieval'])
-    trainer = make(satellite_map, policy, parts['train'], source, args.out)
+    prepare = partial(_take_pretrained, args)
+    return make(satellite_map, policy, parts['train'], source, args.out, prepare)
+
+
+def _take_pretrained(args, policy):
     if args.encoder:
-        trainer.policy.encoder.load_pretrained(args.encoder)
-        trainer.policy.encoder.freeze_but(args.train_blocks)
-    return trainer
+        policy.encoder.load_pretrained(args.encoder)
+        policy.encoder.freeze_but(args.train_blocks)
 
 
 def _nadir_source(args, satellite_map, policy, parts):

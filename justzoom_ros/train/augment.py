@@ -60,14 +60,16 @@ def _tones(views, config, rng):
     """Exposure, colour, contrast about the mean, saturation."""
     count = len(views)
     gain = rng.normal(0, config.exposure, (count, 1, 1, 1))
-    gain = np.exp(gain + rng.normal(0, config.colour, (count, 1, 1, 3)))
-    views *= gain.astype(np.float32)
-    grey = (views @ GREY)[..., None]
+    gain = np.exp(gain + rng.normal(0, config.colour, (count, 1, 1, 3))).astype(np.float32)
     keep = 1 + rng.uniform(-config.saturation, config.saturation / 2, (count, 1, 1, 1))
-    views = grey + keep.astype(np.float32) * (views - grey)
+    keep = keep.astype(np.float32)
     contrast = np.exp(rng.normal(0, config.contrast, (count, 1, 1, 1))).astype(np.float32)
+    grey = np.einsum('nhwc,nc->nhw', views, gain[:, 0, 0] * GREY)[..., None]
     mean = grey.mean(axis=(1, 2), keepdims=True)
-    return mean + contrast * (views - mean)
+    # mean + contrast * (grey + keep * (gain * views - grey) - mean), the grey parts put together.
+    views *= contrast * keep * gain
+    views += contrast * (1 - keep) * grey + (1 - contrast) * mean
+    return views
 
 
 def _vignettes(shape, config, rng):

@@ -11,6 +11,9 @@ from justzoom_ros.errors import ConfigError
 from justzoom_ros.images import normalised
 
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
+OPTIMIZERS = ('adamw', 'muon')
+OUTER = ('encoder.features.0.', 'action_embed.', 'output_head.')
+"""Names of the layers that pixels or actions go into or come out of."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +23,12 @@ class TrainConfig:
     `workers` processes that draw views beside each training process; `precision` one of
     PRECISIONS, 'auto' being the best that the device is fast at. Every `validate_every` steps the
     loss is taken on `validate_views` views kept back, and the recall, for which all cells of the
-    map are encoded, on `recall_views` of them (0 leaves it out)."""
+    map are encoded, on `recall_views` of them (0 leaves it out). `optimizer` is one of
+    OPTIMIZERS."""
 
     steps: int = 10_000
     batch: int = 128
+    optimizer: str = 'adamw'
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     warmup: float = 0.05
@@ -43,6 +48,10 @@ class TrainConfig:
             raise ConfigError('steps, batch and validation sizes must be at least 1')
         if not (self.learning_rate > 0 and 0 <= self.warmup < 1 and 0 <= self.final <= 1):
             raise ConfigError('learning rate must be positive, warmup in 0..1, final in 0..1')
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(
+                f'optimizer is {self.optimizer!r}; choose of {", ".join(OPTIMIZERS)}'
+            )
         if self.precision not in PRECISIONS:
             raise ConfigError(
                 f'precision is {self.precision!r}; choose of {", ".join(PRECISIONS)}'
@@ -84,9 +93,51 @@ def learning_rate(step, config):
     return config.learning_rate * (config.final + (1 - config.final) * cosine)
 
 
-def parameter_groups(policy, weight_decay):
+def optimizers(policy, config):
+    """The optimizers that share the trainable parameters of a policy: AdamW, or Muon for the
+    weights of hidden layers and AdamW for the others. Muon's steps are scaled to the size that
+    AdamW's have (arXiv 2502.16982), so that one learning rate serves both."""
+    hidden, others = [], []
+    for name, parameter in policy.named_parameters():
+        if parameter.requires_grad:
+            by_muon = config.optimizer == 'muon' and is_hidden(name, parameter)
+            (hidden if by_muon else others).append(parameter)
+    made = [torch.optim.AdamW(parameter_groups(others, config.weight_decay))]
+    return [*made, _muon(hidden, config.weight_decay)] if hidden else made
+
+
+def is_hidden(name, parameter):
+    """True for weights that lead from features to features."""
+    return parameter.ndim >= 2 and not any(layer in name for layer in OUTER)
+
+
+def _muon(kernels, weight_decay):
+    if not hasattr(torch.optim, 'Muon'):
+        raise ConfigError(
+            f'train.optimizer=muon needs torch 2.9 or newer, this is {torch.__version__}; '
+            'use adamw'
+        )
+    return torch.optim.Muon(
+        [_as_matrix(kernel) for kernel in kernels],
+        weight_decay=weight_decay,
+        adjust_lr_fn='match_rms_adamw',
+    )
+
+
+def _as_matrix(kernel):
+    """A parameter (out, in * h * w) that lies in the memory of a kernel (out, in, h, w), and gets
+    its gradients: Muon takes matrices only."""
+    matrix = nn.Parameter(kernel.detach().flatten(1))
+
+    def pass_on(kernel):
+        matrix.grad = kernel.grad.flatten(1)
+
+    kernel.register_post_accumulate_grad_hook(pass_on)
+    return matrix
+
+
+def parameter_groups(parameters, weight_decay):
     """Matrices are decayed; norms, biases and other vectors are not."""
-    parameters = [p for p in policy.parameters() if p.requires_grad]
     return [
         {'params': [p for p in parameters if p.ndim >= 2], 'weight_decay': weight_decay},
         {'params': [p for p in parameters if p.ndim < 2], 'weight_decay': 0.0},

@@ -181,8 +181,8 @@ def cut_views(panorama, looks, size_px):
     wrapped = cv2.copyMakeBorder(panorama, 0, 0, 0, 1, cv2.BORDER_WRAP)
     bearing, elevation = _directions(looks, size_px)
     focal = width / (2 * np.pi)
-    columns = ((bearing * focal + (width - 1) / 2) % width).astype(np.float32)
-    rows = ((panorama.shape[0] - 1) / 2 - elevation * focal).astype(np.float32)
+    columns = (bearing * np.float32(focal) + np.float32((width - 1) / 2)) % np.float32(width)
+    rows = np.float32((panorama.shape[0] - 1) / 2) - elevation * np.float32(focal)
     edge = cv2.BORDER_REPLICATE
     return np.stack(
         [
@@ -193,17 +193,16 @@ def cut_views(panorama, looks, size_px):
 
 
 def _directions(looks, size_px):
-    """Bearing clockwise and elevation, radians (N, h, w), of the pixels of views."""
+    """Bearing clockwise and elevation, radians float32 (N, h, w), of the pixels of views."""
     width, height = size_px
-    half = np.tan(looks.fov_rad / 2)[:, None, None]
-    x = half * ((np.arange(width) + 0.5) / width * 2 - 1)[None, None, :]
-    y = half / SENSOR_ASPECT * (1 - (np.arange(height) + 0.5) / height * 2)[None, :, None]
-    cosine, sine = (f(looks.roll_rad)[:, None, None] for f in (np.cos, np.sin))
-    right, up = cosine * x + sine * y, cosine * y - sine * x
-    cosine, sine = (f(looks.pitch_rad)[:, None, None] for f in (np.cos, np.sin))
-    forward, up = cosine - sine * up, sine + cosine * up
-    bearing = looks.bearing_rad[:, None, None] + np.arctan2(right, forward)
-    return bearing, np.arctan2(up, np.hypot(right, forward))
+    angles = looks.bearing_rad, looks.pitch_rad, looks.roll_rad, np.tan(looks.fov_rad / 2)
+    turn, pitch, roll, half = (a.astype(np.float32)[:, None, None] for a in angles)
+    across = ((np.arange(width) + 0.5) / width * 2 - 1).astype(np.float32)
+    upwards = (1 - (np.arange(height) + 0.5) / height * 2).astype(np.float32) / SENSOR_ASPECT
+    x, y = half * across[None, None, :], half * upwards[None, :, None]
+    right, up = np.cos(roll) * x + np.sin(roll) * y, np.cos(roll) * y - np.sin(roll) * x
+    forward, up = np.cos(pitch) - np.sin(pitch) * up, np.sin(pitch) + np.cos(pitch) * up
+    return turn + np.arctan2(right, forward), np.arctan2(up, np.hypot(right, forward))
 
 
 def _actions(images, region):

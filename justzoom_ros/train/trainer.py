@@ -38,7 +38,7 @@ from justzoom_ros.train.batches import (
 )
 from justzoom_ros.train.held_out import recall_50m
 from justzoom_ros.train.history import History
-from justzoom_ros.train.recipe import Objective, learning_rate, parameter_groups, precision
+from justzoom_ros.train.recipe import Objective, learning_rate, optimizers, precision
 
 TABLE_STEPS = 50
 """So many steps the map embeddings stay as they are that a policy looks ahead into."""
@@ -51,10 +51,13 @@ class Trainer:
 
     `source` gives the views, see `batches.py`. In the folder `out`: checkpoint.pt,
     best.safetensors (of the lowest NLL on views kept back), history.csv, curves.png and at last
-    weights.safetensors, which are the best with a temperature fitted.
+    weights.safetensors, which are the best with a temperature fitted. `prepare(policy)` is called
+    before the parameters are handed to optimizer and processes: to load and freeze some.
     """
 
-    def __init__(self, satellite_map, policy_config, train_config, source, out):
+    def __init__(
+        self, satellite_map, policy_config, train_config, source, out, prepare=lambda policy: None
+    ):
         check_fits(satellite_map, policy_config)
         self.config, self.out = train_config, Path(out)
         self.share = Share(int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1)))
@@ -62,14 +65,13 @@ class Trainer:
         torch.manual_seed(train_config.seed)
         self.map, self.source = satellite_map, source
         self.policy = self.build(policy_config).to(self.device)
+        prepare(self.policy)
         self.policy.provenance = {'map': satellite_map.checksum, 'train': asdict(train_config)}
         self.crops = MapCrops(satellite_map, policy_config.crop_px)
         self._table, self._table_step = None, 0
         self.objective = self.build_objective()
         self.parallel = self._parallel()
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.policy, train_config.weight_decay)
-        )
+        self.optimizers = optimizers(self.policy, train_config)
         self.precision = precision(train_config.precision, self.device)
         self.scaler = torch.amp.GradScaler(enabled=self.precision == torch.float16)
         self.history = History(self.chance)
@@ -155,19 +157,21 @@ class Trainer:
 
     def advance(self, views, actions):
         """One step of the optimiser on this process's share; returns losses (S,)."""
-        for group in self.optimizer.param_groups:
-            group['lr'] = learning_rate(self.step, self.config)
         losses = self.gradient(views, actions)
-        self.scaler.unscale_(self.optimizer)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = learning_rate(self.step, self.config)
+            self.scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.clip)
-        self.scaler.step(self.optimizer)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
         return losses
 
     def gradient(self, views, actions):
         """Fill the gradients, averaged over all processes; returns losses (S,)."""
         self.objective.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.policy.zero_grad(set_to_none=True)
         with self._autocast():
             losses = self.parallel(*self._inputs(views, actions))
         self.scaler.scale(losses.mean()).backward()
@@ -272,7 +276,7 @@ class Trainer:
             'step': self.step,
             'identity': self._identity(),
             'policy': self.policy.state_dict(),
-            'optimizer': self.optimizer.state_dict(),
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
             'scaler': self.scaler.state_dict(),
             'history': self.history.state(),
         }
@@ -297,7 +301,8 @@ class Trainer:
                 'output folder or train without --resume'
             )
         self.policy.load_state_dict(state['policy'])
-        self.optimizer.load_state_dict(state['optimizer'])
+        for optimizer, kept in zip(self.optimizers, state['optimizers'], strict=True):
+            optimizer.load_state_dict(kept)
         self.scaler.load_state_dict(state['scaler'])
         self.history = History(self.chance, **state['history'])
         self.step = state['step']

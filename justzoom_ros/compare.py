@@ -76,6 +76,7 @@ def _split_rows(dataset, split, weights, config, progress):
     occupied = occupied_cells(images, region) if config.occupied else None
     for name, file in weights.items():
         localizer = open_method(satellite_map, file)
+        memory = {'weights_megabytes': _megabytes(file)}
         single = ('exact',) if isinstance(localizer, RetrievalLocalizer) else config.searches
         searches = ('exact',) if config.occupied else single
         for views in config.views:
@@ -83,7 +84,8 @@ def _split_rows(dataset, split, weights, config, progress):
             chosen = searches if views == 1 else ('exact',)
             results = evaluate(localizer, places, chosen, progress, occupied)
             for search in chosen:
-                yield _row(localizer, results[search], name, search, views, split, places)
+                row = _row(localizer, results[search], name, search, views, split, places)
+                yield row | memory
 
 
 def _row(localizer, results, method, search, views, split, places):
@@ -101,6 +103,12 @@ def _row(localizer, results, method, search, views, split, places):
         'chance_nats': float(np.log(localizer.cells)),
         'chance_recall_50m': _chance(localizer.region, results),
     }
+
+
+def _megabytes(weights):
+    """What the weights of a file take in memory, in single precision."""
+    _, tensors = read_safetensors(weights)
+    return 4 * sum(tensor.numel() for tensor in tensors.values()) / 1e6
 
 
 def _milliseconds(localizer, search, places):
@@ -165,7 +173,8 @@ def _line(row):
     shares = ('recall_cell', 'recall_25m', 'recall_40m', 'recall_50m', 'recall_100m')
     cells = [_percent(row[key]) for key in (*shares, 'point_recall_50m')]
     cells += [f'{row["median_m"]:.0f} m', f'{row["nll_nats"]:.2f}']
-    cells += [f'{row["ms_per_query"]:.0f}', f'{row["map_megabytes"]:.1f}']
+    megabytes = row['map_megabytes'] + row['weights_megabytes']
+    cells += [f'{row["ms_per_query"]:.0f}', f'{megabytes:.1f}']
     name = row['method'] if row['method'] == 'retrieval' else f'{row["method"]}, {row["search"]}'
     return f'| {name} | {row["views"]} | ' + ' | '.join(cells) + ' |'
 

@@ -358,6 +358,16 @@ def test_cameras_stand_on_the_ground_clear_of_everything(city):
         assert not inside_any(scene, solid & here, column, 0.0).any()
 
 
+def test_fields_of_view_are_those_asked_for(city):
+    fixed = Photographer(city, TINY.region, (96, 64), fov_deg=(85.0, 85.0))
+    plain = Photographer(city, TINY.region, (96, 64))
+    for number in range(5):
+        one, other = (who.shot('val', number).camera for who in (fixed, plain))
+        assert np.degrees(one.fov_rad) == pytest.approx(85)
+        assert 60 <= np.degrees(other.fov_rad) <= 110
+        assert np.array_equal(one.eye_m, other.eye_m) and one.yaw_rad == other.yaw_rad
+
+
 def test_same_seed_same_bytes_after_an_interruption_and_with_threads(dataset, tmp_path):
     def stop(items, name, total):
         for number, item in enumerate(items):
@@ -457,6 +467,7 @@ def test_a_drive_is_a_bag_whose_odometry_drifts_as_stated(dataset):
         ({'side_m': 5.0}, 'side'),
         ({'seed': -1}, 'seed'),
         ({'condition': 'fog'}, 'condition'),
+        ({'fov_deg': (110.0, 60.0)}, 'fov'),
         ({'held_share': 0.0}, 'kept back'),
         ({'grid': 99}, 'grid'),
         ({'size_px': (4, 4)}, 'size'),

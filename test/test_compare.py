@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from justzoom_ros.cli.main import main
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluate import mount_of, occupied_cells, rigs
 from justzoom_ros.localizer import Localizer
+from justzoom_ros.model import ZoomPolicy
+from justzoom_ros.report_compare import interval
 from justzoom_ros.rig import combined
 
 PLACES = 5
@@ -96,6 +99,48 @@ def test_views_of_a_place_come_in_the_order_of_its_cameras(city):
     assert abs(second.heading_rad - first.heading_rad) == pytest.approx(np.pi)
     with pytest.raises(DatasetError, match='2 views, not 4.*--cameras 4'):
         rigs(images, 4)
+
+
+def test_memory_is_that_of_the_map_and_of_the_weights(city, capsys):
+    rows = json.loads(compared(city, capsys, '--views', '1', '--json'))['rows']
+    policy = ZoomPolicy.load(city / 'weights.safetensors')
+    numbers = sum(tensor.numel() for tensor in policy.state_dict().values())
+    assert rows[0]['weights_megabytes'] == pytest.approx(4e-6 * numbers)
+    shown = rows[0]['map_megabytes'] + rows[0]['weights_megabytes']
+    assert compared(city, capsys, '--views', '1').splitlines()[6].split('|')[-2].strip() == (
+        f'{shown:.1f}'
+    )
+
+
+def test_the_interval_of_a_share_is_that_of_wilson():
+    """Against the roots of (p - share)^2 = z^2 p (1 - p) / n, found by bisection."""
+    share, count, z = 0.3, 50, 1.645
+
+    def beyond(p):
+        return (p - share) ** 2 > z**2 * p * (1 - p) / count
+
+    low, high = np.linspace(0, share, 100_001), np.linspace(share, 1, 100_001)
+    expected = low[~beyond(low)].min(), high[~beyond(high)].max()
+    assert interval(share, count) == pytest.approx(expected, abs=2e-5)
+    assert interval(0.0, 10)[0] == pytest.approx(0.0) and interval(1.0, 10)[1] <= 1.0
+
+
+def test_tables_become_a_chart(city, capsys, tmp_path):
+    table, chart = tmp_path / 'table.json', tmp_path / 'chart.png'
+    compared(city, capsys, '--views', '1', '2', '-o', str(table))
+    words = [f'day={table}', f'night={table}']
+    assert main(['chart', *words, '--method', 'zoom', '-o', str(chart)]) == 0
+    with Image.open(chart) as picture:
+        assert picture.format == 'PNG' and picture.size[0] > picture.size[1]
+    for wrong, said in (
+        (words, 'retrieval, zoom.*--method'),
+        ([f'day={chart}', '--method', 'zoom'], 'chart.png: no table'),
+        ([f'day={tmp_path}/absent.json'], 'absent.json: no table'),
+        (['day'], 'NAME=FILE'),
+    ):
+        capsys.readouterr()
+        assert main(['chart', *wrong, '-o', str(chart)]) == 2
+        assert re.search(said, capsys.readouterr().err)
 
 
 def test_methods_without_a_file_are_named(city, capsys):

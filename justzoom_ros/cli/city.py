@@ -61,6 +61,8 @@ def add_parser(subparsers):
         'since the map was made (default 0)')  # fmt: skip
     add('--condition', default='mixed', choices=('mixed', 'night', 'rain', 'traffic'),
         help='mixed (default), or all by night, in rain, or in dense traffic')  # fmt: skip
+    add('--fov', type=float, nargs=2, default=(60, 110), metavar=('MIN', 'MAX'), help='horizontal '
+        'fields of view, degrees (default 60 110)')  # fmt: skip
     add('--workers', type=int, metavar='N', help='threads (default: one per core)')
     add('--json', action='store_true', help='print one JSON object on stdout and nothing else')
     parser.set_defaults(run=run)
@@ -94,6 +96,7 @@ def run(args):
         held_share=args.held,
         changed=args.changed,
         condition=args.condition,
+        fov_deg=tuple(args.fov),
     )
     made = make_dataset(
         args.output,

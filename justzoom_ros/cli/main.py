@@ -17,6 +17,7 @@ COMMANDS = (
     'localize',
     'evaluate',
     'compare',
+    'chart',
     'calibrate',
     'bag',
     'replay',

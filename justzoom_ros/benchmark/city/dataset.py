@@ -27,7 +27,7 @@ from justzoom_ros.benchmark.city.light import Moment, light
 from justzoom_ros.benchmark.city.panoramas import panorama, panorama_jpeg, panorama_row
 from justzoom_ros.benchmark.city.photo import develop
 from justzoom_ros.benchmark.city.render import see_from_above
-from justzoom_ros.benchmark.city.shots import CONDITIONS, TURNS, Photographer, jpeg
+from justzoom_ros.benchmark.city.shots import CONDITIONS, FOV_DEG, TURNS, Photographer, jpeg
 from justzoom_ros.benchmark.city.threads import in_order
 from justzoom_ros.benchmark.landscape import write_geotiff
 from justzoom_ros.errors import ConfigError, DatasetError
@@ -60,7 +60,7 @@ class CityConfig:
     those of the others. `panoramas` are further places to learn from, seen all round. `drives` of
     `drive_s` seconds at `drive_hz` pictures per second. `held_share` of the blocks is kept back
     for the split 'blocks', `changed` of them were built anew since the map was made. `condition`
-    is one of CONDITIONS."""
+    is one of CONDITIONS; horizontal fields of view lie in `fov_deg`."""
 
     seed: int = 1
     side_m: float = 1280.0
@@ -81,6 +81,7 @@ class CityConfig:
     held_share: float = 0.1
     changed: float = 0.0
     condition: str = 'mixed'
+    fov_deg: tuple[float, float] = FOV_DEG
 
     def __post_init__(self):
         _check('seed', self.seed, 0, 2**31)
@@ -97,6 +98,8 @@ class CityConfig:
         _check('drive_hz', self.drive_hz, 0.5, 10)
         _check('held', self.held_share, 0, 0.5)
         _check('changed', self.changed, 0, 1)
+        if not 10 <= self.fov_deg[0] <= self.fov_deg[1] <= 150:
+            raise ConfigError(f'fov is {self.fov_deg}; it must lie in 10..150, least first')
         if self.condition not in CONDITIONS:
             raise ConfigError(
                 f'condition is {self.condition!r}; it must be one of {", ".join(CONDITIONS)}'
@@ -139,7 +142,8 @@ def make_dataset(out, config, workers=1, progress=None):
 
 def _claim(out, config):
     """Write city.yaml, or check that the one there says the same."""
-    path, said = out / 'city.yaml', {**asdict(config), 'size_px': list(config.size_px)}
+    path, said = out / 'city.yaml', asdict(config)
+    said |= {name: list(said[name]) for name in ('size_px', 'fov_deg')}
     if path.exists():
         try:
             there = yaml.safe_load(path.read_text())
@@ -164,7 +168,7 @@ def _make_one(out, config, region, splits, workers, progress):
     if not (out / 'map' / 'map.yaml').is_file():
         before = make_city(config.seed, config.side_m, config.changed) if config.changed else city
         make_map(out, before, config, region, workers, progress)
-    who = Photographer(city, region, config.size_px, config.held_share, config.condition)
+    who = photographer(city, region, config)
     rows = []
     for split in splits:
         cameras = 1 if split == 'train' else config.cameras
@@ -176,6 +180,13 @@ def _make_one(out, config, region, splits, workers, progress):
         _write_rows(out / PANORAMAS, rows[0].keys(), rows)
     write_drives(out / 'drives', who, config, progress)
     return {split: getattr(config, split) for split in splits}
+
+
+def photographer(city, region, config):
+    """The Photographer of a city that a CityConfig asks for."""
+    return Photographer(
+        city, region, config.size_px, config.held_share, config.condition, config.fov_deg
+    )
 
 
 # --- the map -----------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from justzoom_ros.benchmark.city.city import make_city
 from justzoom_ros.benchmark.city.light import Moment, sun_direction
 from justzoom_ros.benchmark.city.photo import Lens
 from justzoom_ros.benchmark.city.route import STEP_S, ride
-from justzoom_ros.benchmark.city.shots import Photographer, Shot, jpeg
+from justzoom_ros.benchmark.city.shots import Shot, jpeg
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.files import writing
 
@@ -61,11 +61,11 @@ def write_drives(out, who, config, progress):
 def make_demo_drive(folder, progress):
     """Write a drive through the demo city, that of the map maps/city, as `write_drive` does."""
     # Not at the top: the dataset itself writes drives.
-    from justzoom_ros.benchmark.city.dataset import CityConfig
+    from justzoom_ros.benchmark.city.dataset import CityConfig, photographer
 
     config = CityConfig(seed=1, size_px=(256, 144), drive_hz=2.0)
     city = make_city(config.seed, config.side_m)
-    who = Photographer(city, config.region, config.size_px, config.held_share, config.condition)
+    who = photographer(city, config.region, config)
     write_drive(folder, who, DEMO_DRIVE, config.drive_s, config.drive_hz, progress)
 
 

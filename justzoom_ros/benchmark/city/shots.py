@@ -26,6 +26,7 @@ TURNS = (0.0, np.pi, np.pi / 2, -np.pi / 2)
 """Headings of a rig's cameras relative to the first: opposite, left, right."""
 
 CONDITIONS = ('mixed', 'night', 'rain', 'traffic')
+FOV_DEG = (60.0, 110.0)
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def _distance(point, outline):
 class Photographer:
     """Chooses the shots of a city; `scenes` are made once per day and kept."""
 
-    def __init__(self, city, region, size_px, held_share=0.1, condition='mixed'):
+    def __init__(self, city, region, size_px, held_share=0.1, condition='mixed', fov_deg=FOV_DEG):
         self.city, self.region, self.size_px = city, region, size_px
-        self.condition = condition
+        self.condition, self.fov_deg = condition, fov_deg
         self.days = make_days(city.seed, condition)
         self.kept_back = [city.plots[n] for n in held_out(city, held_share)]
         half = city.side_m / 2
@@ -188,7 +189,7 @@ class Photographer:
             float(rng.normal(0, 0.045)),
             float(rng.normal(0, 0.02)),
             self.size_px,
-            float(np.radians(rng.uniform(60, 110))),
+            float(np.radians(rng.uniform(*self.fov_deg))),
         )
         return camera, in_car
 

@@ -1,0 +1,41 @@
+"""`justzoom chart`: tables of `justzoom compare` as one picture."""
+
+import argparse
+
+EXAMPLE = """example:
+  justzoom chart -o robustness.png mixed=mixed.json night=night.json rain=rain.json
+
+The tables are what `justzoom compare -o FILE` writes; exact searches are drawn.
+"""
+
+
+def add_parser(subparsers):
+    """Add `chart` to the commands."""
+    parser = subparsers.add_parser(
+        'chart',
+        help='draw the recall of several tables side by side',
+        description='Draw R@50m of several tables of `justzoom compare` as bars, a group for each '
+        'table and a bar for each number of views, with 90 %% intervals.',
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add('tables', nargs='+', metavar='NAME=FILE', help='name of a group, and its table')
+    add('-o', '--out', required=True, metavar='FILE', help='PNG to write')
+    add('--method', metavar='NAME', help='which method, where a table has several')
+    add('--split', default='val', metavar='SPLIT', help='which split (default val)')
+    add('--title', default='', help='above the chart')
+    parser.set_defaults(run=run)
+
+
+def run(args):
+    """Read the tables and draw them."""
+    from justzoom_ros.errors import ConfigError
+    from justzoom_ros.report_compare import draw_recalls, read_rows
+
+    files = dict(word.partition('=')[::2] for word in args.tables)
+    if not all(files.values()) or len(files) < len(args.tables):
+        raise ConfigError('give each table as NAME=FILE, each name once')
+    tables = {name: read_rows(file, args.split, args.method) for name, file in files.items()}
+    draw_recalls(tables, args.out, args.title)
+    print(args.out)

@@ -59,6 +59,7 @@ setup(
         'opencv': ['opencv-python-headless'],
         'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
         'retrieval': ['faiss-cpu'],
+        'tensorrt': ['torch-tensorrt>=2.8', 'transformers>=4.56'],
         'train': ['matplotlib', 'tensorboard'],
         'report': ['matplotlib'],
         'test': ['colcon-common-extensions', 'hypothesis', 'pytest', 'ruff'],

@@ -49,7 +49,8 @@ class Localizer:
         policy = ZoomPolicy.load(weights)
         check_fits(satellite_map, policy, weights)
         chosen = open_runtime(policy, runtime)
-        log.info('%s runs on %s over %s', weights, chosen.name, satellite_map.path)
+        what = f'{chosen.name} ({chosen.choice or chosen.precision})'
+        log.info('%s runs on %s over %s', weights, what, satellite_map.path)
         embeddings = map_embeddings(satellite_map, chosen, progress)
         config = search if isinstance(search, SearchConfig) else SearchConfig(search or 'exact')
         localizer = cls(satellite_map, chosen, embeddings, config, decision or FixDecision())
@@ -60,6 +61,11 @@ class Localizer:
     def runtime(self):
         """Name of the runtime in use."""
         return self._runtime.name
+
+    @property
+    def runtime_choice(self):
+        """Why 'auto' took it: the times that were measured; '' where there was no choice."""
+        return self._runtime.choice
 
     @property
     def config(self):

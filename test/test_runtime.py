@@ -1,9 +1,11 @@
 """Runtimes beside plain torch: the same posteriors, or a refusal with the reason."""
 
 import contextlib
+import hashlib
 import io
 import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +16,13 @@ from tiny import make_map, make_weights
 from justzoom_ros import Localizer, ZoomPolicy
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import RuntimeUnavailableError
-from justzoom_ros.runtime import open_runtime
+from justzoom_ros.model.config import PolicyConfig
+from justzoom_ros.runtime import choice, export, open_runtime
 from justzoom_ros.runtime.engines import engine_facts, engine_path
+from justzoom_ros.runtime.half import with_half_weights
+from justzoom_ros.runtime.onnx_runtime import OnnxRuntime
 from justzoom_ros.runtime.parity import check_parity, parity
-from justzoom_ros.runtime.torch_runtime import TorchRuntime
+from justzoom_ros.runtime.torch_runtime import TorchRuntime, weights_checksum
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -61,17 +66,29 @@ def exported(engine, made):
     return (*made, engine)
 
 
-def test_an_engine_says_what_torch_says_and_auto_takes_it(exported):
+def test_an_engine_says_what_torch_says(exported):
     map, weights, folder, said = exported
     assert said['total_variation'] < 1e-4
     facts = json.loads(next(folder.glob('*.json')).read_text())
     assert facts['kind'] == 'onnx' and facts['versions']['torch'] == torch.__version__
-    engine = Localizer.open(map=map, weights=weights, progress=False)
+    assert len(facts['sha256']) == 64 and facts['total_variation'] == said['total_variation']
+    engine = Localizer.open(map=map, weights=weights, runtime='onnx', progress=False)
     plain = Localizer.open(map=map, weights=weights, runtime='cpu', progress=False)
     assert (engine.runtime, plain.runtime) == ('onnx', 'cpu')
     one, other = engine.posterior(IMAGE), plain.posterior(IMAGE)
     np.testing.assert_array_equal(one.indices, other.indices)
     np.testing.assert_allclose(one.masses, other.masses, atol=1e-5)
+
+
+def test_auto_takes_the_engine_where_it_is_the_faster(exported, monkeypatch):
+    map, weights, _, _ = exported
+    for fast, slow in (('onnx', 'cpu'), ('cpu', 'onnx')):
+        monkeypatch.setattr(choice, '_encode_s', lambda runtime, s=slow: 0.1 + (runtime.name == s))
+        found = Localizer.open(map=map, weights=weights, progress=False)
+        assert found.runtime == fast
+        assert found.runtime_choice == (
+            f'a frame takes 100.0 ms on {fast} in float32, 1100.0 ms on {slow} in float32'
+        )
 
 
 def test_weights_that_changed_find_no_engine(exported):
@@ -85,14 +102,38 @@ def test_weights_that_changed_find_no_engine(exported):
         Localizer.open(map=map, weights=weights, runtime='onnx', progress=False)
 
 
-def test_a_truncated_engine_is_told_and_auto_goes_on_with_torch(exported, caplog):
+@pytest.mark.parametrize('described', [True, False])
+def test_a_truncated_engine_is_told_and_auto_goes_on_with_torch(exported, caplog, described):
     map, weights, folder, _ = exported
     for path in folder.glob('*.onnx'):
         path.write_bytes(path.read_bytes()[:1000])
+        if described:  # as if it had been written so: onnxruntime itself has to refuse it
+            facts = json.loads(path.with_suffix('.json').read_text())
+            facts['sha256'] = hashlib.sha256(path.read_bytes()).hexdigest()
+            path.with_suffix('.json').write_text(json.dumps(facts))
     assert Localizer.open(map=map, weights=weights, progress=False).runtime == 'cpu'
     assert 'delete it and export again' in caplog.text
-    with pytest.raises(RuntimeUnavailableError, match='delete it and export again'):
+    with pytest.raises(RuntimeUnavailableError, match='delete it and export again') as raised:
         Localizer.open(map=map, weights=weights, runtime='onnx', progress=False)
+    assert ('cannot be loaded' if described else 'not written whole') in str(raised.value)
+
+
+@pytest.mark.parametrize('damage', ['{', '[]', ''])
+def test_an_engine_without_its_description_is_not_taken(exported, damage):
+    map, weights, folder, _ = exported
+    for path in folder.glob('*.json'):
+        path.write_text(damage)
+    with pytest.raises(RuntimeUnavailableError, match='damaged or was not written whole'):
+        Localizer.open(map=map, weights=weights, runtime='onnx', progress=False)
+
+
+def test_an_engine_of_another_torch_is_named(exported, monkeypatch, caplog):
+    weights = exported[1]
+    monkeypatch.setattr(torch, '__version__', '9.9.9')
+    with pytest.raises(RuntimeUnavailableError, match='where torch 9.9.9 is needed; make it by'):
+        open_runtime(ZoomPolicy.load(weights), 'onnx')
+    assert open_runtime(ZoomPolicy.load(weights)).name == 'cpu'
+    assert 'where torch 9.9.9 is needed' in caplog.text
 
 
 def test_without_onnxruntime_the_reason_is_told(exported, monkeypatch):
@@ -119,12 +160,115 @@ def test_a_runtime_that_says_something_else_is_refused(made):
         check_parity(Broken(policy, 'cpu'), plain)
 
 
-def test_an_engine_that_fails_the_gate_is_not_kept(exported, monkeypatch, capsys):
+@pytest.mark.parametrize('passes', [True, False])
+def test_only_an_engine_that_passes_the_gate_is_kept(exported, monkeypatch, tmp_path, passes):
     _, weights, folder, _ = exported
-    monkeypatch.setattr('justzoom_ros.runtime.parity.TOLERANCE', -1.0)
-    assert main(['export', '--weights', str(weights)]) == 2
-    assert 'is refused' in capsys.readouterr().err
-    assert not list(folder.glob('*.onnx'))
+
+    def copied(policy, trial):
+        return [Path(shutil.copytree(folder, trial, dirs_exist_ok=True)) / p.name for p in engines]
+
+    engines = sorted(folder.glob('*.onnx'))
+    monkeypatch.setitem(export.ENGINES, 'onnx', (copied, OnnxRuntime))
+    if not passes:
+        monkeypatch.setattr('justzoom_ros.runtime.parity.TOLERANCE', -1.0)
+    own = tmp_path / 'own'
+    status = main(['export', '--weights', str(weights), '--folder', str(own)])
+    assert status == (0 if passes else 2)
+    kept = sorted(path.name for path in own.iterdir())
+    assert kept == (sorted(path.name for path in folder.iterdir()) if passes else [])
+
+
+# --- half precision ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('shipped', ['demo', 'city'])
+def test_in_half_precision_the_shipped_policies_say_the_same(shipped):
+    path = Path(__file__).parents[1] / f'maps/{shipped}/weights.safetensors'
+    plain = TorchRuntime(ZoomPolicy.load(path), 'cpu')
+    half = TorchRuntime(ZoomPolicy.load(path), 'cpu', 'float16')
+    found = check_parity(half, plain)
+    assert found.total_variation > 0
+    crops = torch.randn(2, 3, *2 * [plain.config.crop_px])
+    assert torch.equal(half.encode_satellite(crops), plain.encode_satellite(crops))
+
+
+def test_norms_and_the_policy_itself_stay_in_single_precision(made):
+    policy = ZoomPolicy.load(made[1])
+    before = weights_checksum(policy)
+    half = with_half_weights(policy.encoder)
+    kinds = {type(m): p.dtype for m in half.modules() for p in m.parameters(recurse=False)}
+    assert kinds[torch.nn.Conv2d] == kinds[torch.nn.Linear] == torch.float16
+    assert kinds[torch.nn.GroupNorm] == kinds[torch.nn.LayerNorm] == torch.float32
+    assert weights_checksum(policy) == before
+
+
+class Nothing(TorchRuntime):
+    """A runtime whose half precision overflowed."""
+
+    def _encoded(self, views):
+        return super()._encoded(views) * torch.nan
+
+
+def test_numbers_that_are_none_are_refused(made):
+    policy = ZoomPolicy.load(made[1])
+    with pytest.raises(RuntimeUnavailableError, match='is refused'):
+        check_parity(Nothing(policy, 'cpu'), TorchRuntime(policy, 'cpu'))
+
+
+@pytest.mark.parametrize(
+    ('capability', 'half', 'precision', 'reason'),
+    [
+        ((6, 1), TorchRuntime, 'float32', ''),
+        ((8, 7), Nothing, 'float32', 'is refused'),
+        ((8, 7), TorchRuntime, 'float16', '100.0 ms on cpu in float16, 200.0 ms'),
+    ],
+)
+def test_half_precision_is_taken_on_gpus_that_have_it_if_it_passes_and_is_faster(
+    made, monkeypatch, capability, half, precision, reason
+):
+    def on_the_cpu(policy, name, precision='float32'):
+        return (half if precision == 'float16' else TorchRuntime)(policy, 'cpu', precision)
+
+    monkeypatch.setattr(choice, 'TorchRuntime', on_the_cpu)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
+    seconds = {'float16': 0.1, 'float32': 0.2}
+    monkeypatch.setattr(choice, '_encode_s', lambda runtime: seconds[runtime.precision])
+    found = open_runtime(ZoomPolicy.load(made[1]), 'cuda')
+    assert found.precision == precision and reason in found.choice
+
+
+# --- the trial -----------------------------------------------------------------------------------
+
+
+class Sleeper:
+    """A runtime that takes its time, and counts."""
+
+    name, precision, config = 'cpu', 'float32', PolicyConfig(ground_px=16)
+
+    def __init__(self, seconds):
+        self.seconds, self.calls, self.choice = seconds, 0, ''
+
+    def encode_ground(self, images):
+        assert images.shape == (1, 2, 3, 16, 16)
+        self.calls += 1
+        time.sleep(self.seconds)
+        return torch.zeros(1, 4)
+
+
+def test_a_trial_takes_turns_for_a_fraction_of_a_second():
+    slow, fast = Sleeper(0.02), Sleeper(0.001)
+    started_s = time.monotonic()
+    assert choice.fastest([slow, fast]) is fast
+    assert slow.calls == fast.calls > 3
+    assert time.monotonic() - started_s < 2 * choice.TRIAL_S
+    assert fast.choice.startswith('a frame takes ') and not slow.choice
+
+
+def test_encoders_that_take_long_are_tried_once():
+    slow, fast = Sleeper(0.4), Sleeper(0.2)
+    assert choice.fastest([slow, fast]) is fast
+    assert (slow.calls, fast.calls) == (1, 1)
 
 
 # --- the names of engines ------------------------------------------------------------------------

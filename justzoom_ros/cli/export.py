@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import logging
 
 EXAMPLE = """examples:
   justzoom export --weights runs/farm/weights.safetensors
   justzoom export --weights farm.safetensors --runtime onnx --folder engines/
+  justzoom export --weights farm.safetensors --runtime tensorrt --precision float32
 
 An engine is made on the machine that runs it. It is checked on fixed frames against plain torch,
 and refused where it says something else. Runtime 'auto' of node, replay and evaluate takes it.
@@ -17,13 +19,19 @@ def add_parser(subparsers):
     parser = subparsers.add_parser(
         'export',
         help='make an engine of a policy for this machine',
-        description='Export the encoder of a policy to ONNX and check it against torch.',
+        description='Build an engine of the encoder of a policy and check it against torch.',
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add('--weights', required=True, metavar='FILE', help='weights of the policy')
-    add('--runtime', default='onnx', choices=('onnx',), help='kind of engine (default onnx)')
+    add('--runtime', default='onnx', choices=('onnx', 'tensorrt'),
+        help='kind of engine (default onnx)')  # fmt: skip
+    add('--precision', choices=('float16', 'float32'),
+        help='of matrices and convolutions in TensorRT (default float16)')  # fmt: skip
+    add('--attention', choices=('explicit', 'fused'),
+        help='how TensorRT is given attention; it is known to miscompute some fused ones '
+        '(default explicit)')  # fmt: skip
     add('--folder', metavar='DIR', help='where to keep it (default $JUSTZOOM_ENGINES or '
         '~/.cache/justzoom_ros/engines)')  # fmt: skip
     add('--json', action='store_true', help='print one JSON object')
@@ -31,29 +39,33 @@ def add_parser(subparsers):
 
 
 def run(args):
-    """Export, check, say where it is."""
-    from justzoom_ros.errors import RuntimeUnavailableError
+    """Build, check, say where it is."""
     from justzoom_ros.model import ZoomPolicy
-    from justzoom_ros.runtime.onnx_runtime import OnnxRuntime, export_onnx
-    from justzoom_ros.runtime.parity import check_parity
-    from justzoom_ros.runtime.torch_runtime import TorchRuntime
+    from justzoom_ros.runtime.export import export_engine
 
-    policy = ZoomPolicy.load(args.weights)
-    paths = export_onnx(policy, args.folder)
-    try:
-        found = check_parity(OnnxRuntime(policy, args.folder), TorchRuntime(policy, 'cpu'))
-    except RuntimeUnavailableError:
-        for path in (paths.ground, paths.crop):
-            path.unlink(missing_ok=True)
-        raise
+    options = _options(args)
+    logging.basicConfig(format='%(message)s')
+    logging.getLogger('justzoom_ros').setLevel(logging.INFO)
+    paths, found = export_engine(
+        ZoomPolicy.load(args.weights), args.runtime, args.folder, **options
+    )
     made = {
-        'ground': str(paths.ground),
-        'crop': str(paths.crop),
+        'engines': [str(path) for path in paths],
         'frames': found.frames,
         'total_variation': found.total_variation,
     }
     text = (
-        f'{paths.crop.parent}: engine of {args.weights}; on {found.frames} fixed frames its '
+        f'{paths[0].parent}: engine of {args.weights}; on {found.frames} fixed frames its '
         f'posterior differs from that of torch by at most {found.total_variation:.1e}'
     )
     print(json.dumps(made) if args.json else text)
+
+
+def _options(args):
+    from justzoom_ros.errors import ConfigError
+
+    given = {'precision': args.precision, 'attention': args.attention}
+    options = {name: value for name, value in given.items() if value}
+    if options and args.runtime != 'tensorrt':
+        raise ConfigError(f'--{next(iter(options))} is for --runtime tensorrt')
+    return options

@@ -32,7 +32,7 @@ PARAMETERS = (
         'auto',
         'Where the policy runs; auto takes the fastest that is there.',
         UNCONFIGURED,
-        choices=('auto', 'cpu', 'cuda', 'compile', 'onnx'),
+        choices=('auto', 'cpu', 'cuda', 'compile', 'onnx', 'tensorrt'),
     ),
     Parameter(
         'search',

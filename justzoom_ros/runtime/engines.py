@@ -13,9 +13,13 @@ from pathlib import Path
 
 import torch
 
+from justzoom_ros.errors import RuntimeUnavailableError
 from justzoom_ros.files import writing
 
 FOLDER = Path('~/.cache/justzoom_ros/engines')
+FORMAT = 2
+"""Of what is kept: raised when engines of before are not to be found any more."""
+REMEDY = 'delete it and export again'
 
 
 def engine_folder():
@@ -23,9 +27,9 @@ def engine_folder():
     return Path(os.environ.get('JUSTZOOM_ENGINES') or FOLDER.expanduser())
 
 
-def engine_facts(kind, checksum, precision, versions):
-    """What an engine of some kind depends on, as a dictionary: `checksum` of the weights,
-    `precision`, {library: version}, and the device of this machine."""
+def engine_facts(kind, checksum, precision, versions, **more):
+    """What an engine of some kind depends on, as a dictionary: `checksum` of weights and
+    configuration, `precision`, {library: version}, the device of this machine, and `more`."""
     device = platform.machine()
     if kind == 'tensorrt':
         index = torch.cuda.current_device()
@@ -33,10 +37,12 @@ def engine_facts(kind, checksum, precision, versions):
         device = f'{torch.cuda.get_device_name(index)}, compute capability {major}.{minor}'
     return {
         'kind': kind,
+        'format': FORMAT,
         'weights': checksum,
         'precision': precision,
         'device': device,
         'versions': {'torch': torch.__version__, **versions},
+        **more,
     }
 
 
@@ -47,10 +53,88 @@ def engine_path(facts, suffix, folder=None):
     return Path(folder or engine_folder()) / f'{name}{suffix}'
 
 
-def write_engine(path, facts, save, **measured):
+def write_engine(path, facts, save):
     """Put an engine and its JSON in place, the engine last: `save(temporary path)` writes it.
-    `measured` goes into the JSON too. Raises OutputError."""
-    with writing(path.with_suffix('.json')) as temporary:
-        temporary.write_text(json.dumps({**facts, **measured}, indent=1) + '\n')
+    Raises OutputError."""
     with writing(path) as temporary:
         save(temporary)
+        _describe(path, {**facts, 'sha256': _sha256(temporary)})
+
+
+def keep_engines(paths, folder, measured):
+    """Move engines, checked in a folder of their own, to where they will be found; what was
+    `measured` is added to their JSON. Returns the new paths. Raises OutputError."""
+    kept = []
+    for path in paths:
+        place = Path(folder) / path.name
+        _describe(place, {**described(path), **measured})
+        with writing(place) as temporary:
+            os.replace(path, temporary)
+        kept.append(place)
+    return kept
+
+
+def described(path):
+    """The JSON of an engine; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.with_suffix('.json').read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def check_whole(path):
+    """Raises RuntimeUnavailableError unless the engine is the one that its JSON describes: a
+    library that is given half a file need not survive it."""
+    try:
+        whole = described(path).get('sha256') == _sha256(path)
+    except OSError as error:
+        raise RuntimeUnavailableError(f'{path} cannot be read: {error.strerror}') from error
+    if not whole:
+        raise RuntimeUnavailableError(f'{path} is damaged or was not written whole; {REMEDY}')
+
+
+def engines_of(kind, checksum, folder=None):
+    """The JSONs of all engines of a kind and weights, whatever machine they were made for."""
+    paths = sorted(Path(folder or engine_folder()).glob('*.json'))
+    found = [described(path) for path in paths]
+    return [each for each in found if (each.get('kind'), each.get('weights')) == (kind, checksum)]
+
+
+def missing(facts, folder=None):
+    """In words, that there is no engine with these facts, and what those there are are for."""
+    others = {
+        f'{key} {_words(other.get(key))} where {_words(facts[key])} is needed'
+        for other in engines_of(facts['kind'], facts['weights'], folder)
+        for key in ('device', 'versions')
+        if other.get(key) != facts[key]
+    }
+    told = f' but for {"; ".join(sorted(others))}' if others else ''
+    return (
+        f'there is no {facts["kind"]} engine of these weights in {folder or engine_folder()}'
+        f'{told}; make it by `justzoom export --runtime {facts["kind"]} --weights FILE`'
+    )
+
+
+def first_line(error):
+    """The first line of what an error of another library says."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _words(value):
+    if isinstance(value, dict):
+        return ', '.join(f'{name} {version}' for name, version in sorted(value.items()))
+    return value
+
+
+def _describe(path, facts):
+    with writing(path.with_suffix('.json')) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1) + '\n')
+
+
+def _sha256(path):
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()

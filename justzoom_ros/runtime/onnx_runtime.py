@@ -2,14 +2,23 @@
 torch. Both are optional packages: onnxruntime to run, onnxscript and onnx besides to export."""
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from justzoom_ros.errors import RuntimeUnavailableError
-from justzoom_ros.runtime.engines import engine_facts, engine_path, write_engine
-from justzoom_ros.runtime.torch_runtime import TorchRuntime, weights_checksum
+from justzoom_ros.runtime.engines import (
+    REMEDY,
+    check_whole,
+    engine_facts,
+    engine_path,
+    first_line,
+    missing,
+    write_engine,
+)
+from justzoom_ros.runtime.torch_runtime import TorchRuntime, views_shape, weights_checksum
 
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 SUFFIX = '.onnx'
@@ -23,22 +32,19 @@ class OnnxRuntime(TorchRuntime):
     def __init__(self, policy, folder=None):
         super().__init__(policy, 'cpu')
         self.name = 'onnx'
-        paths = onnx_paths(policy, folder)
-        if not paths.all_there():
-            raise RuntimeUnavailableError(
-                f'there is no ONNX engine of these weights at {paths.crop}; make it by '
-                '`justzoom export --weights FILE`'
-            )
-        self._ground, self._crop = (_session(path) for path in (paths.ground, paths.crop))
-
-    def encode_ground(self, ground):
-        """Camera views (B, V, 3, H, W) -> (B, D)."""
-        encoded = _run(self._ground, ground.flatten(0, 1))
-        return encoded.unflatten(0, ground.shape[:2]).mean(dim=1)
+        if not onnx_available():
+            raise RuntimeUnavailableError(f"runtime 'onnx' needs onnxruntime; {INSTALL}")
+        paths = onnx_paths(self.checksum, folder)
+        if not all(path.is_file() for path in astuple(paths)):
+            raise RuntimeUnavailableError(missing(_facts(self.checksum), folder))
+        self._ground, self._crop = map(_session, astuple(paths))
 
     def encode_satellite(self, crops):
         """Map crops (N, 3, h, w) -> (N, D)."""
         return _run(self._crop, crops)
+
+    def _encoded(self, views):
+        return _run(self._ground, views)
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,8 @@ class OnnxPaths:
     """The engine's two files: the encoder for camera views and for map crops, whose sizes
     differ."""
 
-    ground: object
-    crop: object
-
-    def all_there(self):
-        """True where both files are."""
-        return self.ground.is_file() and self.crop.is_file()
+    ground: Path
+    crop: Path
 
 
 def onnx_available():
@@ -59,37 +61,31 @@ def onnx_available():
     return importlib.util.find_spec('onnxruntime') is not None
 
 
-def onnx_paths(policy, folder=None):
+def onnx_paths(checksum, folder=None):
     """The `OnnxPaths` of a policy on this machine."""
-    facts = _facts(policy)
+    facts = _facts(checksum)
     return OnnxPaths(
         *(engine_path({**facts, 'input': name}, SUFFIX, folder) for name in ('ground', 'crop'))
     )
 
 
 def export_onnx(policy, folder=None):
-    """Write the engine of a policy; returns its `OnnxPaths`. Raises RuntimeUnavailableError where
-    the exporter is not installed or fails, OutputError."""
-    paths, facts = onnx_paths(policy, folder), _facts(policy)
+    """Write the engine of a policy; returns its paths. Raises RuntimeUnavailableError where the
+    exporter is not installed or fails, OutputError."""
+    checksum = weights_checksum(policy)
+    paths, facts = onnx_paths(checksum, folder), _facts(checksum)
     for name, path, size in (
-        ('ground', paths.ground, ground_size(policy.config)),
+        ('ground', paths.ground, views_shape(policy.config)[-2:]),
         ('crop', paths.crop, (policy.config.crop_px,) * 2),
     ):
         program = _exported(policy.encoder, size)
         write_engine(path, {**facts, 'input': name}, lambda to, p=program: p.save(str(to)))
-    return paths
+    return list(astuple(paths))
 
 
-def ground_size(config):
-    """Height and width of one camera view as the encoder sees it."""
-    height = config.ground_px
-    wide = config.view == 'nadir'
-    return height, round(height * config.ground_aspect) if wide else height
-
-
-def _facts(policy):
+def _facts(checksum):
     # Not the version of onnxruntime: the file format outlives it.
-    return engine_facts('onnx', weights_checksum(policy), 'float32', {})
+    return engine_facts('onnx', checksum, 'float32', {})
 
 
 def _exported(encoder, size):
@@ -103,15 +99,15 @@ def _exported(encoder, size):
     except ImportError as error:
         raise RuntimeUnavailableError(f'ONNX export needs {error.name}; {INSTALL}') from error
     except torch.onnx.errors.OnnxExporterError as error:
-        first = str(error).strip().splitlines()[0]
-        raise RuntimeUnavailableError(f'the encoder cannot be exported: {first}') from error
+        raise RuntimeUnavailableError(
+            f'the encoder cannot be exported: {first_line(error)}'
+        ) from error
 
 
 def _session(path):
-    if not onnx_available():
-        raise RuntimeUnavailableError(f"runtime 'onnx' needs onnxruntime; {INSTALL}")
     import onnxruntime
 
+    check_whole(path)
     there = onnxruntime.get_available_providers()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -121,9 +117,8 @@ def _session(path):
         )
     # onnxruntime's own errors share no public base.
     except Exception as error:
-        first = str(error).strip().splitlines()[0]
         raise RuntimeUnavailableError(
-            f'{path} cannot be loaded ({first}); delete it and export again'
+            f'{path} cannot be loaded ({first_line(error)}); {REMEDY}'
         ) from error
 
 

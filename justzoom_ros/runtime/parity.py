@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from justzoom_ros.errors import RuntimeUnavailableError
+from justzoom_ros.errors import ConfigError, RuntimeUnavailableError
 from justzoom_ros.images import ground_views, normalised
 from justzoom_ros.region import Region
 from justzoom_ros.runtime.embeddings import MapEmbeddings
@@ -87,7 +87,10 @@ def _maps(runtime):
 
 def _posterior(runtime, maps, picture):
     ground = runtime.encode_ground(normalised(ground_views(picture, runtime.config))[None])[0]
-    found = search(runtime, maps, ground.float())
     masses = np.zeros(maps.region.branching**2)
+    try:
+        found = search(runtime, maps, ground.float())
+    except ConfigError:  # half precision overflowed: of such numbers there is no posterior
+        return masses
     masses[found.indices] = found.masses
     return masses

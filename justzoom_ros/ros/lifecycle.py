@@ -383,4 +383,5 @@ class LocalizeNode(LifecycleNode):
         stamp, name = self.get_clock().now().to_msg(), self.get_fully_qualified_name()
         self._diagnostics.publish(
             messages.diagnostics_message(stamp, f'{name}: localization', level, text, values)
+            'runtime choice': self._localizer.runtime_choice if self._localizer else '',
         )

@@ -14,6 +14,10 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Mean and standard deviation per channel that DINOv2 was trained with (ImageNet's)."""
 
+ENOUGH = 5
+"""Pixels of an image for each that the encoder sees, along either axis: with fewer its answers
+would change by more than they do when a JPEG is saved again."""
+
 
 def read_picture(path):
     """The pixels of a picture file, uint8 (H, W, 3) RGB, turned upright as its EXIF says.
@@ -43,6 +47,13 @@ def ground_views(image, config):
         image = _cut_to_aspect(image, config.ground_aspect)
     resized = resize(image, width, height)
     return np.stack(np.split(resized, 2, axis=1) if config.view == 'street' else [resized])
+
+
+def enough_px(config):
+    """Width and height from which on the views of a camera image, reduced by an area average, are
+    as good as those of a larger one."""
+    height = config.ground_px
+    return ENOUGH * round(height * config.ground_aspect), ENOUGH * height
 
 
 def resize(image, width, height):

@@ -4,6 +4,7 @@ import array
 import io
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from justzoom_ros.errors import ImageError
+from justzoom_ros.images import enough_px, ground_views
+from justzoom_ros.model.config import PolicyConfig
 from justzoom_ros.ros.image_message import image_from_message
 
 WIDTH, HEIGHT = 12, 8
@@ -213,6 +216,51 @@ def test_an_orientation_tag_does_not_turn_the_picture(rgb):
     exif[0x0112] = 6
     out = image_from_message(compressed(Image.fromarray(rgb), 'JPEG', exif=exif))
     assert out.shape == rgb.shape
+
+
+def photo(width, height):
+    """Smooth noise of all scales, less of the finer ones, as in real ones."""
+    rng, picture = np.random.default_rng(6), np.full((height, width), 128.0)
+    for size in (128, 32, 8, 2):
+        coarse = rng.normal(0, 3 * size**0.5, (height // size + 1, width // size + 1))
+        picture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(picture[..., None] + (0, 10, -20), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ('enough', 'shape'),
+    [
+        ((512, 400), (400, 512)),
+        ((257, 200), (400, 512)),
+        ((256, 200), (200, 256)),
+        ((256, 100), (200, 256)),
+        ((256, 201), (400, 512)),
+        ((1, 1), (200, 256)),
+    ],
+)
+def test_a_large_jpeg_is_decoded_at_half_its_size_where_that_is_enough(enough, shape):
+    picture = photo(512, 400)
+    out = image_from_message(compressed(Image.fromarray(picture), 'JPEG', quality=95), enough)
+    assert out.shape == (*shape, 3)
+    means = picture.reshape(50, 8, 64, 8, 3).mean((1, 3))
+    side = len(out) // 50
+    np.testing.assert_allclose(out.reshape(50, side, 64, side, 3).mean((1, 3)), means, atol=4)
+
+
+def test_other_files_keep_their_size():
+    out = image_from_message(compressed(Image.fromarray(photo(512, 400)), 'PNG'), (64, 50))
+    np.testing.assert_array_equal(out, photo(512, 400))
+
+
+def test_the_encoder_sees_the_same_of_a_jpeg_that_was_decoded_small():
+    """Closer than a JPEG is to its picture."""
+    config = PolicyConfig(view='nadir', ground_px=40, ground_aspect=1.25)
+    picture = photo(512, 400)
+    message = compressed(Image.fromarray(picture), 'JPEG', quality=90)
+    small = image_from_message(message, enough_px(config))
+    assert small.shape == (200, 256, 3)
+    views = [ground_views(p, config).astype(int) for p in (small, image_from_message(message))]
+    assert np.abs(views[0] - views[1]).mean() < 0.5 and np.abs(views[0] - views[1]).max() <= 3
 
 
 @pytest.mark.parametrize('kind', ['JPEG', 'PNG'])

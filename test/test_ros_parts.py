@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from justzoom_ros.errors import ImageError
 from justzoom_ros.region import Region
 from justzoom_ros.ros.frames import JUMP_BACK_NS, LatestWorker, StampGate
-from justzoom_ros.ros.health import SILENCE_S, Health
+from justzoom_ros.ros.health import SILENCE_S, STAGES, Health, Laps
 from justzoom_ros.ros.parameters import PARAMETERS
 from justzoom_ros.ros.undistortion import Undistorter
 from justzoom_ros.ros.zoom_picture import YELLOW_RGB, zoom_picture
@@ -97,6 +97,16 @@ def health(clock):
     return Health(lambda: clock.now_s)
 
 
+def laps(seconds):
+    """A frame that took so long, half of it to localize."""
+    clock = SimpleNamespace(now_s=0.0)
+    taken = Laps(0.0, lambda: clock.now_s)
+    for stage, share in zip(STAGES, (0.0, 0.3, 0.5, 0.2), strict=True):
+        clock.now_s += share * seconds
+        taken.end(stage)
+    return taken
+
+
 def test_silence_is_told_with_the_topic(health, clock):
     assert health.verdict('active', '/image')[0] == 'ok'
     clock.now_s += SILENCE_S + 1
@@ -109,15 +119,27 @@ def test_silence_is_told_with_the_topic(health, clock):
 def test_the_latest_frame_decides_and_the_last_error_stays(health):
     health.bad('broken')
     assert health.verdict('active', '') == ('error', 'broken')
-    health.localized(NO_FIX, 0.1, 0.2)
+    health.localized(NO_FIX, laps(0.1), 0.2)
     assert health.verdict('active', '') == ('warn', 'no fix: ambiguous')
-    health.localized(FIX, 0.1, 0.2)
+    health.localized(FIX, laps(0.1), 0.2)
     assert health.verdict('active', '') == ('ok', 'localizing')
     values = health.values()
     assert values['last error'] == 'broken' and values['latency (s)'] == '0.100'
     assert (values['frames localized'], values['frames fixes'], values['frames bad']) == (2, 1, 1)
     health.restart()
     assert not health.values()['last error'] and health.values()['frames bad'] == 0
+
+
+def test_where_the_latency_goes_is_the_median_of_the_latest_frames(health):
+    assert health.values()['localizing (s)'] == ''
+    for seconds in (9.0, *[0.1] * 5, *[0.2] * 5):
+        health.localized(FIX, laps(seconds), 0.2)
+    values = health.values()
+    assert values['latency (s)'] == '0.200'
+    stages = {stage: float(values[f'{stage} (s)']) for stage in STAGES}
+    assert stages == pytest.approx(
+        {'waiting': 0.0, 'decoding': 0.045, 'localizing': 0.075, 'publishing': 0.03}
+    )
 
 
 def test_a_refused_transition_is_an_error_until_it_is_mended(health):

@@ -2,9 +2,35 @@
 
 import threading
 import time
+from collections import deque
+from statistics import median
+
+STAGES = ('waiting', 'decoding', 'localizing', 'publishing')
+"""What becomes of a frame's latency: until the worker takes it up; from message to pixels; the
+policy's part, resizing included; making and publishing messages."""
+RECENT = 10
+"""Frames of which the stages' medians are told."""
 
 SILENCE_S = 5.0
 """Without an image for so long, an active node complains."""
+
+
+class Laps:
+    """Takes the time of a frame's STAGES, one after the other, from its arrival on."""
+
+    def __init__(self, started_s, clock=time.monotonic):
+        self._clock, self._started_s, self._last_s = clock, started_s, started_s
+        self.seconds = {}
+
+    def end(self, stage):
+        """A stage is over."""
+        now_s = self._clock()
+        self.seconds[stage], self._last_s = now_s - self._last_s, now_s
+
+    @property
+    def total_s(self):
+        """Of all stages so far."""
+        return self._last_s - self._started_s
 
 
 class Health:
@@ -24,6 +50,7 @@ class Health:
             )
             self.last_error = self.notice = self._problem = self._doubt = ''
             self.latency_s = self.age_s = None
+            self._recent = deque(maxlen=RECENT)
             self._heard_s = self._clock()
 
     def count(self, what):
@@ -39,14 +66,15 @@ class Health:
             self.counts['bad'] += 1
             self.last_error = self._problem = error
 
-    def localized(self, fix, latency_s, age_s):
-        """A frame was localized: `latency_s` since its arrival, `age_s` since its stamp."""
+    def localized(self, fix, laps, age_s):
+        """A frame was localized: its `Laps` since its arrival, `age_s` since its stamp."""
         with self._lock:
             self.counts['localized'] += 1
             self.counts['fixes'] += fix.status == 'fix'
             self._doubt = '' if fix.status == 'fix' else f'no fix: {fix.reason}'
             self._problem = ''
-            self.latency_s, self.age_s = latency_s, age_s
+            self.latency_s, self.age_s = laps.total_s, age_s
+            self._recent.append(laps.seconds)
 
     def verdict(self, state, source):
         """(level, text) of a lifecycle state; `source` says in words what is known
@@ -76,10 +104,14 @@ class Health:
                 **{f'frames {what}': number for what, number in self.counts.items()},
                 'latency (s)': _seconds(self.latency_s),
                 'age (s)': _seconds(self.age_s),
+                **{f'{stage} (s)': _seconds(self._median_s(stage), 5) for stage in STAGES},
                 'last error': self.last_error,
                 'motion': self.notice,
             }
 
+    def _median_s(self, stage):
+        return median(lap[stage] for lap in self._recent) if self._recent else None
 
-def _seconds(value):
-    return '' if value is None else f'{value:.3f}'
+
+def _seconds(value, digits=3):
+    return '' if value is None else f'{value:.{digits}f}'

@@ -26,11 +26,12 @@ from std_srvs.srv import Trigger
 
 from justzoom_ros.belief import BeliefConfig, MotionNoise
 from justzoom_ros.errors import ConfigError, ImageError, JustZoomError
+from justzoom_ros.images import enough_px
 from justzoom_ros.localizer import FixDecision, Localizer
 from justzoom_ros.rig import Mount
 from justzoom_ros.ros import messages, parameters
 from justzoom_ros.ros.frames import LatestWorker, StampGate
-from justzoom_ros.ros.health import Health
+from justzoom_ros.ros.health import Health, Laps
 from justzoom_ros.ros.image_message import image_from_message
 from justzoom_ros.ros.log import RosHandler, in_words
 from justzoom_ros.ros.motion_message import prior_of, stamp_ns_of
@@ -294,23 +295,30 @@ class LocalizeNode(LifecycleNode):
                 self._report(error)
 
     def _localize(self, frame):
+        laps = Laps(frame.arrived_s)
+        laps.end('waiting')
         header = self._fix_header(frame.messages[0].header)
-        images = [image_from_message(message) for message in frame.messages.values()]
+        # Undistortion knows the camera's own pixels only.
+        enough = None if self._undistorter else enough_px(self._localizer.config)
+        images = [image_from_message(message, enough) for message in frame.messages.values()]
         if self._undistorter:
             images[0] = self._undistorter.undistort(images[0])
+        laps.end('decoding')
         decision = FixDecision(
             min_confidence=self._value('min_confidence'), max_radius_m=self._value('max_radius_m')
         )
         mounts = [self._mounts[number] for number in frame.messages]
         fix = self._pilot.locate(images, mounts, stamp_ns_of(frame.messages[0]), decision)
+        laps.end('localizing')
         made = self._messages(fix, header, images[0])
         with self._publishing:
             if frame.epoch != self._epoch:
                 return
             for topic, message in made.items():
                 self._outputs[topic].publish(message)
+        laps.end('publishing')
         age_s = (self.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds / 1e9
-        self._health.localized(fix, time.monotonic() - frame.arrived_s, age_s)
+        self._health.localized(fix, laps, age_s)
 
     def _fix_header(self, header):
         frame_id = header.frame_id or self._value('camera_frame')
@@ -375,6 +383,7 @@ class LocalizeNode(LifecycleNode):
         values = {
             'state': state,
             'runtime': self._localizer.runtime if self._localizer else '',
+            'runtime choice': self._localizer.runtime_choice if self._localizer else '',
             'map': self._value('map'),
             'weights': self._value('weights'),
             'image topic': self._image_topic,
@@ -383,5 +392,4 @@ class LocalizeNode(LifecycleNode):
         stamp, name = self.get_clock().now().to_msg(), self.get_fully_qualified_name()
         self._diagnostics.publish(
             messages.diagnostics_message(stamp, f'{name}: localization', level, text, values)
-            'runtime choice': self._localizer.runtime_choice if self._localizer else '',
         )

@@ -484,6 +484,7 @@ def test_diagnostics_name_what_is_at_work(files):
         assert status.name == '/justzoom: localization'
         assert values['map'] == files['map'] and values['weights'] == files['sure']
         assert values['runtime'] == node._localizer.runtime
+        assert values['runtime choice'] == node._localizer.runtime_choice
         assert values['frames received'] == values['frames localized'] == '1'
         assert values['frames fixes'] == '1' and values['frames bad'] == '0'
         assert float(values['latency (s)']) > 0

@@ -5,8 +5,8 @@ import hashlib
 import io
 import json
 import shutil
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +40,7 @@ def made(original, tmp_path, monkeypatch):
     """The same with weights and engines of its own, which a test may damage."""
     map, weights, engines = original
     own = tmp_path / 'engines'
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setenv('JUSTZOOM_ENGINES', str(own))
     if engines.is_dir():
         shutil.copytree(engines, own)
@@ -242,33 +243,37 @@ def test_half_precision_is_taken_on_gpus_that_have_it_if_it_passes_and_is_faster
 
 
 class Sleeper:
-    """A runtime that takes its time, and counts."""
+    """A runtime that takes its time, by a clock of its own, and counts."""
 
-    name, precision, config = 'cpu', 'float32', PolicyConfig(ground_px=16)
+    precision, config = 'float32', PolicyConfig(ground_px=16)
 
-    def __init__(self, seconds):
-        self.seconds, self.calls, self.choice = seconds, 0, ''
+    def __init__(self, name, seconds, clock):
+        self.name, self.seconds, self.clock = name, seconds, clock
+        self.calls, self.choice = 0, ''
 
     def encode_ground(self, images):
         assert images.shape == (1, 2, 3, 16, 16)
         self.calls += 1
-        time.sleep(self.seconds)
+        self.clock[0] += self.seconds + (self.calls == 1)
         return torch.zeros(1, 4)
 
 
-def test_a_trial_takes_turns_for_a_fraction_of_a_second():
-    slow, fast = Sleeper(0.02), Sleeper(0.001)
-    started_s = time.monotonic()
+@pytest.mark.parametrize(
+    ('trial_s', 'calls', 'told'),
+    [
+        (3.95, 20, 'a frame takes 10.0 ms on fast in float32, 90.0 ms on slow in float32'),
+        (1.0, 1, 'a frame takes 1010.0 ms on fast in float32, 1090.0 ms on slow in float32'),
+    ],
+)
+def test_a_trial_takes_turns_as_long_as_there_is_time(monkeypatch, trial_s, calls, told):
+    clock = [0.0]
+    monkeypatch.setattr(choice, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(choice, 'TRIAL_S', trial_s)
+    slow, fast = Sleeper('slow', 0.09, clock), Sleeper('fast', 0.01, clock)
     assert choice.fastest([slow, fast]) is fast
-    assert slow.calls == fast.calls > 3
-    assert time.monotonic() - started_s < 2 * choice.TRIAL_S
-    assert fast.choice.startswith('a frame takes ') and not slow.choice
-
-
-def test_encoders_that_take_long_are_tried_once():
-    slow, fast = Sleeper(0.4), Sleeper(0.2)
-    assert choice.fastest([slow, fast]) is fast
-    assert (slow.calls, fast.calls) == (1, 1)
+    # The first call takes a second more; it counts where there is no other.
+    assert slow.calls == fast.calls == calls
+    assert fast.choice == told and not slow.choice
 
 
 # --- the names of engines ------------------------------------------------------------------------

@@ -21,7 +21,7 @@ def add_parser(subparsers):
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='picture files')
     parser.add_argument('--map', required=True, metavar='DIR', help='map folder')
     parser.add_argument('--weights', required=True, metavar='FILE', help='weights of the policy')
-    parser.add_argument('--runtime', default='auto', help='auto, cpu or cuda (default auto)')
+    parser.add_argument('--runtime', default='auto', help='where the policy runs (default auto)')
     parser.add_argument('--search', default='exact', help='exact, best_first, beam or greedy')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)

@@ -177,9 +177,10 @@ def own_domain():
 
 
 @contextmanager
-def running_node(out, map_path, weights):
+def running_node(out, map_path, weights, tell_pid=lambda pid: None):
     """The lifecycle node in its own process, its output in `out`/node.log; yields what says
-    whether it is still alive. However the block ends, the node is stopped."""
+    whether it is still alive. `tell_pid` is called with its process id. However the block ends,
+    the node is stopped."""
     command = [sys.executable, '-m', 'justzoom_ros.ros.node', '--ros-args']
     command += ['--params-file', str(_write_parameters(out, map_path, weights))]
     command += ['-r', f'image:={IMAGE_TOPIC.removesuffix("/compressed")}']
@@ -189,6 +190,7 @@ def running_node(out, map_path, weights):
             command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
+            tell_pid(process.pid)
             yield lambda: process.poll() is None
         except LiveError as error:
             raise LiveError(f'{error} ({_last_error(out / "node.log")})') from error

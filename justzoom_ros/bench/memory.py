@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from justzoom_ros.belief import Pose
 from justzoom_ros.localizer import Localizer
@@ -14,13 +13,12 @@ SETTLED = 0.1
 
 
 def memory(map_path, weights, frames=10_000, progress=iter):
-    """Resident memory (MB) while a tracker localizes `frames` frames of 720 lines: after the first
-    tenth, at the end, and the growth between."""
+    """Resident memory (MB) of this process while a tracker localizes `frames` frames of 720
+    lines: after the first tenth, at the end, and the growth between."""
     localizer = Localizer.open(map=map_path, weights=weights, runtime='auto')
     tracker = Tracker(localizer)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 720, 1280, 3), np.uint8)
-    torch.set_num_threads(1)
     settled_mb = resident_mb()
     for number in progress(range(frames)):
         stamp_ns = (number + 1) * 100_000_000
@@ -28,21 +26,27 @@ def memory(map_path, weights, frames=10_000, progress=iter):
         tracker.locate(images[number % len(images)], stamp_ns)
         if number == int(SETTLED * frames):
             settled_mb = resident_mb()
-    end_mb = resident_mb()
     return {
         'frames': frames,
         'map MB': round(Path(map_path, 'map.tif').stat().st_size / 1e6, 1),
         'embeddings MB': round(localizer.map_bytes / 1e6, 2),
         'belief MB': round(tracker.belief.masses.nbytes / 1e6, 2),
+        **growth(settled_mb, resident_mb()),
+    }
+
+
+def growth(settled_mb, end_mb):
+    """The three figures, for JSON."""
+    return {
         'resident after a tenth MB': round(settled_mb, 1),
         'resident at the end MB': round(end_mb, 1),
         'growth MB': round(end_mb - settled_mb, 1),
     }
 
 
-def resident_mb():
-    """Resident memory of this process (Linux)."""
-    for line in Path('/proc/self/status').read_text().splitlines():
+def resident_mb(pid='self'):
+    """Resident memory of a process, this one unless its id is given (Linux)."""
+    for line in Path(f'/proc/{pid}/status').read_text().splitlines():
         if line.startswith('VmRSS:'):
             return int(line.split()[1]) / 1024
     return float('nan')

@@ -1,64 +1,106 @@
-"""The whole node over DDS: from an image published to its fix received, and what gets dropped."""
+"""The whole node over DDS: from an image published to its fix received, what of it is the policy's
+part, what gets dropped, and whether the process grows."""
 
 import io
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from justzoom_ros.bench.memory import SETTLED, growth, resident_mb
 from justzoom_ros.bench.world import picture
+from justzoom_ros.ros.health import STAGES
 
 RATES_HZ = (10, 30, 60)
-SECONDS = 5.0
+SECONDS = 10.0
 TOPIC = '/camera/image/compressed'
+ODOMETRY = '/odom'
+SMALL_PX = (240, 320)
+"""Height and width of the frames that are only there to be many."""
+PATIENCE_S = 5.0
+"""How long a fix may take before the next frame is sent."""
 
 
 def node(out, map_path, weights, seconds=SECONDS):
-    """{rate: latency in ms (median, 95 %), frames sent, fixes received, share dropped} of the real
-    node in a process of its own, fed with compressed images of 720 lines."""
-    from sensor_msgs.msg import CompressedImage
-
-    from justzoom_ros.demo import own_domain, running_node
-    from justzoom_ros.ros.live import LiveNode
-    from justzoom_ros.ros.transitions import LifecycleClient
-
-    jpeg = io.BytesIO()
-    Image.fromarray(picture()).save(jpeg, 'JPEG', quality=85)
-    found = {}
-    with own_domain(), running_node(Path(out), Path(map_path), Path(weights)) as alive:
-        with LifecycleClient('/justzoom', alive) as driver:
-            driver.change('configure')
-            driver.change('activate')
-        types = {TOPIC: 'sensor_msgs/msg/CompressedImage'}
-        with LiveNode(types, TOPIC) as station:
-            station.wait_until_there()
-            message = CompressedImage(format='jpeg', data=jpeg.getvalue())
-            message.header.frame_id = 'camera'
-            for number, rate_hz in enumerate(RATES_HZ):
-                found[rate_hz] = _at_rate(station, message, rate_hz, seconds, 1000 * (number + 1))
+    """{rate: figures of `_at_rate`} of the real node in a process of its own, fed with compressed
+    images of 720 lines and odometry."""
+    frame = _jpeg(picture())
+    found = {'image kB': round(len(frame) / 1000, 1)}
+    with _station(out, map_path, weights) as (station, _):
+        for rate_hz in RATES_HZ:
+            found[f'{rate_hz} Hz'] = _at_rate(station, frame, rate_hz, seconds)
     return found
 
 
-def _at_rate(station, message, rate_hz, seconds, first_s):
-    """Publish at a rate with stamps from `first_s` on, and see what comes back."""
+def node_memory(out, map_path, weights, frames, progress=iter):
+    """Resident memory (MB) of the node's process over so many frames, sent as fast as it
+    answers: as `memory`."""
+    frame = _jpeg(picture(*SMALL_PX))
+    with _station(out, map_path, weights) as (station, pid):
+        settled_mb = resident_mb(pid)
+        for number in progress(range(frames)):
+            station.ask(frame)
+            if number == int(SETTLED * frames):
+                settled_mb = resident_mb(pid)
+        answered = {'frames': frames, 'fixes': len(station.arrivals)}
+        return answered | growth(settled_mb, resident_mb(pid))
+
+
+def _jpeg(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, 'JPEG', quality=85)
+    return file.getvalue()
+
+
+@contextmanager
+def _station(out, map_path, weights):
+    """(station, pid) of an active node that takes compressed images."""
+    from justzoom_ros.bench.station import Station
+    from justzoom_ros.demo import own_domain, running_node
+    from justzoom_ros.ros.transitions import LifecycleClient
+
+    pids, paths = [], (Path(out), Path(map_path), Path(weights))
+    with own_domain(), running_node(*paths, pids.append) as alive:
+        with LifecycleClient('/justzoom', alive) as driver:
+            driver.change('configure')
+            driver.change('activate')
+        with Station(TOPIC, ODOMETRY) as station:
+            station.wait_until_there()
+            yield station, pids[0]
+
+
+def _at_rate(station, frame, rate_hz, seconds):
+    """Publish at a rate and see what comes back: latency from publication to reception, how it is
+    made up according to the node's diagnostics (medians, ms), and the share of frames dropped.
+
+    What is not 'localizing', the policy's part with resizing, is the node's: DDS, waiting for
+    the worker, decoding, publishing."""
     count, sent_s = round(seconds * rate_hz), {}
+    station.diagnoses.clear()
     started_s = time.monotonic()
     for number in range(count):
         station.receive_arrivals(started_s + number / rate_hz)
-        stamp_ns = first_s * 10**9 + number * 10**6
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+        stamp_ns = station.send(frame)
         sent_s[stamp_ns] = time.monotonic()
-        station.publish_image(message)
-    station.receive_arrivals(time.monotonic() + 1.0)
-    latencies = [
-        1000 * (station.arrivals[stamp] - sent) for stamp, sent in sent_s.items()
-        if stamp in station.arrivals
-    ]  # fmt: skip
+    station.receive_arrivals(time.monotonic() + 2.0)
+    latencies_s = [station.arrivals[s] - sent_s[s] for s in sent_s if s in station.arrivals]
+    latency_ms = 1000 * np.array(latencies_s)
+    stages = _stages_ms(station.diagnoses)
+    median_ms = float(np.median(latency_ms))
     return {
         'sent': count,
-        'fixes': len(latencies),
-        'dropped': round(1 - len(latencies) / count, 4),
-        'latency_median_ms': round(float(np.median(latencies)), 2),
-        'latency_p95_ms': round(float(np.quantile(latencies, 0.95)), 2),
+        'fixes': len(latencies_s),
+        'dropped': round(1 - len(latencies_s) / count, 4),
+        'latency median ms': round(median_ms, 2),
+        'latency 95 % ms': round(float(np.quantile(latency_ms, 0.95)), 2),
+        **{f'{stage} ms': round(ms, 2) for stage, ms in stages.items()},
+        'not the policy ms': round(median_ms - stages['localizing'], 2),
     }
+
+
+def _stages_ms(diagnoses):
+    """Medians of the stages over diagnostics, each of which tells medians of its last frames."""
+    told = [d for d in diagnoses if d.get(f'{STAGES[0]} (s)')]
+    return {s: 1000 * float(np.median([float(d[f'{s} (s)']) for d in told])) for s in STAGES}

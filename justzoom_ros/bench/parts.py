@@ -20,7 +20,8 @@ from justzoom_ros.bench.world import (
     small_policy,
 )
 from justzoom_ros.errors import JustZoomError
-from justzoom_ros.images import ground_views, normalised
+from justzoom_ros.fix import decide
+from justzoom_ros.images import enough_px, ground_views, normalised
 from justzoom_ros.ros.image_message import image_from_message
 from justzoom_ros.runtime.torch_runtime import TorchRuntime
 from justzoom_ros.search import SearchConfig, search
@@ -125,14 +126,14 @@ def searches(size='small'):
 def inputs():
     """From a compressed image of 720 lines to what the encoder takes; one map crop; one update of
     a belief over the published city and 36 headings."""
-    config = small_policy().config
+    policy, ground_map = small_policy(), Ground(CITY)
+    config = policy.config
     jpeg = io.BytesIO()
     Image.fromarray(picture()).save(jpeg, 'JPEG', quality=85)
     message = type('Compressed', (), {'format': 'jpeg', 'data': jpeg.getvalue()})()
-    image, ground_map = image_from_message(message), Ground(CITY)
+    image, half = image_from_message(message), image_from_message(message, enough_px(config))
     cells = CITY.branching**CITY.depth
     belief, noise = Belief(CITY, np.ones(cells, bool)), MotionNoise()
-    policy = small_policy()
     runtime, maps = TorchRuntime(policy, 'cpu'), random_maps(policy)
     ground = _ground(runtime, image)
     made_sure(policy, maps, ground)
@@ -142,11 +143,14 @@ def inputs():
         {
             'decode 720p': partial(image_from_message, message),
             'resize and normalise': lambda: normalised(ground_views(image, config)),
+            'decode 720p at half': partial(image_from_message, message, enough_px(config)),
+            'resize and normalise half': lambda: normalised(ground_views(half, config)),
             'map crop': partial(ground_map.crop, (1, 2), config.crop_px),
             'belief: move': partial(belief.move, motion, noise),
             'belief: see': partial(belief.see, posterior, 0.3),
             'belief: posterior': belief.posterior,
             'posterior: hypotheses': posterior.modes,
+            'fix': partial(decide, posterior),
         },
         20,
     )
@@ -154,4 +158,5 @@ def inputs():
     return {
         'times': rows(timings),
         'belief': {'states': states, 'MB': round(belief.masses.nbytes / 1e6, 1)},
+        'image kB': round(len(message.data) / 1000, 1),
     }

@@ -3,15 +3,18 @@
 import argparse
 
 EXAMPLE = """examples:
-  justzoom bench                                # all parts at the shipped size
+  justzoom bench --json > bench.json            # everything: a quarter of an hour on two cores
+  justzoom bench --size small input node        # some parts, at the shipped size: a minute
   justzoom bench published searches --size base # DINOv2-base, random weights
-  justzoom bench --json > bench.json
 
 Times are medians of runs taken in turns in one process; compare their ratios, not their values.
 The parts: published, the published way of a frame against a map that is encoded once; searches,
 posteriors over 65,536 cells; input, everything else of a frame; embeddings, building them; node,
-the real node over DDS; memory, growth over thousands of frames.
+the real node over DDS; memory, growth of a tracker and of the real node over thousands of frames.
 """
+SIZES = ('small', 'base')
+SIZED = ('published', 'searches', 'embeddings')
+"""Parts that are measured at each size."""
 PARTS = ('published', 'searches', 'input', 'embeddings', 'node', 'memory')
 
 
@@ -26,8 +29,9 @@ def add_parser(subparsers):
     )
     add = parser.add_argument
     add('parts', nargs='*', metavar='PART', help=f'{", ".join(PARTS)} (default: all)')
-    add('--size', default='small', choices=('small', 'base'), help='of the encoder: small as the '
-        'shipped one, base as DINOv2-base at 384 pixels (default small)')  # fmt: skip
+    add('--size', default='both', choices=(*SIZES, 'both'), help='of the encoder in '
+        f'{", ".join(SIZED)}: small as the shipped one, base as DINOv2-base at 384 pixels '
+        '(default both)')  # fmt: skip
     add('--frames', type=int, default=10_000, metavar='N', help='of part memory (default 10000)')
     add('-o', '--out', default='out/bench', metavar='DIR', help="folder for bench.json and the "
         "node's log (default out/bench)")  # fmt: skip
@@ -39,6 +43,7 @@ def run(args):
     """Measure, write, print."""
     import json
     import sys
+    import time
 
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.files import output_folder, write_json
@@ -49,46 +54,61 @@ def run(args):
         raise ConfigError(f'{", ".join(unknown)} is no part; choose of {", ".join(PARTS)}')
     if args.frames < 20:
         raise ConfigError(f'--frames is {args.frames}; it must be at least 20')
-    out, found = output_folder(args.out), {'machine': _machine(), 'size': args.size}
-    for part in parts:
-        print(f'justzoom: measuring {part}', file=sys.stderr)
-        found[part] = _measure(part, args, out)
-    write_json(out / 'bench.json', found)
+    out, found, work = output_folder(args.out), {'machine': _machine()}, _work(parts, args.size)
+    for number, (part, size) in enumerate(work, 1):
+        name, started_s = f'{part} {size}'.strip(), time.monotonic()
+        print(f'justzoom: measuring {name} ({number} of {len(work)})', file=sys.stderr)
+        measured = _measure(part, size, args.frames, out)
+        found.setdefault(part, {}).update({size: measured} if size else measured)
+        write_json(out / 'bench.json', found)
+        print(f'justzoom: {name} took {time.monotonic() - started_s:.0f} s', file=sys.stderr)
     print(json.dumps(found) if args.json else '\n'.join(_lines(found)))
 
 
-def _measure(part, args, out):
+def _work(parts, size):
+    """[(part, size)] of what is to be measured; '' where a part has one size only."""
+    sizes = SIZES if size == 'both' else (size,)
+    return [(part, s) for part in parts for s in (sizes if part in SIZED else ('',))]
+
+
+def _measure(part, size, frames, out):
     from justzoom_ros.bench import parts
 
     if part in ('published', 'searches'):
-        return getattr(parts, part)(args.size)
+        return getattr(parts, part)(size)
     if part == 'embeddings':
         from justzoom_ros.bench.embeddings import embeddings
 
-        return embeddings(args.size)
-    if part == 'input':
-        return parts.inputs()
+        return embeddings(size)
+    return parts.inputs() if part == 'input' else _with_demo(part, frames, out)
+
+
+def _with_demo(part, frames, out):
+    """The parts that need the demo's map and weights."""
     from functools import partial
 
     from tqdm import tqdm
 
+    from justzoom_ros.bench.memory import memory
+    from justzoom_ros.bench.node import node, node_memory
     from justzoom_ros.demo import demo_map
 
     map_path = demo_map()
     weights = map_path / 'weights.safetensors'
-    if part == 'memory':
-        from justzoom_ros.bench.memory import memory
-
-        return memory(map_path, weights, args.frames, partial(tqdm, desc='memory', unit='frame'))
-    from justzoom_ros.bench.node import node
-
-    return node(out, map_path, weights)
+    if part == 'node':
+        return node(out, map_path, weights)
+    bars = {name: partial(tqdm, desc=name, unit='frame') for name in ('tracker', 'node')}
+    return {
+        'tracker': memory(map_path, weights, frames, bars['tracker']),
+        'node': node_memory(out, map_path, weights, frames, bars['node']),
+    }
 
 
 def _machine():
-    """What the figures were measured on."""
+    """What the figures were measured on, and when."""
     import os
     import platform
+    from datetime import UTC, datetime
     from pathlib import Path
 
     import torch
@@ -99,6 +119,7 @@ def _machine():
         if line.startswith('model name')
     ]
     return {
+        'date': datetime.now(UTC).isoformat(timespec='seconds'),
         'processor': names[0] if names else platform.machine(),
         'cores': os.cpu_count(),
         'load': round(os.getloadavg()[0], 2),

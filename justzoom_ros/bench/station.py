@@ -1,0 +1,50 @@
+"""What stands in for a robot in measurements of the node: sends images with odometry, hears fixes
+and diagnostics."""
+
+import time
+
+from diagnostic_msgs.msg import DiagnosticArray
+from nav_msgs.msg import Odometry
+from sensor_msgs.msg import CompressedImage
+
+from justzoom_ros.bench.node import PATIENCE_S
+from justzoom_ros.ros.live import LiveNode
+
+STEP_NS = 20_000_000
+STEP_M = 0.1
+"""From one frame to the next."""
+
+
+class Station(LiveNode):
+    """Use as a context manager, see LiveNode. `diagnoses`: the values of each diagnostics message
+    of the node."""
+
+    def __init__(self, image_topic, odometry_topic):
+        images = {image_topic: 'sensor_msgs/msg/CompressedImage'}
+        super().__init__({**images, odometry_topic: 'nav_msgs/msg/Odometry'}, image_topic)
+        self.diagnoses, self._odometry_topic, self._sent = [], odometry_topic, 0
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnosis, 10)
+
+    def send(self, jpeg):
+        """Publish one image and where the robot is by then; returns the stamp (ns)."""
+        self._sent += 1
+        odometry = Odometry()
+        odometry.header.frame_id, odometry.child_frame_id = 'odom', 'base_link'
+        odometry.pose.pose.position.x = STEP_M * self._sent
+        odometry.pose.pose.orientation.w = 1.0
+        image = CompressedImage(format='jpeg', data=jpeg)
+        image.header.frame_id = 'camera'
+        stamp_ns = 1_000_000_000 + STEP_NS * self._sent
+        for topic, message in ((self._odometry_topic, odometry), (self.image_topic, image)):
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+            self._publishers[topic].publish(message)
+        return stamp_ns
+
+    def ask(self, jpeg):
+        """As `send`, and wait for the fix, though not for ever."""
+        stamp_ns, end_s = self.send(jpeg), time.monotonic() + PATIENCE_S
+        while stamp_ns not in self.arrivals and time.monotonic() < end_s:
+            self._spin_once()
+
+    def _on_diagnosis(self, message):
+        self.diagnoses += [{v.key: v.value for v in s.values} for s in message.status]

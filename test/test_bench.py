@@ -1,0 +1,108 @@
+"""Measurements: what is counted, not how fast this machine is."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from justzoom_ros.bench import memory, node, parts
+from justzoom_ros.bench.timing import in_turns, ratio
+from justzoom_ros.bench.world import CITY, made_sure, picture, random_maps, small_policy
+from justzoom_ros.cli import bench
+from justzoom_ros.cli.main import main
+from justzoom_ros.search import SearchConfig, search
+
+
+def test_things_take_turns_and_are_told_by_their_medians():
+    clock, order = SimpleNamespace(now_s=0.0), []
+
+    def thing(name, seconds):
+        durations = iter([9.0, *seconds])
+
+        def run():
+            order.append(name)
+            clock.now_s += next(durations)
+
+        return run
+
+    things = {'slow': thing('slow', [4.0, 2.0, 9.0]), 'fast': thing('fast', [1.0, 1.0, 5.0])}
+    timings = in_turns(things, 3, lambda: clock.now_s, lambda: clock.now_s / 2)
+    assert order == ['slow', 'fast'] * 4
+    assert (timings['slow'].median_s, timings['fast'].median_s) == (4.0, 1.0)
+    assert timings['slow'].cpu_s == 2.0 and timings['slow'].to_dict()['runs'] == 3
+    assert ratio(timings, 'slow', 'fast') == 4.0
+
+
+@pytest.fixture(scope='module')
+def sure():
+    """(policy, maps, ground) of the small size, its first step of one nat."""
+    policy = small_policy()
+    maps, ground = random_maps(policy), torch.randn(policy.width)
+    return made_sure(policy, maps, ground), maps, ground
+
+
+@torch.inference_mode()
+def test_invented_decoders_are_as_sure_as_trained_ones(sure):
+    policy, maps, ground = sure
+    logits, _ = policy.start(ground[None], maps.at(0, np.zeros(1, np.int64)))
+    chances = logits[0].double().softmax(-1)
+    assert float(-(chances * chances.log()).sum()) == pytest.approx(1.0, abs=1e-3)
+
+
+@torch.inference_mode()
+def test_best_first_keeps_what_it_promises_over_the_published_city(sure):
+    found = search(*sure, SearchConfig('best_first', unexplored=parts.ENOUGH))
+    assert found.region is CITY
+    assert found.explored_mass >= 1 - parts.ENOUGH
+    assert (found.levels == CITY.depth).sum() < 0.2 * CITY.branching**CITY.depth
+
+
+def test_the_camera_image_takes_as_many_bytes_as_a_photograph():
+    frame = node._jpeg(picture())
+    assert 1.0 < 8 * len(frame) / (720 * 1280) < 1.8
+
+
+def test_stages_are_medians_over_what_diagnostics_told():
+    def told(seconds):
+        return {f'{stage} (s)': str(seconds) for stage in node.STAGES}
+
+    silent = {f'{stage} (s)': '' for stage in node.STAGES}
+    stages = node._stages_ms([silent, told(0.004), told(0.002), told(0.009)])
+    assert stages == pytest.approx(dict.fromkeys(node.STAGES, 4.0))
+
+
+def test_resident_memory_is_that_of_the_process():
+    before = memory.resident_mb()
+    kept = np.ones(50_000_000, np.uint8)
+    assert memory.resident_mb() - before == pytest.approx(kept.nbytes / 2**20, abs=5)
+
+
+def test_each_part_is_measured_at_each_of_its_sizes(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def measure(part, size, frames, out):
+        asked.append((part, size))
+        return {'frames': frames}
+
+    monkeypatch.setattr(bench, '_measure', measure)
+    arguments = ['bench', '--json', '--frames', '20', '-o', str(tmp_path)]
+    assert main(arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / 'bench.json').read_text())
+    assert list(printed) == ['machine', *bench.PARTS]
+    assert printed['searches'] == {'small': {'frames': 20}, 'base': {'frames': 20}}
+    assert printed['node'] == {'frames': 20}
+    assert {'date', 'processor', 'cores', 'load', 'torch', 'threads'} == set(printed['machine'])
+    asked.clear()
+    assert main([*arguments, 'node', 'searches', '--size', 'small']) == 0
+    assert asked == [('node', ''), ('searches', 'small')]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'problem'), [(['speed'], 'speed is no part'), (['--frames', '3'], '--frames')]
+)
+def test_wrong_wishes_are_named(arguments, problem, tmp_path, capsys):
+    assert main(['bench', '-o', str(tmp_path), *arguments]) == 2
+    assert problem in capsys.readouterr().err

@@ -60,6 +60,8 @@ def add_parser(subparsers):
     add('--crop-px', type=int, help='side of a map crop (default 64 nadir, 48 street)')
     add('--steps', type=int, default=10_000, help='optimiser steps (default 10000)')
     add('--batch', type=int, help='views per step (default 128 nadir, 256 street)')
+    add('--optimizer', choices=['adamw', 'muon'], help='of the weights of hidden layers (default '
+        'adamw nadir, muon street); muon needs torch 2.9')  # fmt: skip
     add('--learning-rate', type=float, default=1.5e-3, help='at its peak (default 0.0015)')
     add('--seed', type=int, default=0, help='of weights and views (default 0)')
     add('--workers', type=int, default=1, help='processes that draw views beside (default 1)')
@@ -163,6 +165,7 @@ def configurations(args, view):
         'train': TrainConfig(
             steps=args.steps,
             batch=args.batch or {'nadir': 128, 'street': 256}[view],
+            optimizer=args.optimizer or {'nadir': 'adamw', 'street': 'muon'}[view],
             learning_rate=args.learning_rate,
             seed=args.seed,
             workers=args.workers,

@@ -114,8 +114,8 @@ def is_hidden(name, parameter):
 def _muon(kernels, weight_decay):
     if not hasattr(torch.optim, 'Muon'):
         raise ConfigError(
-            f'train.optimizer=muon needs torch 2.9 or newer, this is {torch.__version__}; '
-            'use adamw'
+            f'the optimizer muon needs torch 2.9 or newer, this is {torch.__version__}; use '
+            '--optimizer adamw'
         )
     return torch.optim.Muon(
         [_as_matrix(kernel) for kernel in kernels],

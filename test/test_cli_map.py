@@ -142,7 +142,7 @@ def test_a_damaged_source_prints_one_line_in_a_process_of_its_own(source, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ['damaged.tif']
 
 
-@pytest.mark.parametrize('job', ['build', 'info', 'show'])
+@pytest.mark.parametrize('job', ['build', 'info', 'show', 'embed'])
 def test_help_has_an_example(job, capsys):
     with pytest.raises(SystemExit) as leaving:
         main(['map', job, '--help'])

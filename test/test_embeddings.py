@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny import make_map, make_weights, tiny_policy_config
 
 from justzoom_ros import Localizer, Region, SatelliteMap, ZoomPolicy
+from justzoom_ros.bench.embeddings import opening
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import WeightsError
 from justzoom_ros.images import normalised
@@ -186,6 +187,7 @@ def test_numbers_beyond_half_precision_are_refused(town, tmp_path):
 
 KILLED = """
 import os, signal, sys
+from justzoom_ros.bench.embeddings import opening
 from justzoom_ros.cli.main import main
 from justzoom_ros.runtime import embeddings
 encode, batches = embeddings.encoded, []
@@ -362,6 +364,12 @@ def test_what_a_failing_disk_changed_is_found_by_check(town, capsys):
     assert out == '' and err.splitlines() == [
         f'justzoom: error: {file}: the map embeddings are damaged (checksum)'
     ]
+
+
+def test_the_bench_opens_what_it_has_written(tmp_path):
+    found = opening(tmp_path, cells=1000, width=8)
+    assert found['MB'] == 0.0 and set(found['times']) == {'open', 'check and open'}
+    assert len(list(tmp_path.glob('*.json'))) == 1  # so that the content is not read again
 
 
 # --- places and arguments ------------------------------------------------------------------------

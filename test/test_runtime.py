@@ -179,6 +179,44 @@ def test_only_an_engine_that_passes_the_gate_is_kept(exported, monkeypatch, tmp_
     assert kept == (sorted(path.name for path in folder.iterdir()) if passes else [])
 
 
+# --- 8 bits --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def int8(engine, original):
+    """The folder with the engine in float32 and one in int8 beside it."""
+    _, weights, folder = original
+    where = ['--folder', str(folder), '--precision', 'int8']
+    assert main(['export', '--weights', str(weights), *where]) == 0
+    return folder
+
+
+def test_in_8_bits_only_camera_views_are_encoded_and_the_gate_measures_it(int8, exported):
+    map, weights, folder, _ = exported
+    policy = ZoomPolicy.load(weights)
+    rounded, plain = open_runtime(policy, 'onnx'), TorchRuntime(policy, 'cpu')
+    assert (rounded.name, rounded.precision) == ('onnx', 'int8')
+    crops, views = torch.randn(2, 3, 16, 16), torch.randn(1, 1, 3, 16, 16)
+    torch.testing.assert_close(rounded.encode_satellite(crops), plain.encode_satellite(crops))
+    assert not torch.allclose(rounded.encode_ground(views), plain.encode_ground(views))
+    told = [json.loads(path.read_text()) for path in folder.glob('*.json')]
+    assert sorted((each['precision'], each['input']) for each in told) == [
+        ('float32', 'crop'),
+        ('float32', 'ground'),
+        ('int8', 'ground'),
+    ]
+    (found,) = (each for each in told if each['precision'] == 'int8')
+    assert found['total_variation'] == parity(rounded, plain).total_variation > 0
+
+
+def test_auto_measures_every_precision_that_was_exported(int8, exported, monkeypatch):
+    seconds = {'int8': 0.001, 'float32': 0.002}
+    monkeypatch.setattr(choice, '_encode_s', lambda runtime: seconds[runtime.precision])
+    found = open_runtime(ZoomPolicy.load(exported[1]))
+    assert (found.name, found.precision) == ('onnx', 'int8')
+    assert found.choice.count('ms on onnx') == 2
+
+
 # --- half precision ------------------------------------------------------------------------------
 
 

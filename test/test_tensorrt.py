@@ -213,7 +213,9 @@ def test_an_engine_that_computes_something_else_is_refused(
 
 def test_options_of_tensorrt_are_for_tensorrt(files, capsys):
     assert main(['export', '--weights', str(files[1]), '--attention', 'fused']) == 2
-    assert '--attention is for --runtime tensorrt' in capsys.readouterr().err
+    assert '--attention fused is not for --runtime onnx' in capsys.readouterr().err
+    assert export(files[1], '--precision', 'int8') == 2
+    assert '--precision int8 is not for --runtime tensorrt' in capsys.readouterr().err
 
 
 # --- engines that cannot be used -----------------------------------------------------------------

@@ -6,7 +6,7 @@ import logging
 
 EXAMPLE = """examples:
   justzoom export --weights runs/farm/weights.safetensors
-  justzoom export --weights farm.safetensors --runtime onnx --folder engines/
+  justzoom export --weights farm.safetensors --precision int8 --folder engines/
   justzoom export --weights farm.safetensors --runtime tensorrt --precision float32
 
 An engine is made on the machine that runs it. It is checked on fixed frames against plain torch,
@@ -27,8 +27,9 @@ def add_parser(subparsers):
     add('--weights', required=True, metavar='FILE', help='weights of the policy')
     add('--runtime', default='onnx', choices=('onnx', 'tensorrt'),
         help='kind of engine (default onnx)')  # fmt: skip
-    add('--precision', choices=('float16', 'float32'),
-        help='of matrices and convolutions in TensorRT (default float16)')  # fmt: skip
+    add('--precision', choices=('float32', 'float16', 'int8'),
+        help='for camera images: float32 (default) or int8 with onnx, float16 (default) or '
+        'float32 with tensorrt')  # fmt: skip
     add('--attention', choices=('explicit', 'fused'),
         help='how TensorRT is given attention; it is known to miscompute some fused ones '
         '(default explicit)')  # fmt: skip
@@ -62,10 +63,20 @@ def run(args):
 
 
 def _options(args):
+    """What was given for the exporter. Raises ConfigError where it knows no such thing."""
     from justzoom_ros.errors import ConfigError
+    from justzoom_ros.runtime import onnx_runtime, tensorrt_runtime
 
+    known = {
+        'onnx': {'precision': onnx_runtime.PRECISIONS},
+        'tensorrt': {
+            'precision': tensorrt_runtime.PRECISIONS,
+            'attention': tensorrt_runtime.ATTENTIONS,
+        },
+    }[args.runtime]
     given = {'precision': args.precision, 'attention': args.attention}
     options = {name: value for name, value in given.items() if value}
-    if options and args.runtime != 'tensorrt':
-        raise ConfigError(f'--{next(iter(options))} is for --runtime tensorrt')
+    for name, value in options.items():
+        if value not in known.get(name, ()):
+            raise ConfigError(f'--{name} {value} is not for --runtime {args.runtime}')
     return options

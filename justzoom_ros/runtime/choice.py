@@ -64,28 +64,29 @@ def _best(policy):
         for kind in kinds:
             if runtime := _tried(policy, kind):
                 return runtime
-    there = [TorchRuntime(policy, 'cpu')]
-    if engines_of('onnx', checksum) and (runtime := _tried(policy, 'onnx')):
-        there.append(runtime)
+    exported = engines_of('onnx', checksum)
+    precisions = {each['precision'] for each in exported if each.get('input') == 'ground'}
+    tried = [_tried(policy, 'onnx', precision=each) for each in sorted(precisions)]
+    there = [TorchRuntime(policy, 'cpu'), *(runtime for runtime in tried if runtime)]
     return fastest(there) if len(there) > 1 else there[0]
 
 
-def _tried(policy, kind):
+def _tried(policy, kind, **options):
     """A runtime, or None and a warning that says why not."""
     try:
-        return _opened(policy, kind)
+        return _opened(policy, kind, **options)
     except RuntimeUnavailableError as error:
         log.warning('%s; going on without', error)
         return None
 
 
-def _opened(policy, name):
+def _opened(policy, name, **options):
     if name in ('cuda', 'tensorrt') and not torch.cuda.is_available():
         raise RuntimeUnavailableError(
             f"runtime {name!r} was asked for, but torch finds no CUDA device; use 'auto' or 'cpu'"
         )
     try:
-        return MAKERS[name](policy)
+        return MAKERS[name](policy, **options)
     # Torch's: no memory left, no kernels for this GPU, an old driver.
     except RuntimeError as error:
         raise RuntimeUnavailableError(

@@ -1,8 +1,14 @@
 """A policy whose encoder runs in ONNX Runtime. The decoder, small and of growing shapes, stays in
-torch. Both are optional packages: onnxruntime to run, onnxscript and onnx besides to export."""
+torch. Optional packages: onnxruntime to run, onnxscript and onnx besides to export.
+
+In int8, camera views go through matrices whose weights were rounded to 8 bits once and whose input
+is rounded at every call. The map is encoded in float32 all the same.
+"""
 
 import importlib.util
+import tempfile
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,21 +28,25 @@ from justzoom_ros.runtime.torch_runtime import TorchRuntime, views_shape, weight
 
 PROVIDERS = ('CUDAExecutionProvider', 'CPUExecutionProvider')
 SUFFIX = '.onnx'
+PRECISIONS = ('float32', 'int8')
 INSTALL = "pip install 'justzoom_ros[onnx]'"
 
 
 class OnnxRuntime(TorchRuntime):
-    """As `TorchRuntime`, from an engine file of `export_onnx`. Raises RuntimeUnavailableError
-    where onnxruntime or the engine is missing, or the engine cannot be read."""
+    """As `TorchRuntime`, from an engine of `export_onnx` in that precision; without one, in int8
+    where that was exported. Raises RuntimeUnavailableError where onnxruntime or the engine is
+    missing, or the engine cannot be read."""
 
-    def __init__(self, policy, folder=None):
+    def __init__(self, policy, folder=None, precision=None):
         super().__init__(policy, 'cpu')
         self.name = 'onnx'
         if not onnx_available():
             raise RuntimeUnavailableError(f"runtime 'onnx' needs onnxruntime; {INSTALL}")
-        paths = onnx_paths(self.checksum, folder)
-        if not all(path.is_file() for path in astuple(paths)):
-            raise RuntimeUnavailableError(missing(_facts(self.checksum), folder))
+        self.precision = precision or _exported_in(self.checksum, folder)
+        paths = onnx_paths(self.checksum, self.precision, folder)
+        if not paths.all_there():
+            facts = _facts(self.checksum, self.precision, 'ground')
+            raise RuntimeUnavailableError(missing(facts, folder))
         self._ground, self._crop = map(_session, astuple(paths))
 
     def encode_satellite(self, crops):
@@ -55,37 +65,60 @@ class OnnxPaths:
     ground: Path
     crop: Path
 
+    def all_there(self):
+        """True where both files are."""
+        return self.ground.is_file() and self.crop.is_file()
+
 
 def onnx_available():
     """True where onnxruntime is installed."""
     return importlib.util.find_spec('onnxruntime') is not None
 
 
-def onnx_paths(checksum, folder=None):
+def onnx_paths(checksum, precision='float32', folder=None):
     """The `OnnxPaths` of a policy on this machine."""
-    facts = _facts(checksum)
     return OnnxPaths(
-        *(engine_path({**facts, 'input': name}, SUFFIX, folder) for name in ('ground', 'crop'))
+        engine_path(_facts(checksum, precision, 'ground'), SUFFIX, folder),
+        engine_path(_facts(checksum, 'float32', 'crop'), SUFFIX, folder),
     )
 
 
-def export_onnx(policy, folder=None):
+def export_onnx(policy, folder=None, precision='float32'):
     """Write the engine of a policy; returns its paths. Raises RuntimeUnavailableError where the
     exporter is not installed or fails, OutputError."""
-    checksum = weights_checksum(policy)
-    paths, facts = onnx_paths(checksum, folder), _facts(checksum)
-    for name, path, size in (
-        ('ground', paths.ground, views_shape(policy.config)[-2:]),
-        ('crop', paths.crop, (policy.config.crop_px,) * 2),
-    ):
-        program = _exported(policy.encoder, size)
-        write_engine(path, {**facts, 'input': name}, lambda to, p=program: p.save(str(to)))
+    checksum, crop_px = weights_checksum(policy), policy.config.crop_px
+    paths = onnx_paths(checksum, precision, folder)
+    ground = _exported(policy.encoder, views_shape(policy.config)[-2:])
+    crop = _exported(policy.encoder, (crop_px, crop_px))
+    save = _save_int8 if precision == 'int8' else _save
+    write_engine(paths.ground, _facts(checksum, precision, 'ground'), partial(save, ground))
+    write_engine(paths.crop, _facts(checksum, 'float32', 'crop'), partial(_save, crop))
     return list(astuple(paths))
 
 
-def _facts(checksum):
+def _facts(checksum, precision, images):
     # Not the version of onnxruntime: the file format outlives it.
-    return engine_facts('onnx', checksum, 'float32', {})
+    return engine_facts('onnx', checksum, precision, {}, input=images)
+
+
+def _exported_in(checksum, folder):
+    there = onnx_paths(checksum, 'int8', folder).all_there()
+    return 'int8' if there else 'float32'
+
+
+def _save(program, path):
+    program.save(str(path))
+
+
+def _save_int8(program, path):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory(dir=path.parent) as aside:
+        single = Path(aside) / 'float32.onnx'
+        _save(program, single)
+        # Convolutions in int8 are slower than in float32, and far less exact.
+        matrices = {'op_types_to_quantize': ['MatMul', 'Gemm'], 'per_channel': True}
+        quantize_dynamic(single, path, weight_type=QuantType.QInt8, **matrices)
 
 
 def _exported(encoder, size):

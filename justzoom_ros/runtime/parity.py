@@ -57,7 +57,7 @@ def check_parity(runtime, reference):
         raise RuntimeUnavailableError(
             f'runtime {runtime.name!r} is refused: in {found.other_cell} of {found.frames} fixed '
             'frames its most probable cell is another than in torch, and its posterior differs by '
-            f'up to {found.total_variation:.4f} in total variation (at most {TOLERANCE})'
+            f'up to {found.total_variation:.5f} in total variation (at most {TOLERANCE})'
         )
     return found
 

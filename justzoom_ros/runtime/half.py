@@ -1,7 +1,7 @@
 """Encoders in half precision: matrices and convolutions in float16, the rest in float32.
 
-float16 and not bfloat16: with its 8 bits of mantissa the posteriors of the shipped policies differ
-from those in float32 by more than the parity gate allows, with float16's 11 bits they do not.
+float16 and not bfloat16: with its 8 bits of mantissa the posteriors of maps/demo differ from
+those in float32 by more than the parity gate allows, with float16's 11 bits by a sixth of that.
 """
 
 import copy

@@ -19,8 +19,6 @@ TOPIC = '/camera/image/compressed'
 ODOMETRY = '/odom'
 SMALL_PX = (240, 320)
 """Height and width of the frames that are only there to be many."""
-PATIENCE_S = 5.0
-"""How long a fix may take before the next frame is sent."""
 
 
 def node(out, map_path, weights, seconds=SECONDS):
@@ -57,8 +55,8 @@ def _jpeg(pixels):
 @contextmanager
 def _station(out, map_path, weights):
     """(station, pid) of an active node that takes compressed images."""
-    from justzoom_ros.bench.station import Station
     from justzoom_ros.demo import own_domain, running_node
+    from justzoom_ros.ros.station import Station
     from justzoom_ros.ros.transitions import LifecycleClient
 
     pids, paths = [], (Path(out), Path(map_path), Path(weights))

@@ -7,9 +7,10 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage
 
-from justzoom_ros.bench.node import PATIENCE_S
 from justzoom_ros.ros.live import LiveNode
 
+PATIENCE_S = 5.0
+"""So long a fix is waited for."""
 STEP_NS = 20_000_000
 STEP_M = 0.1
 """From one frame to the next."""

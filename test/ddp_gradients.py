@@ -1,4 +1,5 @@
-"""Run by test_train.py, alone or under torchrun: the gradients of one step, to a file."""
+"""Run by test_train.py, alone or under torchrun: the gradients of one step, to a file; those of
+the policy, and those that its optimizers hold."""
 
 import os
 import sys
@@ -12,11 +13,15 @@ from justzoom_ros.satellite import SatelliteMap
 
 
 def main(map_folder, out):
-    trainer = tiny_trainer(SatelliteMap.open(map_folder), Path(out).parent / 'run')
+    satellite_map = SatelliteMap.open(map_folder)
+    trainer = tiny_trainer(satellite_map, Path(out).parent / 'run', optimizer='muon')
     views, actions = next(iter(trainer._batches()))
     losses = trainer.gradient(views, actions)
     if trainer.leads:
         gradients = {name: p.grad for name, p in trainer.policy.named_parameters()}
+        for kind, optimizer in enumerate(trainer.optimizers):
+            held = (p for group in optimizer.param_groups for p in group['params'])
+            gradients |= {f'{kind}.{n}': p.grad.clone() for n, p in enumerate(held)}
         save_file({**gradients, 'share': actions, 'losses': losses}, out)
     if dist.is_initialized():
         # Who leaves while another still talks to it makes gloo abort.

@@ -15,7 +15,7 @@ def add_parser(subparsers):
         'chart',
         help='draw the recall of several tables side by side',
         description='Draw R@50m of several tables of `justzoom compare` as bars, a group for each '
-        'table and a bar for each number of views, with 90 %% intervals.',
+        'table and a bar for each number of views, with 90 % intervals.',
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -30,12 +30,12 @@ def add_parser(subparsers):
 
 def run(args):
     """Read the tables and draw them."""
-    from justzoom_ros.errors import ConfigError
+    from justzoom_ros.cli.named_files import named_files
     from justzoom_ros.report_compare import draw_recalls, read_rows
 
-    files = dict(word.partition('=')[::2] for word in args.tables)
-    if not all(files.values()) or len(files) < len(args.tables):
-        raise ConfigError('give each table as NAME=FILE, each name once')
-    tables = {name: read_rows(file, args.split, args.method) for name, file in files.items()}
+    tables = {
+        name: read_rows(file, args.split, args.method)
+        for name, file in named_files(args.tables, 'table').items()
+    }
     draw_recalls(tables, args.out, args.title)
     print(args.out)

@@ -43,12 +43,10 @@ def run(args):
 
     from tqdm import tqdm
 
+    from justzoom_ros.cli.named_files import named_files
     from justzoom_ros.compare import CompareConfig, compare, draw_histories, markdown, write
-    from justzoom_ros.errors import ConfigError
 
-    weights = dict(word.partition('=')[::2] for word in args.weights)
-    if not all(weights.values()) or len(weights) < len(args.weights):
-        raise ConfigError('give each method as NAME=FILE, each name once')
+    weights = named_files(args.weights, 'method')
     config = CompareConfig(
         tuple(args.splits), tuple(args.views), occupied=args.occupied, limit=args.limit
     )

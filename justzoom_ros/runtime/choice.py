@@ -58,17 +58,18 @@ def fastest(runtimes):
 
 
 def _best(policy):
-    checksum = weights_checksum(policy)
     if torch.cuda.is_available():
-        kinds = ['tensorrt', 'cuda'] if engines_of('tensorrt', checksum) else ['cuda']
+        exported = engines_of('tensorrt', weights_checksum(policy))
+        kinds = ['tensorrt', 'cuda'] if exported else ['cuda']
         for kind in kinds:
             if runtime := _tried(policy, kind):
                 return runtime
-    exported = engines_of('onnx', checksum)
+    plain = TorchRuntime(policy, 'cpu')
+    exported = engines_of('onnx', plain.checksum)
     precisions = {each['precision'] for each in exported if each.get('input') == 'ground'}
     tried = [_tried(policy, 'onnx', precision=each) for each in sorted(precisions)]
-    there = [TorchRuntime(policy, 'cpu'), *(runtime for runtime in tried if runtime)]
-    return fastest(there) if len(there) > 1 else there[0]
+    there = [plain, *(runtime for runtime in tried if runtime)]
+    return fastest(there) if len(there) > 1 else plain
 
 
 def _tried(policy, kind, **options):

@@ -153,8 +153,9 @@ def check_fits(satellite_map, policy, weights):
             f'{config.depth}, but the map {satellite_map.path} is {region.grid} x {region.grid} '
             f'of depth {region.depth}; build the map anew or use other weights'
         )
-    trained_on = policy.provenance.get('map')
-    if trained_on not in (None, satellite_map.checksum):
+    # Older weights name the one map that they were trained from.
+    trained_on = {*policy.provenance.get('maps', ()), policy.provenance.get('map')} - {None}
+    if trained_on and satellite_map.checksum not in trained_on:
         log.warning(
             '%s was trained from another map than %s: its fixes may be worthless here',
             weights,

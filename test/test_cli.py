@@ -11,6 +11,7 @@ from PIL import Image
 from tiny import make_map, make_weights
 
 from justzoom_ros.cli.main import COMMANDS, main
+from justzoom_ros.model import ZoomPolicy
 
 
 @pytest.fixture(scope='module')
@@ -105,6 +106,24 @@ def test_train_learns_from_the_command_line(installed, tmp_path, capsys):
     assert main(['train', *arguments]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / 'weights.safetensors')
     assert (tmp_path / 'weights.safetensors').is_file()
+
+
+def test_train_learns_from_several_maps_and_is_judged_on_another(installed, tmp_path, capsys):
+    satellite_map, _ = installed
+    maps = [make_map(tmp_path, satellite_map.region, f'map{seed}', seed=seed) for seed in (1, 2)]
+    arguments = ['--map', *(str(m.path) for m in maps), '--validate-on', str(satellite_map.path)]
+    arguments += ['-o', str(tmp_path / 'run'), '--steps', '2', '--batch', '4', '--workers', '0']
+    arguments += ['--ground-px', '32', '--crop-px', '32', '--set', 'conv.channels=16,32']
+    assert main(['train', *arguments]) == 0
+    policy = ZoomPolicy.load(capsys.readouterr().out.strip())
+    assert policy.provenance['maps'] == [m.checksum for m in maps]
+
+
+def test_each_dataset_needs_its_map(installed, tmp_path, capsys):
+    satellite_map, _ = installed
+    arguments = ['--dataset', 'here', 'there', '--map', str(satellite_map.path)]
+    assert main(['train', *arguments, '-o', str(tmp_path)]) == 2
+    assert '2 datasets need as many maps, not 1' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize('setting', ['appearance.shine=1', 'train.steps=many', 'nonsense'])

@@ -110,7 +110,7 @@ def test_weights_for_another_tree_are_refused_with_both_trees(made, tmp_path):
 
 def test_weights_of_another_map_are_used_with_a_warning(made, caplog):
     policy = ZoomPolicy.load(made[1])
-    policy.provenance = {'map': 'of another town'}
+    policy.provenance = {'maps': ['of another town']}
     policy.save(made[1])
     with caplog.at_level(logging.WARNING):
         opened(made)

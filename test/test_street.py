@@ -31,7 +31,7 @@ from justzoom_ros.model import (
     PolicyConfig,
     ZoomPolicy,
 )
-from justzoom_ros.train import TrainConfig, Trainer
+from justzoom_ros.train import Area, TrainConfig, Trainer
 from justzoom_ros.train.augment import Augmentation, augment
 from justzoom_ros.train.batches import CALIBRATION, TRAINING, VALIDATION, Share
 from justzoom_ros.train.street import (
@@ -205,7 +205,7 @@ def test_processes_share_a_batch(dataset, tiny_map):
 
 def test_children_of_a_batch_are_the_embeddings_of_the_cells_ahead(dataset, tiny_map, tmp_path):
     trainer = tiny_street(Trainer, dataset, tiny_map, tmp_path, look_ahead=True)
-    children = trainer.children(torch.tensor([[3, 1], [2, 1]]))
+    children = trainer.area.children(trainer.policy, torch.tensor([[3, 1], [2, 1]]), step=0)
     assert children.shape == (2, 2, 4, 48) and not children.requires_grad
     for child, cell in [(children[0, 0, 3], (3,)), (children[1, 1, 3], (2, 3))]:
         crop = normalised(tiny_map.crop(cell, 16)[None])
@@ -290,7 +290,7 @@ def tiny_street(make, dataset, tiny_map, out, look_ahead=False, **changes):
     gentle = Augmentation(0.05, 0.05, 0.02, 0.1, 0.1, 2.0, 0, 0.0)
     places = StreetPlaces(dataset, tiny_map.region)
     source = partial(StreetBatches, places, policy, StreetConfig(), gentle)
-    return make(tiny_map, policy, config, source, out)
+    return make([Area(tiny_map, source, policy.crop_px)], policy, config, out)
 
 
 def test_of_a_pretrained_dinov2_only_the_last_blocks_and_the_norm_are_trained(
@@ -369,11 +369,11 @@ def test_hard_negatives_are_the_cells_taken_for_each_other(dataset, tiny_map, tm
     trainer = tiny_street(make, dataset, tiny_map, tmp_path, steps=1)
     trainer.objective.train()
     views, actions = next(iter(trainer._batches()))
-    _, _, crops, rows = trainer.batch_inputs(views, actions)
+    _, _, crops, rows = trainer.batch_inputs(trainer.area, views, actions)
     cells = torch.unique(actions @ torch.tensor([4, 1]))
     assert len(cells) < len(crops) <= 3 * len(cells)
     with torch.inference_mode():
-        gallery = encode_gallery(trainer.policy, tiny_map, trainer.crops)
+        gallery = encode_gallery(trainer.policy, tiny_map, trainer.area.crops)
         like = (gallery @ gallery.T).fill_diagonal_(-1)
     wanted = {int(c) for row in like[cells].topk(2, dim=1).indices for c in row} - set(
         cells.tolist()

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -35,6 +36,11 @@ from justzoom_ros.train.trainer import check_fits
 @pytest.fixture(scope='module')
 def tiny_map(tmp_path_factory):
     return make_map(tmp_path_factory.mktemp('train'))
+
+
+@pytest.fixture(scope='module')
+def other_map(tmp_path_factory):
+    return make_map(tmp_path_factory.mktemp('other'), seed=8)
 
 
 def test_learning_rate_warms_up_and_falls_to_its_final_share():
@@ -135,22 +141,54 @@ def test_a_policy_learns_a_map_from_the_map_alone(tiny_map, tmp_path):
     assert before == pytest.approx(chance, abs=0.3)
     assert trainer.validate() < chance - 0.6
     policy = ZoomPolicy.load(weights)
-    assert policy.provenance['map'] == tiny_map.checksum
+    assert policy.provenance['maps'] == [tiny_map.checksum]
     localizer = Localizer.open(tiny_map.path, weights, progress=False)
     near = []
     for seed in range(30):
-        view, pose = trainer.source.args[0].draw(np.random.default_rng((99, seed)))
+        view, pose = trainer.area.source.args[0].draw(np.random.default_rng((99, seed)))
         near.append(localizer.posterior(view).mass_within(pose.east_m, pose.north_m, 48.0))
     evenly = math.pi * 48**2 / 256**2
     assert np.mean(near) > 2 * evenly
     assert list(tmp_path.glob('events.out.tfevents*'))
 
 
+def test_each_step_learns_from_the_map_whose_turn_it_is(tiny_map, other_map, tmp_path):
+    trainer = tiny_trainer([tiny_map, other_map], tmp_path, steps=4, batch=4)
+    single = [tiny_trainer(map, tmp_path, steps=4, batch=4) for map in (tiny_map, other_map)]
+    own = [list(trainer._batches()) for trainer in single]
+    for step, (views, actions) in enumerate(trainer._batches()):
+        assert trainer.area.map is (tiny_map, other_map)[step % 2]
+        assert torch.equal(views, own[step % 2][step][0])
+        crops, _ = trainer.area.crops(actions)
+        assert np.array_equal(crops[0], trainer.area.map.crop((), 16))
+        trainer.step += 1
+
+
+def test_a_run_is_judged_on_maps_that_it_never_learns_from(tiny_map, other_map, tmp_path):
+    """Half of the views that judge two maps together come from each; a map that judges is not one
+    of those that the weights know."""
+    trainer = tiny_trainer(tiny_map, tmp_path, judges=[other_map], steps=2)
+    assert trainer.validate() == tiny_trainer(other_map, tmp_path).validate()
+    assert ZoomPolicy.load(trainer.run()).provenance['maps'] == [tiny_map.checksum]
+    both = tiny_trainer([tiny_map, other_map], tmp_path)
+    alone = [
+        tiny_trainer(map, tmp_path, validate_views=256).validate() for map in (tiny_map, other_map)
+    ]
+    assert alone[0] != alone[1]
+    assert both.validate() == pytest.approx(sum(alone) / 2, rel=1e-6)
+
+
+def test_a_map_that_judges_has_the_zoom_tree_of_the_policy(tiny_map, tmp_path):
+    flat = make_map(tmp_path, replace(REGION, depth=1), 'flat')
+    with pytest.raises(ConfigError, match='flat.*depth 1'):
+        tiny_trainer(tiny_map, tmp_path, judges=[flat])
+
+
 def test_validation_views_are_always_the_same_and_never_trained_on(tiny_map, tmp_path):
     trainer = tiny_trainer(tiny_map, tmp_path)
     assert trainer.validate() == trainer.validate()
     streams = [
-        ViewBatches(trainer.source.args[0], trainer.config, Share(), stream)[0][0]
+        ViewBatches(trainer.area.source.args[0], trainer.config, Share(), stream)[0][0]
         for stream in (TRAINING, VALIDATION, CALIBRATION)
     ]
     assert not any(torch.equal(a, b) for a, b in combinations(streams, 2))

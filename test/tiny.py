@@ -16,7 +16,7 @@ from justzoom_ros.model.encoder import ConvConfig, EncoderConfig
 from justzoom_ros.model.policy import ZoomPolicy
 from justzoom_ros.region import Region
 from justzoom_ros.satellite import SatelliteMap
-from justzoom_ros.train import TrainConfig, Trainer
+from justzoom_ros.train import Area, TrainConfig, Trainer
 from justzoom_ros.train.batches import ViewBatches
 from justzoom_ros.views import Appearance, NadirViewConfig, NadirViews
 
@@ -24,9 +24,9 @@ REGION = Region(latitude=52.5, longitude=13.4, side_m=256.0, grid=4, depth=2)
 SIDE_PX = 128
 
 
-def make_map(folder, region=REGION, name='map', blotches=16):
+def make_map(folder, region=REGION, name='map', blotches=16, seed=7):
     """Build a map of so many blotches a side below `folder`; returns the opened SatelliteMap."""
-    coarse = np.random.default_rng(7).integers(0, 256, (3, blotches, blotches), np.uint8)
+    coarse = np.random.default_rng(seed).integers(0, 256, (3, blotches, blotches), np.uint8)
     size = SIDE_PX // blotches
     pixels = coarse.repeat(size, axis=1).repeat(size, axis=2)
     half = region.side_m / 2
@@ -59,15 +59,23 @@ def tiny_policy_config(map, dropout=0.1):
     )
 
 
-def tiny_trainer(map, out, **changes):
-    """A trainer without dropout, in single precision, that draws easy views itself."""
+def tiny_trainer(map, out, judges=(), **changes):
+    """A trainer without dropout, in single precision, that draws easy views itself; of several
+    maps in turn where `map` is a list."""
     config = TrainConfig(
         **{'steps': 40, 'batch': 8, 'workers': 0, 'precision': 'float32', **changes}
     )
+    maps = map if isinstance(map, list) else [map]
+    policy = tiny_policy_config(maps[0], dropout=0.0)
+    areas, judges = [easy_area(map) for map in maps], [easy_area(map) for map in judges]
+    return Trainer(areas, policy, config, out, judges=judges)
+
+
+def easy_area(map):
+    """A map with views of it as the map itself shows them."""
     easy = NadirViewConfig((60, 80), tilt_rad=0.0, yaw_rad=(0.0, 0.0))
     views = NadirViews(map, (16, 16), easy, Appearance(shade=0.0, blur_px=0.0, patches=0))
-    source = partial(ViewBatches, views)
-    return Trainer(map, tiny_policy_config(map, dropout=0.0), config, source, out)
+    return Area(map, partial(ViewBatches, views), 16)
 
 
 def make_weights(folder, map, gain=30.0, seed=3):

@@ -105,7 +105,7 @@ class RetrievalTrainer(Trainer):
     def __init__(self, retrieval, *arguments, **more):
         self.retrieval = retrieval
         super().__init__(*arguments, **more)
-        self._likes = None
+        self._likes = {}  # of each area: the step it is of, and cells like each cell
 
     def build(self, policy_config):
         return RetrievalModel(policy_config, self.retrieval.temperature)
@@ -113,12 +113,13 @@ class RetrievalTrainer(Trainer):
     def build_objective(self):
         return InfoNCE(self.policy, self.retrieval.label_smoothing)
 
-    def batch_inputs(self, views, actions):
-        own, rows = torch.unique(self._cells(actions), return_inverse=True)
-        more = (
-            self._similar(own) if self.objective.training and self.retrieval.similar else own[:0]
-        )
-        crops = [self._crop(cell) for cell in torch.cat([own, more]).tolist()]
+    def batch_inputs(self, area, views, actions):
+        own, rows = torch.unique(area.ways(actions), return_inverse=True)
+        mines = self.objective.training and self.retrieval.similar
+        more = self._similar(area, own) if mines else own[:0]
+        depth = area.map.region.depth
+        cells = torch.cat([own, more]).tolist()
+        crops = [area.crops.crop(area.map.region.actions(depth, cell)) for cell in cells]
         return views, actions, torch.from_numpy(np.stack(crops)), rows
 
     @torch.inference_mode()
@@ -128,9 +129,14 @@ class RetrievalTrainer(Trainer):
 
     def recall(self):
         self.policy.eval()
-        gallery, region = encode_gallery(self.policy, self.map, self.crops), self.map.region
+        count = self.per_judge(self.config.recall_views)
+        shares = [self._recall(area, count) for area in self.judges]
+        return sum(shares) / len(shares)
+
+    def _recall(self, area, count):
+        gallery, region = encode_gallery(self.policy, area.map, area.crops), area.map.region
         hits = []
-        for views, actions in self.unseen(VALIDATION, self.config.recall_views):
+        for views, actions in area.unseen(self.config, VALIDATION, count):
             found = (self._ground(views) @ gallery.T).argmax(dim=1).tolist()
             guesses = [region.actions(region.depth, cell) for cell in found]
             gaps = cell_centres_m(region, guesses) - cell_centres_m(region, actions)
@@ -150,11 +156,13 @@ class RetrievalTrainer(Trainer):
     def _fit(self, stream):
         """(NLL in nats, temperature) of the best temperature over all terminal cells."""
         self.policy.eval()
-        gallery = encode_gallery(self.policy, self.map, self.crops)
         similarities, cells = [], []
-        for views, actions in self.unseen(stream, self.config.validate_views):
-            similarities.append(self.policy.scale.cpu() * self._ground(views) @ gallery.T)
-            cells.append(self._cells(actions))
+        for area in self.judges:
+            gallery = encode_gallery(self.policy, area.map, area.crops)
+            count = self.per_judge(self.config.validate_views)
+            for views, actions in area.unseen(self.config, stream, count):
+                similarities.append(self.policy.scale.cpu() * self._ground(views) @ gallery.T)
+                cells.append(area.ways(actions))
         similarities, cells = torch.cat(similarities), torch.cat(cells)
         nll = [float(F.cross_entropy(similarities / t, cells)) for t in TEMPERATURES[::10]]
         return min(nll), float(TEMPERATURES[::10][int(np.argmin(nll))])
@@ -164,22 +172,17 @@ class RetrievalTrainer(Trainer):
         return self.policy.encode_ground(normalised(views).to(self.device)).float().cpu()
 
     @torch.inference_mode()
-    def _similar(self, cells):
+    def _similar(self, area, cells):
         """Cells that the network takes for these, without these themselves."""
-        if self._likes is None or self.step % self.retrieval.mine_every == 0:
-            gallery = encode_gallery(self.policy, self.map, self.crops)
+        mined, likes = self._likes.get(area, (None, None))
+        if mined is None or self.step - mined >= self.retrieval.mine_every:
+            gallery = encode_gallery(self.policy, area.map, area.crops)
             like = gallery @ gallery.T
             like.fill_diagonal_(-1)
-            self._likes = like.topk(self.retrieval.similar, dim=1).indices
-        more = torch.unique(self._likes[cells])
+            likes = like.topk(self.retrieval.similar, dim=1).indices
+            self._likes[area] = self.step, likes
+        more = torch.unique(likes[cells])
         return more[~torch.isin(more, cells)]
-
-    def _cells(self, actions):
-        powers = self.map.region.branching ** torch.arange(actions.shape[1]).flip(0)
-        return (actions * powers).sum(dim=1)
-
-    def _crop(self, cell):
-        return self.crops.crop(self.map.region.actions(self.map.region.depth, cell))
 
 
 @torch.inference_mode()

@@ -76,7 +76,7 @@ def run(args):
             f'times {scale:.2f} from {fixes} fixes'
         )
     policy.provenance['calibration'] = found
-    policy.provenance['map'] = localizer.map.checksum
+    policy.provenance['maps'] = [localizer.map.checksum]
     policy.save(args.out, half=True)
     text = f'{args.out}: {"; ".join(said)}'
     print(json.dumps({'weights': args.out, **found}) if args.json else text)

@@ -10,6 +10,7 @@ from justzoom_ros.errors import ConfigError
 
 EXAMPLE = """examples:
   justzoom train --dataset runs/city --look-ahead -o runs/street
+  justzoom train --dataset runs/town1 runs/town2 runs/town3 --validate-on runs/town4 -o runs/towns
   justzoom train --dataset runs/city --method retrieval -o runs/retrieval
   justzoom train --dataset runs/city --encoder dinov2-base/ --train-blocks 2 -o runs/dino
   justzoom train --map maps/town --view nadir --footprint 70 120 --fov 72 -o runs/town
@@ -36,9 +37,18 @@ def add_parser(subparsers):
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--dataset', metavar='DIR', help='folder in the published layout, as `justzoom city` '
-        'writes it; its map is DIR/map unless --map is given')  # fmt: skip
-    add('--map', metavar='DIR', help='map folder, see `justzoom map build`')
+    add('--dataset', nargs='+', metavar='DIR', help='folder in the published layout, as `justzoom '
+        'city` writes it; its map is DIR/map unless --map is given; of several, each step learns '
+        'from one')  # fmt: skip
+    add('--map', nargs='+', metavar='DIR', help='map folder, see `justzoom map build`; several '
+        'likewise')  # fmt: skip
+    add(
+        '--validate-on',
+        nargs='+',
+        metavar='DIR',
+        help='datasets (or maps, where there are no '
+        'datasets) to validate and calibrate on, instead of views kept back of those trained on',
+    )
     add('-o', '--out', required=True, metavar='DIR', help='where checkpoint, logs and weights go')
     add('--view', choices=['nadir', 'street'], help='camera: nadir looks straight down, street '
         'ahead (default street with --dataset, else nadir)')  # fmt: skip
@@ -82,11 +92,16 @@ def run(args):
     if (view == 'street') != bool(args.dataset):
         raise ConfigError(f'--view {view} goes with --{"dataset" if view == "street" else "map"}')
     output_folder(args.out)
-    satellite_map = SatelliteMap.open(args.map or Path(args.dataset) / 'map')
+    learned = _folders(args.dataset, args.map)
+    judging = (
+        _folders(args.validate_on, None) if args.dataset else _folders(None, args.validate_on)
+    )
+    maps = {folder: SatelliteMap.open(folder) for _, folder in (*learned, *judging)}
     parts = configurations(args, view)
-    policy = policy_config(args, view, satellite_map.region, parts)
-    source = SOURCES[view](args, satellite_map, policy, parts)
-    trainer = _trainer(args, satellite_map, policy, parts, source)
+    policy = policy_config(args, view, maps[learned[0][1]].region, parts)
+    areas = [AREAS[view](dataset, maps[map], policy, parts) for dataset, map in learned]
+    judges = [AREAS[view](dataset, maps[map], policy, parts) for dataset, map in judging]
+    trainer = _trainer(args, policy, parts, areas, judges)
     if args.start_from:
         trainer.policy.take(args.start_from)
     if args.resume:
@@ -96,7 +111,17 @@ def run(args):
         print(weights)
 
 
-def _trainer(args, satellite_map, policy, parts, source):
+def _folders(datasets, maps):
+    """[(dataset or None, map)], the folders of each area."""
+    if not datasets:
+        return [(None, map) for map in maps or ()]
+    maps = maps or [Path(dataset) / 'map' for dataset in datasets]
+    if len(maps) != len(datasets):
+        raise ConfigError(f'{len(datasets)} datasets need as many maps, not {len(maps)}')
+    return list(zip(datasets, maps, strict=True))
+
+
+def _trainer(args, policy, parts, areas, judges):
     from justzoom_ros.train import Trainer
 
     make = Trainer
@@ -105,7 +130,7 @@ def _trainer(args, satellite_map, policy, parts, source):
 
         make = partial(RetrievalTrainer, parts['retrieval'])
     prepare = partial(_take_pretrained, args)
-    return make(satellite_map, policy, parts['train'], source, args.out, prepare)
+    return make(areas, policy, parts['train'], args.out, prepare, judges)
 
 
 def _take_pretrained(args, policy):
@@ -114,23 +139,26 @@ def _take_pretrained(args, policy):
         policy.encoder.freeze_but(args.train_blocks)
 
 
-def _nadir_source(args, satellite_map, policy, parts):
+def _nadir_area(_, satellite_map, policy, parts):
+    from justzoom_ros.train import Area
     from justzoom_ros.train.batches import ViewBatches
     from justzoom_ros.views import NadirViews
 
     size_px = round(policy.ground_px * policy.ground_aspect), policy.ground_px
     views = NadirViews(satellite_map, size_px, parts['view'], parts['appearance'])
-    return partial(ViewBatches, views)
+    return Area(satellite_map, partial(ViewBatches, views), policy.crop_px)
 
 
-def _street_source(args, satellite_map, policy, parts):
+def _street_area(dataset, satellite_map, policy, parts):
+    from justzoom_ros.train import Area
     from justzoom_ros.train.street import StreetBatches, StreetPlaces
 
-    places = StreetPlaces(args.dataset, satellite_map.region)
-    return partial(StreetBatches, places, policy, parts['street'], parts['augmentation'])
+    places = StreetPlaces(dataset, satellite_map.region)
+    source = partial(StreetBatches, places, policy, parts['street'], parts['augmentation'])
+    return Area(satellite_map, source, policy.crop_px)
 
 
-SOURCES = {'nadir': _nadir_source, 'street': _street_source}
+AREAS = {'nadir': _nadir_area, 'street': _street_area}
 
 
 def policy_config(args, view, region, parts):

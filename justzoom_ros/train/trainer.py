@@ -26,22 +26,11 @@ from justzoom_ros.calibrate import fit_temperature
 from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.files import writing
 from justzoom_ros.model import PolicyConfig, ZoomPolicy
-from justzoom_ros.runtime.embeddings import encode_map
-from justzoom_ros.runtime.torch_runtime import TorchRuntime
-from justzoom_ros.train.batches import (
-    CALIBRATION,
-    TRAINING,
-    VALIDATION,
-    MapCrops,
-    Share,
-    quiet_worker,
-)
+from justzoom_ros.train.areas import Turns
+from justzoom_ros.train.batches import CALIBRATION, TRAINING, VALIDATION, Share, quiet_worker
 from justzoom_ros.train.held_out import recall_50m
 from justzoom_ros.train.history import History
 from justzoom_ros.train.recipe import Objective, learning_rate, optimizers, precision
-
-TABLE_STEPS = 50
-"""So many steps the map embeddings stay as they are that a policy looks ahead into."""
 
 CHECKPOINT, BEST, WEIGHTS = 'checkpoint.pt', 'best.safetensors', 'weights.safetensors'
 
@@ -49,26 +38,29 @@ CHECKPOINT, BEST, WEIGHTS = 'checkpoint.pt', 'best.safetensors', 'weights.safete
 class Trainer:
     """One run: builds all from the configurations, then `run`.
 
-    `source` gives the views, see `batches.py`. In the folder `out`: checkpoint.pt,
+    It learns from `areas` in turn, one a step, and is judged on views that are kept back of them,
+    or of the areas `judges`, from which it never learns. In the folder `out`: checkpoint.pt,
     best.safetensors (of the lowest NLL on views kept back), history.csv, curves.png and at last
     weights.safetensors, which are the best with a temperature fitted. `prepare(policy)` is called
     before the parameters are handed to optimizer and processes: to load and freeze some.
     """
 
     def __init__(
-        self, satellite_map, policy_config, train_config, source, out, prepare=lambda policy: None
+        self, areas, policy_config, train_config, out, prepare=lambda policy: None, judges=()
     ):
-        check_fits(satellite_map, policy_config)
+        self.areas, self.judges = list(areas), list(judges or areas)
+        for area in {*self.areas, *self.judges}:
+            check_fits(area.map, policy_config)
         self.config, self.out = train_config, Path(out)
         self.share = Share(int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1)))
         self.device = _device()
         torch.manual_seed(train_config.seed)
-        self.map, self.source = satellite_map, source
         self.policy = self.build(policy_config).to(self.device)
         prepare(self.policy)
-        self.policy.provenance = {'map': satellite_map.checksum, 'train': asdict(train_config)}
-        self.crops = MapCrops(satellite_map, policy_config.crop_px)
-        self._table, self._table_step = None, 0
+        self.policy.provenance = {
+            'maps': [area.map.checksum for area in self.areas],
+            'train': asdict(train_config),
+        }
         self.objective = self.build_objective()
         self.parallel = self._parallel()
         self.optimizers = optimizers(self.policy, train_config)
@@ -87,27 +79,12 @@ class Trainer:
         """The loss as a module, `Objective` or like it."""
         return Objective(self.policy, self.config.label_smoothing)
 
-    def batch_inputs(self, views, actions):
-        """The arguments of the objective for a batch, on the CPU."""
-        inputs = views, actions, *self.crops(actions)
-        return (*inputs, self.children(actions)) if self.policy.config.look_ahead else inputs
-
-    def children(self, actions):
-        """Embeddings (B, S, A, D) of the children of the cells that actions (B, S) lead through,
-        from a table of the whole map that is made anew every TABLE_STEPS steps. No gradient flows
-        into them: a cell is learned where it is passed through. So looking ahead costs a step next
-        to nothing, where encoding the children would cost four times the rest of it."""
-        if self._table is None or self.step >= self._table_step + TABLE_STEPS:
-            training = self.policy.training
-            self.policy.eval()
-            self._table = encode_map(self.map, TorchRuntime(self.policy, self.device))
-            self._table_step = self.step
-            self.policy.train(training)
-        powers = self.map.region.branching ** torch.arange(actions.shape[1]).flip(0)
-        ways = (actions * powers).sum(dim=1)
-        cells = [ways // powers[level - 1] if level else 0 * ways for level in range(len(powers))]
-        ahead = [self._table.ahead(level, cell.numpy()) for level, cell in enumerate(cells)]
-        return torch.stack(ahead, dim=1)
+    def batch_inputs(self, area, views, actions):
+        """The arguments of the objective for a batch of an area, on the CPU."""
+        inputs = views, actions, *area.crops(actions)
+        if not self.policy.config.look_ahead:
+            return inputs
+        return *inputs, area.children(self.policy, actions, self.step)
 
     def finish(self):
         """What is done with the trained network before it is saved for good."""
@@ -117,6 +94,11 @@ class Trainer:
     def chance(self):
         """NLL (nats) of knowing nothing."""
         return self.policy.config.depth * math.log(self.policy.config.branching)
+
+    @property
+    def area(self):
+        """The one whose turn it is to be learned from."""
+        return self.areas[self.step % len(self.areas)]
 
     @property
     def leads(self):
@@ -150,7 +132,7 @@ class Trainer:
         if self.leads:
             self.save_checkpoint()
             self.policy.take(self.out / BEST)
-            self._table = None
+            self._forget()
             self.finish()
             self.policy.save(self.out / WEIGHTS, half=True)  # the checkpoint keeps every bit
         return self.out / WEIGHTS
@@ -173,7 +155,7 @@ class Trainer:
         self.objective.train()
         self.policy.zero_grad(set_to_none=True)
         with self._autocast():
-            losses = self.parallel(*self._inputs(views, actions))
+            losses = self.parallel(*self._inputs(self.area, views, actions))
         self.scaler.scale(losses.mean()).backward()
         return losses.detach()
 
@@ -198,21 +180,26 @@ class Trainer:
 
     def _unseen(self, stream):
         """Inputs of the objective, from views that training never draws."""
-        for batch in self.unseen(stream, self.config.validate_views):
-            yield self._inputs(*batch)
+        count = self.per_judge(self.config.validate_views)
+        for area in self.judges:
+            for batch in area.unseen(self.config, stream, count):
+                yield self._inputs(area, *batch)
 
-    def unseen(self, stream, count):
-        """Batches (views, actions) of at least `count` views that training never draws."""
-        config = replace(self.config, batch=64)
-        batches = self.source(config, Share(), stream)
-        return (batches[number] for number in range(math.ceil(count / config.batch)))
+    def per_judge(self, views):
+        """How many of so many views are of each area that judges."""
+        return math.ceil(views / len(self.judges))
 
-    def _inputs(self, views, actions):
-        inputs = self.batch_inputs(views, actions)
+    def _inputs(self, area, views, actions):
+        inputs = self.batch_inputs(area, views, actions)
         return [x if x is None else x.to(self.device, non_blocking=True) for x in inputs]
 
+    def _forget(self):
+        for area in {*self.areas, *self.judges}:
+            area.forget()
+
     def _batches(self):
-        batches = self.source(self.config, self.share, TRAINING)
+        areas = self.areas
+        batches = Turns([area.source(self.config, self.share, TRAINING) for area in areas])
         sampler = range(self.step, self.config.steps)
         if not self.config.workers:
             return DataLoader(batches, batch_size=None, sampler=sampler)
@@ -237,7 +224,7 @@ class Trainer:
 
     def _judge(self, log):
         """Validate, keep the weights if they are the best so far, say how it goes."""
-        self._table = None  # what is judged must be what the weights would do
+        self._forget()  # what is judged must be what the weights would do
         nll, recall = self.validate(), self.recall()
         log.add_scalar('validation/nll_nats', nll, self.step)
         log.add_scalar('validation/recall_50m', recall, self.step)
@@ -252,8 +239,14 @@ class Trainer:
         """Share of views not trained on whose most probable cell lies within 50 m; NaN where
         `recall_views` is 0."""
         self.policy.eval()
-        batches = self.unseen(VALIDATION, self.config.recall_views)
-        return recall_50m(self.policy, self.map, self.device, batches)
+        count = self.per_judge(self.config.recall_views)
+        shares = [
+            recall_50m(
+                self.policy, area.map, self.device, area.unseen(self.config, VALIDATION, count)
+            )
+            for area in self.judges
+        ]
+        return sum(shares) / len(shares)
 
     # --- devices and processes -----------------------------------------------------------------
 
@@ -308,9 +301,16 @@ class Trainer:
         self.step = state['step']
 
     def _identity(self):
-        what = {'map': self.map.checksum, 'policy': self.policy.config.to_json()}
+        what = {'policy': self.policy.config.to_json()}
         what |= {'train': asdict(replace(self.config, workers=0, checkpoint_minutes=0))}
-        what |= self.source(self.config, self.share, TRAINING).identity
+        for role, areas in (('areas', self.areas), ('judges', self.judges)):
+            what[role] = [
+                {
+                    'map': area.map.checksum,
+                    **area.source(self.config, self.share, TRAINING).identity,
+                }
+                for area in areas
+            ]
         return json.dumps(what, sort_keys=True)
 
 

@@ -10,6 +10,7 @@ import weakref
 
 import numpy as np
 import pytest
+import torch
 from nav_msgs.msg import OccupancyGrid, Odometry
 from PIL import Image as Picture
 from rclpy.parameter import Parameter
@@ -488,6 +489,24 @@ def test_diagnostics_name_what_is_at_work(files):
         assert values['frames received'] == values['frames localized'] == '1'
         assert values['frames fixes'] == '1' and values['frames bad'] == '0'
         assert float(values['latency (s)']) > 0
+
+
+def test_the_policy_computes_in_as_many_threads_as_it_is_told(files, monkeypatch):
+    """Asked where it computes, for torch counts the threads of each thread by itself."""
+    asked, embed, usual = [], Localizer.embed, torch.get_num_threads()
+
+    def asking(self, image_rgb):
+        asked.append(torch.get_num_threads())
+        return embed(self, image_rgb)
+
+    monkeypatch.setattr(Localizer, 'embed', asking)
+    for threads, expected in ((usual + 1, usual + 1), (0, usual)):
+        with robot(files, threads=threads) as (node, station):
+            asked.clear()  # of the frame that configure warms up with
+            send(station, image_message(1))
+            status = station.diagnosis('localizing', OK)
+            assert asked == [expected]
+            assert {v.key: v.value for v in status.values}['threads'] == str(expected)
 
 
 def test_what_the_package_logs_is_in_the_log_of_the_node(files, monkeypatch):

@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid, Odometry
@@ -73,6 +74,7 @@ class LocalizeNode(LifecycleNode):
         self._gate, self._health = StampGate(), Health()
         self._epoch, self._publishing = 0, threading.Lock()
         self._other_images, self._belief_due_s = {}, 0.0
+        self._torch_threads = torch.get_num_threads()
         self._log_handler = RosHandler(self.get_logger())
         package_log = logging.getLogger('justzoom_ros')
         package_log.addHandler(self._log_handler)
@@ -137,6 +139,7 @@ class LocalizeNode(LifecycleNode):
             if not self._value(name):
                 raise ConfigError(f'parameter {name} is empty; set it to a path and configure')
         started_s = time.monotonic()
+        torch.set_num_threads(self._value('threads') or self._torch_threads)
         self._localizer = Localizer.open(
             map=self._value('map'),
             weights=self._value('weights'),
@@ -384,6 +387,7 @@ class LocalizeNode(LifecycleNode):
             'state': state,
             'runtime': self._localizer.runtime if self._localizer else '',
             'runtime choice': self._localizer.runtime_choice if self._localizer else '',
+            'threads': self._value('threads') or self._torch_threads,
             'map': self._value('map'),
             'weights': self._value('weights'),
             'image topic': self._image_topic,

@@ -35,6 +35,15 @@ PARAMETERS = (
         choices=('auto', 'cpu', 'cuda', 'compile', 'onnx', 'tensorrt'),
     ),
     Parameter(
+        'threads',
+        0,
+        'Threads that the policy computes in on the CPU; 0 leaves it to torch: one for each core, '
+        'or OMP_NUM_THREADS.',
+        UNCONFIGURED,
+        low=0,
+        high=1024,
+    ),
+    Parameter(
         'search',
         'exact',
         'How the zoom tree is searched for the posterior.',

@@ -27,7 +27,7 @@ from justzoom_ros.runtime.torch_runtime import TorchRuntime
 from justzoom_ros.search import SearchConfig, search
 
 POLICIES = {'small': small_policy, 'base': base_policy}
-RUNS = {'small': 20, 'base': 3}
+RUNS = {'small': 20, 'base': 5}
 ENOUGH = 0.01
 """Mass that a best-first search may leave unexplored."""
 

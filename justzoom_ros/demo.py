@@ -177,12 +177,12 @@ def own_domain():
 
 
 @contextmanager
-def running_node(out, map_path, weights, tell_pid=lambda pid: None):
+def running_node(out, map_path, weights, tell_pid=lambda pid: None, **parameters):
     """The lifecycle node in its own process, its output in `out`/node.log; yields what says
-    whether it is still alive. `tell_pid` is called with its process id. However the block ends,
-    the node is stopped."""
+    whether it is still alive. `tell_pid` is called with its process id; `parameters` are further
+    ones of the node. However the block ends, the node is stopped."""
     command = [sys.executable, '-m', 'justzoom_ros.ros.node', '--ros-args']
-    command += ['--params-file', str(_write_parameters(out, map_path, weights))]
+    command += ['--params-file', str(_write_parameters(out, map_path, weights, parameters))]
     command += ['-r', f'image:={IMAGE_TOPIC.removesuffix("/compressed")}']
     with (out / 'node.log').open('wb') as log:
         # In a session of its own: Ctrl-C is for us, and we tell the node.
@@ -198,13 +198,14 @@ def running_node(out, map_path, weights, tell_pid=lambda pid: None):
             _stop(process)
 
 
-def _write_parameters(out, map_path, weights):
+def _write_parameters(out, map_path, weights, more):
     parameters = {
         'map': str(map_path.resolve()),
         'weights': str(weights.resolve()),
         'image_transport': 'compressed',
         'image_reliability': 'reliable',
         'belief_period_s': 0.0,
+        **more,
     }
     with writing(out / 'node.yaml') as temporary:
         temporary.write_text(yaml.safe_dump({NODE: {'ros__parameters': parameters}}))

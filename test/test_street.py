@@ -85,6 +85,40 @@ def test_augmentation_varies_and_can_be_left_out():
     assert np.array_equal(augment(views, none, rng), views)
 
 
+def test_tones_are_exposure_then_saturation_then_contrast_about_the_mean():
+    """Spelled out in float64 with the same draws; saturation is about each pixel's own grey,
+    contrast about the mean grey of the view."""
+    views = np.random.default_rng(2).integers(60, 180, (3, 2, 16, 16, 3), np.uint8)
+    config = Augmentation(0.2, 0.3, 0.1, 0.5, vignette=0, noise=0, patches=0, bonnet=0)
+    varied = augment(views, config, np.random.default_rng(9))
+    rng, grey_of = np.random.default_rng(9), np.array([0.299, 0.587, 0.114])
+    exposure = rng.normal(0, 0.2, (3, 1))
+    gains = np.exp(exposure + rng.normal(0, 0.1, (3, 3)))
+    saturations = 1 + rng.uniform(-0.5, 0.25, 3)
+    contrasts = np.exp(rng.normal(0, 0.3, 3))
+    for number in range(3):
+        lit = views[number] * gains[number]
+        grey = (lit @ grey_of)[..., None]
+        toned = grey + saturations[number] * (lit - grey)
+        toned = grey.mean() + contrasts[number] * (toned - grey.mean())
+        difference = varied[number] - toned.clip(0, 255)
+        assert np.abs(difference).max() < 0.51, number
+
+
+def test_noise_is_normal_and_of_each_view_its_own():
+    views = np.full((40, 2, 32, 32, 3), 128, np.uint8)
+    only_noise = Augmentation(0, 0, 0, 0, 0, noise=10.0, patches=0, bonnet=0)
+    noise = augment(views, only_noise, np.random.default_rng(3)).astype(float) - 128
+    levels = noise.std(axis=(1, 2, 3, 4))
+    assert levels.max() < 10.5 and len(np.unique(levels.round(2))) > 30
+    sharp = noise[levels > 5] / levels[levels > 5][:, None, None, None, None]
+    assert abs(np.mean(sharp)) < 0.02 and np.mean(np.abs(sharp) < 1) == pytest.approx(
+        0.683, abs=0.03
+    )
+    likeness = np.corrcoef(sharp.reshape(len(sharp), -1))
+    assert np.abs(likeness - np.eye(len(sharp))).max() < 0.1
+
+
 @pytest.mark.parametrize('wrong', [{'noise': -1}, {'bonnet': 2}, {'saturation': -0.1}])
 def test_impossible_augmentations_are_named(wrong):
     with pytest.raises(ConfigError, match=next(iter(wrong))):
@@ -179,6 +213,12 @@ def test_what_is_held_out_is_never_trained_on(dataset, tiny_map):
     assert set(trained_on) == streams[0] and len(trained_on) == len(streams[0])
     for group in places.neighbourhoods:
         assert len({tuple(way[:-1]) for way in places.actions[group]}) == 1
+
+
+def test_of_a_city_that_only_judges_every_place_does(dataset, tiny_map):
+    streams = StreetPlaces(dataset, tiny_map.region, judging=True).streams
+    assert len(streams[VALIDATION]) == 508 and len(streams[CALIBRATION]) == 507
+    assert not len(streams[TRAINING]) and not {*streams[VALIDATION]} & {*streams[CALIBRATION]}
 
 
 def test_near_places_are_drawn_in_proportion():

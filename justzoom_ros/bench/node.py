@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from justzoom_ros.bench.memory import SETTLED, growth, resident_mb
@@ -22,13 +23,15 @@ SMALL_PX = (240, 320)
 
 
 def node(out, map_path, weights, seconds=SECONDS):
-    """{rate: figures of `_at_rate`} of the real node in a process of its own, fed with compressed
-    images of 720 lines and odometry."""
+    """{threads: {rate: figures of `_at_rate`}} of the real node in a process of its own, fed with
+    compressed images of 720 lines and odometry; in one thread, and in as many as torch takes."""
     frame = _jpeg(picture())
     found = {'image kB': round(len(frame) / 1000, 1)}
-    with _station(out, map_path, weights) as (station, _):
-        for rate_hz in RATES_HZ:
-            found[f'{rate_hz} Hz'] = _at_rate(station, frame, rate_hz, seconds)
+    for threads in sorted({1, torch.get_num_threads()}):
+        with _station(out, map_path, weights, threads=threads) as (station, _):
+            found[f'threads {threads}'] = {
+                f'{rate_hz} Hz': _at_rate(station, frame, rate_hz, seconds) for rate_hz in RATES_HZ
+            }
     return found
 
 
@@ -53,14 +56,14 @@ def _jpeg(pixels):
 
 
 @contextmanager
-def _station(out, map_path, weights):
+def _station(out, map_path, weights, **parameters):
     """(station, pid) of an active node that takes compressed images."""
     from justzoom_ros.demo import own_domain, running_node
     from justzoom_ros.ros.station import Station
     from justzoom_ros.ros.transitions import LifecycleClient
 
     pids, paths = [], (Path(out), Path(map_path), Path(weights))
-    with own_domain(), running_node(*paths, pids.append) as alive:
+    with own_domain(), running_node(*paths, pids.append, **parameters) as alive:
         with LifecycleClient('/justzoom', alive) as driver:
             driver.change('configure')
             driver.change('activate')

@@ -84,7 +84,6 @@ def add_parser(subparsers):
 def run(args):
     """Build the configurations, train, say where the weights are."""
     from justzoom_ros.files import output_folder
-    from justzoom_ros.satellite import SatelliteMap
 
     if not (args.map or args.dataset):
         raise ConfigError('give --dataset DIR (pictures of streets) or --map DIR (a map alone)')
@@ -92,16 +91,7 @@ def run(args):
     if (view == 'street') != bool(args.dataset):
         raise ConfigError(f'--view {view} goes with --{"dataset" if view == "street" else "map"}')
     output_folder(args.out)
-    learned = _folders(args.dataset, args.map)
-    judging = (
-        _folders(args.validate_on, None) if args.dataset else _folders(None, args.validate_on)
-    )
-    maps = {folder: SatelliteMap.open(folder) for _, folder in (*learned, *judging)}
-    parts = configurations(args, view)
-    policy = policy_config(args, view, maps[learned[0][1]].region, parts)
-    areas = [AREAS[view](dataset, maps[map], policy, parts) for dataset, map in learned]
-    judges = [AREAS[view](dataset, maps[map], policy, parts) for dataset, map in judging]
-    trainer = _trainer(args, policy, parts, areas, judges)
+    trainer = _trainer(args, view)
     if args.start_from:
         trainer.policy.take(args.start_from)
     if args.resume:
@@ -121,14 +111,24 @@ def _folders(datasets, maps):
     return list(zip(datasets, maps, strict=True))
 
 
-def _trainer(args, policy, parts, areas, judges):
+def _trainer(args, view):
+    from justzoom_ros.satellite import SatelliteMap
     from justzoom_ros.train import Trainer
 
+    learned = _folders(args.dataset, args.map)
+    judging = (
+        _folders(args.validate_on, None) if args.dataset else _folders(None, args.validate_on)
+    )
+    maps = {folder: SatelliteMap.open(folder) for _, folder in (*learned, *judging)}
+    parts = configurations(args, view)
+    policy = policy_config(args, view, maps[learned[0][1]].region, parts)
     make = Trainer
     if args.method == 'retrieval':
         from justzoom_ros.benchmark.retrieval import RetrievalTrainer
 
         make = partial(RetrievalTrainer, parts['retrieval'])
+    areas = [AREAS[view](dataset, maps[map], policy, parts) for dataset, map in learned]
+    judges = [AREAS[view](dataset, maps[map], policy, parts, True) for dataset, map in judging]
     prepare = partial(_take_pretrained, args)
     return make(areas, policy, parts['train'], args.out, prepare, judges)
 
@@ -139,7 +139,7 @@ def _take_pretrained(args, policy):
         policy.encoder.freeze_but(args.train_blocks)
 
 
-def _nadir_area(_, satellite_map, policy, parts):
+def _nadir_area(_, satellite_map, policy, parts, judging=False):
     from justzoom_ros.train import Area
     from justzoom_ros.train.batches import ViewBatches
     from justzoom_ros.views import NadirViews
@@ -149,11 +149,11 @@ def _nadir_area(_, satellite_map, policy, parts):
     return Area(satellite_map, partial(ViewBatches, views), policy.crop_px)
 
 
-def _street_area(dataset, satellite_map, policy, parts):
+def _street_area(dataset, satellite_map, policy, parts, judging=False):
     from justzoom_ros.train import Area
     from justzoom_ros.train.street import StreetBatches, StreetPlaces
 
-    places = StreetPlaces(dataset, satellite_map.region)
+    places = StreetPlaces(dataset, satellite_map.region, judging)
     source = partial(StreetBatches, places, policy, parts['street'], parts['augmentation'])
     return Area(satellite_map, source, policy.crop_px)
 

@@ -21,7 +21,8 @@ from justzoom_ros.train.augment import augment
 from justzoom_ros.train.batches import CALIBRATION, TRAINING, VALIDATION
 
 HELD_OUT = 50
-"""Of so many places one is validated on, and one calibrated on; neither is trained on."""
+"""Of so many places one is validated on, and one calibrated on; neither is trained on. Of those
+that only judge, each is one or the other."""
 
 SENSOR_ASPECT = 16 / 9
 """Width / height of the pictures that views are cut as, before they are squeezed to 2 : 1."""
@@ -69,15 +70,16 @@ class Looks:
 
 
 class StreetPlaces:
-    """The places of a dataset folder to learn from, within a region.
+    """The places of a dataset folder to learn from, within a region; or to be judged by only, all
+    of them: `judging`.
 
     Raises DatasetError, naming the row, for whatever `read_images` does, and for a folder without
     places or too few of them to keep any back; ConfigError for another grid than the region's.
     """
 
-    def __init__(self, folder, region):
+    def __init__(self, folder, region, judging=False):
         folder = Path(folder)
-        self.region = region
+        self.region, self.judging = region, judging
         self.panoramas = _images(folder / PANORAMAS, {}, region)
         self.pictures = _images(folder / 'metadata.csv', {'split': 'train'}, region)
         self.images = [*self.panoramas, *self.pictures]
@@ -94,8 +96,9 @@ class StreetPlaces:
     @cached_property
     def streams(self):
         """{stream: place numbers} that have none in common."""
-        turn = np.arange(len(self.images)) % HELD_OUT
-        held = {VALIDATION: turn == 0, CALIBRATION: turn == HELD_OUT // 2}
+        turns = 2 if self.judging else HELD_OUT
+        turn = np.arange(len(self.images)) % turns
+        held = {VALIDATION: turn == 0, CALIBRATION: turn == turns // 2}
         held[TRAINING] = ~(held[VALIDATION] | held[CALIBRATION])
         return {stream: np.flatnonzero(mask) for stream, mask in held.items()}
 

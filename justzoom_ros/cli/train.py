@@ -72,7 +72,7 @@ def add_parser(subparsers):
     add('--batch', type=int, help='views per step (default 128 nadir, 256 street)')
     add('--optimizer', choices=['adamw', 'muon'], help='of the weights of hidden layers (default '
         'adamw nadir, muon street); muon needs torch 2.9')  # fmt: skip
-    add('--learning-rate', type=float, default=1.5e-3, help='at its peak (default 0.0015)')
+    add('--learning-rate', type=float, help='at its peak (default 0.0015, with muon 0.003)')
     add('--seed', type=int, default=0, help='of weights and views (default 0)')
     add('--workers', type=int, default=1, help='processes that draw views beside (default 1)')
     add('--set', action='append', default=[], metavar='PART.FIELD=VALUE', help='see below')
@@ -188,13 +188,14 @@ def configurations(args, view):
     from justzoom_ros.train.street import StreetConfig
     from justzoom_ros.views import Appearance, NadirViewConfig
 
+    optimizer = args.optimizer or {'nadir': 'adamw', 'street': 'muon'}[view]
     channels = {'nadir': (32, 64, 128, 192), 'street': (32, 64, 128)}[view]
     parts = {
         'train': TrainConfig(
             steps=args.steps,
             batch=args.batch or {'nadir': 128, 'street': 256}[view],
-            optimizer=args.optimizer or {'nadir': 'adamw', 'street': 'muon'}[view],
-            learning_rate=args.learning_rate,
+            optimizer=optimizer,
+            learning_rate=args.learning_rate or {'adamw': 1.5e-3, 'muon': 3e-3}[optimizer],
             seed=args.seed,
             workers=args.workers,
             label_smoothing=0.1 if view == 'nadir' else 0.0,
@@ -209,7 +210,7 @@ def configurations(args, view):
         'augmentation': Augmentation(),
         'retrieval': RetrievalConfig(),
         'conv': ConvConfig(channels=channels),
-        'decoder': DecoderConfig(layers=3, heads=4),
+        'decoder': DecoderConfig(layers=3, heads=4, dropout=0.1 if view == 'nadir' else 0.0),
     }
     for assignment in args.set:
         _assign(parts, assignment)

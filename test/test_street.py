@@ -349,6 +349,8 @@ def test_of_a_pretrained_dinov2_only_the_last_blocks_and_the_norm_are_trained(
     command += ['--set', 'train.validate_views=16', '-o', str(tmp_path / 'run')]
     assert main(command) == 0
     policy = ZoomPolicy.load(tmp_path / 'run/weights.safetensors')
+    recipe = policy.provenance['train']
+    assert (recipe['optimizer'], recipe['learning_rate']) == ('muon', 3e-3)
     trained = policy.encoder.backbone.state_dict()
     moved = {
         name for name, tensor in pretrained.state_dict().items()

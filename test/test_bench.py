@@ -31,8 +31,10 @@ def test_things_take_turns_and_are_told_by_their_medians():
     timings = in_turns(things, 3, lambda: clock.now_s, lambda: clock.now_s / 2)
     assert order == ['slow', 'fast'] * 4
     assert (timings['slow'].median_s, timings['fast'].median_s) == (4.0, 1.0)
-    assert timings['slow'].cpu_s == 2.0 and timings['slow'].to_dict()['runs'] == 3
-    assert ratio(timings, 'slow', 'fast') == 4.0
+    figures = timings['slow'].to_dict()
+    assert (figures['median_ms'], figures['cpu_ms'], figures['runs']) == (4000.0, 2000.0, 3)
+    # Of 4 / 1, 2 / 1 and 9 / 5, turn by turn.
+    assert ratio(timings, 'slow', 'fast') == 2.0
 
 
 @pytest.fixture(scope='module')

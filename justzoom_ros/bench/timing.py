@@ -9,21 +9,23 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one thing: the median over its runs, and the quartiles; and the median of the
-    time that processors worked on it, all threads together, which other work stretches less."""
+    """Seconds of one thing, run by run: on the clock, and of the time that processors worked on
+    it, all threads together, which other work stretches less."""
 
-    median_s: float
-    low_s: float
-    high_s: float
-    cpu_s: float
-    runs: int
+    wall_s: np.ndarray
+    cpu_s: np.ndarray
+
+    @property
+    def median_s(self):
+        """The median on the clock."""
+        return float(np.median(self.wall_s))
 
     def to_dict(self):
-        """Milliseconds, for JSON."""
-        names = ('median', 'low', 'high', 'cpu')
-        seconds = (self.median_s, self.low_s, self.high_s, self.cpu_s)
-        made = {f'{n}_ms': round(1000 * s, 4) for n, s in zip(names, seconds, strict=True)}
-        return {**made, 'runs': self.runs}
+        """Milliseconds, for JSON: medians, and the quartiles on the clock."""
+        low, high = np.quantile(self.wall_s, [0.25, 0.75])
+        seconds = {'median': self.median_s, 'low': low, 'high': high, 'cpu': np.median(self.cpu_s)}
+        made = {f'{name}_ms': round(1000 * float(s), 4) for name, s in seconds.items()}
+        return {**made, 'runs': len(self.wall_s)}
 
 
 def in_turns(things, runs, clock=time.perf_counter, cpu_clock=time.process_time):
@@ -37,18 +39,13 @@ def in_turns(things, runs, clock=time.perf_counter, cpu_clock=time.process_time)
             started_s, cpu_started_s = clock(), cpu_clock()
             function()
             seconds[name].append((clock() - started_s, cpu_clock() - cpu_started_s))
-    return {name: _timing(values) for name, values in seconds.items()}
-
-
-def _timing(seconds):
-    wall, cpu = np.array(seconds).T
-    low, median, high = np.quantile(wall, [0.25, 0.5, 0.75])
-    return Timing(float(median), float(low), float(high), float(np.median(cpu)), len(seconds))
+    return {name: Timing(*np.array(values).T) for name, values in seconds.items()}
 
 
 def ratio(timings, slow, fast):
-    """How many times longer one takes than another."""
-    return round(timings[slow].median_s / timings[fast].median_s, 3)
+    """How many times longer one takes than another: the median over the turns, in each of which
+    both met the same neighbours."""
+    return round(float(np.median(timings[slow].wall_s / timings[fast].wall_s)), 3)
 
 
 def rows(timings):

@@ -154,8 +154,8 @@ def check_fits(satellite_map, policy, weights):
             f'of depth {region.depth}; build the map anew or use other weights'
         )
     # Older weights name the one map that they were trained from.
-    trained_on = {*policy.provenance.get('maps', ()), policy.provenance.get('map')} - {None}
-    if trained_on and satellite_map.checksum not in trained_on:
+    trained_on = policy.provenance.get('maps') or [policy.provenance.get('map')]
+    if trained_on != [None] and satellite_map.checksum not in trained_on:
         log.warning(
             '%s was trained from another map than %s: its fixes may be worthless here',
             weights,

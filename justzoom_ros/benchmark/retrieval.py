@@ -127,16 +127,10 @@ class RetrievalTrainer(Trainer):
         """Mean negative log-likelihood (nats) of the true cell among all terminal cells."""
         return self._fit(VALIDATION)[0]
 
-    def recall(self):
-        self.policy.eval()
-        count = self.per_judge(self.config.recall_views)
-        shares = [self._recall(area, count) for area in self.judges]
-        return sum(shares) / len(shares)
-
-    def _recall(self, area, count):
+    def recall_on(self, area, batches):
         gallery, region = encode_gallery(self.policy, area.map, area.crops), area.map.region
         hits = []
-        for views, actions in area.unseen(self.config, VALIDATION, count):
+        for views, actions in batches:
             found = (self._ground(views) @ gallery.T).argmax(dim=1).tolist()
             guesses = [region.actions(region.depth, cell) for cell in found]
             gaps = cell_centres_m(region, guesses) - cell_centres_m(region, actions)

@@ -42,13 +42,9 @@ def add_parser(subparsers):
         'from one')  # fmt: skip
     add('--map', nargs='+', metavar='DIR', help='map folder, see `justzoom map build`; several '
         'likewise')  # fmt: skip
-    add(
-        '--validate-on',
-        nargs='+',
-        metavar='DIR',
-        help='datasets (or maps, where there are no '
-        'datasets) to validate and calibrate on, instead of views kept back of those trained on',
-    )
+    add('--validate-on', nargs='+', metavar='DIR', help='datasets (or maps, where there are no '
+        'datasets) to validate and calibrate on, instead of views kept back of those trained '
+        'on')  # fmt: skip
     add('-o', '--out', required=True, metavar='DIR', help='where checkpoint, logs and weights go')
     add('--view', choices=['nadir', 'street'], help='camera: nadir looks straight down, street '
         'ahead (default street with --dataset, else nadir)')  # fmt: skip

@@ -86,6 +86,10 @@ class Trainer:
             return inputs
         return *inputs, area.children(self.policy, actions, self.step)
 
+    def recall_on(self, area, batches):
+        """`recall` of an area's `batches` of views and actions."""
+        return recall_50m(self.policy, area.map, self.device, batches)
+
     def finish(self):
         """What is done with the trained network before it is saved for good."""
         self.policy.provenance['calibration'] = self.calibrate().to_dict()
@@ -241,9 +245,7 @@ class Trainer:
         self.policy.eval()
         count = self.per_judge(self.config.recall_views)
         shares = [
-            recall_50m(
-                self.policy, area.map, self.device, area.unseen(self.config, VALIDATION, count)
-            )
+            self.recall_on(area, area.unseen(self.config, VALIDATION, count))
             for area in self.judges
         ]
         return sum(shares) / len(shares)

@@ -11,12 +11,13 @@ __version__ = '0.1.0'
 _HOMES = {
     'Region': 'region',
     'Cell': 'region',
-    'SatelliteMap': 'satellite',
-    'ZoomPolicy': 'model',
-    'PolicyConfig': 'model',
-    'CellPosterior': 'posterior',
+    'SatelliteMap': 'maps.satellite_map',
+    'ZoomPolicy': 'models',
+    'PolicyConfig': 'models',
+    'CellPosterior': 'inference.posterior',
     'Localizer': 'localizer',
-    'Fix': 'localizer',
+    'Fix': 'inference.fix',
+    'Tracker': 'tracker',
 }
 __all__ = sorted(_HOMES)
 

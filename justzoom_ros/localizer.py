@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from justzoom_ros.embeddings import map_embeddings
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.fix import Fix, FixDecision, Hypothesis, decide
-from justzoom_ros.images import ground_views, normalised
-from justzoom_ros.model import ZoomPolicy
-from justzoom_ros.rig import combined, exponents
-from justzoom_ros.runtime import map_embeddings, open_runtime
-from justzoom_ros.satellite import SatelliteMap
-from justzoom_ros.search import SearchConfig, search
+from justzoom_ros.inference.fix import Fix, FixDecision, Hypothesis, decide
+from justzoom_ros.inference.multi_view import combined, exponents
+from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.inference.tree_search import SearchConfig, search
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.models import ZoomPolicy
+from justzoom_ros.runtimes import open_runtime
 
 __all__ = ['Fix', 'FixDecision', 'Hypothesis', 'Localizer']
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from justzoom_ros.belief import (
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.filtering import (
     Belief,
     BeliefConfig,
     Motion,
@@ -23,9 +24,8 @@ from justzoom_ros.belief import (
     Odometry,
     OdometryConfig,
 )
-from justzoom_ros.errors import ConfigError
-from justzoom_ros.fix import decide_among
-from justzoom_ros.rig import combined, exponents
+from justzoom_ros.inference.fix import decide_among
+from justzoom_ros.inference.multi_view import combined, exponents
 
 
 @dataclass(frozen=True)

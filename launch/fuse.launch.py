@@ -13,7 +13,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from justzoom_ros.map_file import read_info
+from justzoom_ros.maps.map_file import read_info
 from launch import LaunchDescription
 
 FIX_RATE_HZ = '0.1'

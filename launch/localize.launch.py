@@ -19,7 +19,7 @@ from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
 
-from justzoom_ros.ros.parameters import BY_NAME
+from justzoom_ros.live.parameters import BY_NAME
 from launch import LaunchDescription
 
 FROM_FILE = 'Empty: as in params_file.'

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from safetensors.torch import save_file
 from tiny import tiny_trainer
 
-from justzoom_ros.satellite import SatelliteMap
+from justzoom_ros.maps.satellite_map import SatelliteMap
 
 
 def main(map_folder, out):

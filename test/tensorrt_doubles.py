@@ -22,7 +22,7 @@ def install(monkeypatch, gpu=ORIN):
     CPU does. Returns the double of torch_tensorrt, with its `calls`."""
     import sys
 
-    from justzoom_ros.runtime import tensorrt_runtime
+    from justzoom_ros.runtimes import tensorrt_runtime
 
     trt, compiler = tensorrt(gpu), torch_tensorrt(gpu)
     monkeypatch.setitem(sys.modules, 'tensorrt', trt)

@@ -12,7 +12,9 @@ from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from justzoom_ros.bags import (
+from justzoom_ros.cli.main import main
+from justzoom_ros.errors import BagError, DatasetError
+from justzoom_ros.io.bags import (
     IMAGE_TYPES,
     TRUTH_TYPES,
     Bag,
@@ -22,10 +24,8 @@ from justzoom_ros.bags import (
     truth_message,
     write_bag,
 )
-from justzoom_ros.benchmark.datasets import GeoImage, read_images
-from justzoom_ros.cli.main import main
-from justzoom_ros.errors import BagError, DatasetError
-from justzoom_ros.ros.image_message import image_from_message
+from justzoom_ros.io.datasets import GeoImage, read_images
+from justzoom_ros.io.image_message import image_from_message
 
 TOPIC, TRUTH = '/camera/image/compressed', '/gps/fix'
 STORE = get_typestore(Stores.ROS2_KILTED)

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from justzoom_ros import Region
-from justzoom_ros.belief import Belief, BeliefConfig, Motion, MotionNoise
-from justzoom_ros.belief.lattice import step_kernel
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.posterior import CellPosterior
+from justzoom_ros.filtering import Belief, BeliefConfig, Motion, MotionNoise
+from justzoom_ros.filtering.lattice import step_kernel
+from justzoom_ros.inference.posterior import CellPosterior
 
 REGION = Region(latitude=48.0, longitude=11.0, side_m=160.0, grid=2, depth=3)
 """Eight by eight cells of 20 m."""

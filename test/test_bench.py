@@ -12,7 +12,7 @@ from justzoom_ros.bench.timing import in_turns, ratio
 from justzoom_ros.bench.world import CITY, made_sure, picture, random_maps, small_policy
 from justzoom_ros.cli import bench
 from justzoom_ros.cli.main import main
-from justzoom_ros.search import SearchConfig, search
+from justzoom_ros.inference.tree_search import SearchConfig, search
 
 
 def test_things_take_turns_and_are_told_by_their_medians():

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 from tiny import REGION, make_map, make_weights
 
-from justzoom_ros.calibrate import fit_temperature, logits_along
 from justzoom_ros.cli.main import main
 from justzoom_ros.localizer import Localizer
+from justzoom_ros.training.temperature import fit_temperature, logits_along
 
 
 @pytest.mark.parametrize('truth', [0.5, 1.0, 2.5])
@@ -40,7 +40,7 @@ def photographed(tmp_path):
 
 
 def test_logits_along_the_true_way_give_the_mass_of_the_true_cell(photographed):
-    from justzoom_ros.benchmark.datasets import read_images
+    from justzoom_ros.io.datasets import read_images
 
     satellite_map, weights, table = photographed
     localizer = Localizer.open(satellite_map.path, weights, progress=False)

@@ -16,15 +16,21 @@ from imagery import enu_by_geodesic
 from PIL import Image
 from pyproj import Transformer
 
-from justzoom_ros.bags import Bag, read_track
-from justzoom_ros.benchmark.city.camera import Camera, Panorama
-from justzoom_ros.benchmark.city.caster import GROUND, SKY, trace
-from justzoom_ros.benchmark.city.city import LANES_M, make_city
-from justzoom_ros.benchmark.city.dataset import MAP_DAY_S, CityConfig, make_dataset, row_of
-from justzoom_ros.benchmark.city.light import Moment, light, sun_direction
-from justzoom_ros.benchmark.city.render import see, see_from_above
-from justzoom_ros.benchmark.city.route import ride
-from justzoom_ros.benchmark.city.scene import (
+from justzoom_ros.cli.main import main
+from justzoom_ros.errors import ConfigError, DatasetError
+from justzoom_ros.io.bags import Bag, read_track
+from justzoom_ros.io.datasets import read_images
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.region import Region
+from justzoom_ros.worlds.city.camera import Camera, Panorama
+from justzoom_ros.worlds.city.caster import GROUND, SKY, trace
+from justzoom_ros.worlds.city.city import LANES_M, make_city
+from justzoom_ros.worlds.city.config import CityConfig
+from justzoom_ros.worlds.city.dataset import MAP_DAY_S, make_dataset, row_of
+from justzoom_ros.worlds.city.light import Moment, light, sun_direction
+from justzoom_ros.worlds.city.render import see, see_from_above
+from justzoom_ros.worlds.city.route import ride
+from justzoom_ros.worlds.city.scene import (
     BALL,
     BASE,
     BOX,
@@ -43,12 +49,7 @@ from justzoom_ros.benchmark.city.scene import (
     X,
     Y,
 )  # fmt: skip
-from justzoom_ros.benchmark.city.shots import BUFFER_M, Photographer, Shot, held_out
-from justzoom_ros.benchmark.datasets import read_images
-from justzoom_ros.cli.main import main
-from justzoom_ros.errors import ConfigError, DatasetError
-from justzoom_ros.region import Region
-from justzoom_ros.satellite import SatelliteMap
+from justzoom_ros.worlds.city.shots import BUFFER_M, Photographer, Shot, held_out
 
 TINY = CityConfig(
     seed=5, side_m=240.0, depth=2, resolution_m=0.5, crop_px=60, train=6, val=3, blocks=3,

@@ -11,7 +11,7 @@ from PIL import Image
 from tiny import make_map, make_weights
 
 from justzoom_ros.cli.main import COMMANDS, main
-from justzoom_ros.model import ZoomPolicy
+from justzoom_ros.models import ZoomPolicy
 
 
 @pytest.fixture(scope='module')

@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 from tiny import REGION, make_map, make_weights, tiny_policy_config
 
-from justzoom_ros.benchmark.datasets import read_images
-from justzoom_ros.benchmark.retrieval import RetrievalModel
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.evaluate import mount_of, occupied_cells, rigs
+from justzoom_ros.evaluation.evaluate import mount_of, occupied_cells, rigs
+from justzoom_ros.evaluation.retrieval import RetrievalModel
+from justzoom_ros.inference.multi_view import combined
+from justzoom_ros.io.datasets import read_images
 from justzoom_ros.localizer import Localizer
-from justzoom_ros.model import ZoomPolicy
-from justzoom_ros.report_compare import interval
-from justzoom_ros.rig import combined
+from justzoom_ros.models import ZoomPolicy
+from justzoom_ros.plots.comparison import interval
 
 PLACES = 5
 

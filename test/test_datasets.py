@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from justzoom_ros.benchmark.datasets import parse_select, parse_stamp, read_images
 from justzoom_ros.errors import DatasetError
+from justzoom_ros.io.datasets import parse_select, parse_stamp, read_images
 from justzoom_ros.region import Region
 
 NOON_NS = int(datetime(2013, 6, 4, 12, tzinfo=timezone.utc).timestamp()) * 10**9

@@ -13,14 +13,14 @@ import pytest
 from pyproj import Geod
 from tiny import make_map, make_weights
 
-from justzoom_ros import demo
-from justzoom_ros.bags import Bag, read_track
-from justzoom_ros.benchmark import flight
-from justzoom_ros.benchmark.landscape import DEMO_REGION, landscape
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import LiveError, OutputError, RuntimeUnavailableError
-from justzoom_ros.ros.image_message import image_from_message
-from justzoom_ros.satellite import SatelliteMap
+from justzoom_ros.io.bags import Bag, read_track
+from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.live.node_process import own_domain, running_node
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.worlds import demo, flight
+from justzoom_ros.worlds.town import DEMO_REGION, landscape
 
 DEMO_MAP = Path(__file__).resolve().parents[1] / 'maps' / 'demo'
 SHIPPED = DEMO_MAP / 'weights.safetensors'
@@ -162,8 +162,8 @@ def test_a_node_that_cannot_configure_is_reported_and_stopped(tmp_path, ros):
         pytest.raises(
             LiveError, match=r'refused to configure \(configure failed: .*weights.*see .*node\.log'
         ),
-        demo.own_domain(),
-        demo.running_node(tmp_path, map.path, weights) as alive,
+        own_domain(),
+        running_node(tmp_path, map.path, weights) as alive,
     ):
         assert len(wait_for_node(tmp_path)) == 1
         demo._locate(None, alive, iter)
@@ -174,8 +174,8 @@ def test_a_node_that_cannot_configure_is_reported_and_stopped(tmp_path, ros):
 def test_a_node_that_dies_is_noticed_at_once(tmp_path, ros):
     with (
         pytest.raises(LiveError, match='stopped while'),
-        demo.own_domain(),
-        demo.running_node(tmp_path, tmp_path / 'map', tmp_path / 'weights') as alive,
+        own_domain(),
+        running_node(tmp_path, tmp_path / 'map', tmp_path / 'weights') as alive,
     ):
         for process in wait_for_node(tmp_path):
             os.kill(process, 9)
@@ -185,8 +185,8 @@ def test_a_node_that_dies_is_noticed_at_once(tmp_path, ros):
 def test_the_node_stops_however_the_demo_fails(tmp_path, ros):
     with (
         pytest.raises(KeyboardInterrupt),
-        demo.own_domain(),
-        demo.running_node(tmp_path, tmp_path / 'map', tmp_path / 'weights'),
+        own_domain(),
+        running_node(tmp_path, tmp_path / 'map', tmp_path / 'weights'),
     ):
         assert len(wait_for_node(tmp_path)) == 1
         raise KeyboardInterrupt
@@ -196,7 +196,7 @@ def test_the_node_stops_however_the_demo_fails(tmp_path, ros):
 def test_its_domain_is_its_own_and_given_back(monkeypatch):
     monkeypatch.setenv('ROS_DOMAIN_ID', '5')
     monkeypatch.delenv('ROS_AUTOMATIC_DISCOVERY_RANGE', raising=False)
-    with demo.own_domain():
+    with own_domain():
         assert 71 <= int(os.environ['ROS_DOMAIN_ID']) <= 101
         assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
     assert os.environ['ROS_DOMAIN_ID'] == '5'
@@ -241,7 +241,9 @@ def test_a_folder_that_is_no_flight_is_left_alone(tmp_path):
 
 def test_the_installed_map_is_found(tmp_path, monkeypatch):
     assert demo.demo_map() == DEMO_MAP
-    monkeypatch.setattr(demo, '__file__', str(tmp_path / 'site' / 'justzoom_ros' / 'demo.py'))
+    monkeypatch.setattr(
+        demo, '__file__', str(tmp_path / 'site' / 'justzoom_ros' / 'worlds' / 'demo.py')
+    )
     monkeypatch.setattr(demo.sys, 'prefix', str(tmp_path))
     with pytest.raises(RuntimeUnavailableError, match='maps/demo'):
         demo.demo_map()

@@ -19,13 +19,14 @@ from tiny import make_map, make_weights, tiny_policy_config
 from justzoom_ros import Localizer, Region, SatelliteMap, ZoomPolicy
 from justzoom_ros.bench.embeddings import opening
 from justzoom_ros.cli.main import main
+from justzoom_ros.embeddings import cell_embeddings, embedding_file, map_embeddings
+from justzoom_ros.embeddings.cell_embeddings import encode_map, make_embeddings
+from justzoom_ros.embeddings.parts import Shard
 from justzoom_ros.errors import WeightsError
-from justzoom_ros.images import normalised
-from justzoom_ros.runtime import embedding_file, embeddings, map_embeddings, open_runtime
-from justzoom_ros.runtime.embedding_parts import Shard
-from justzoom_ros.runtime.embeddings import encode_map, make_embeddings
-from justzoom_ros.runtime.parity import pictures
-from justzoom_ros.search import SearchConfig
+from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.tree_search import SearchConfig
+from justzoom_ros.runtimes import open_runtime
+from justzoom_ros.runtimes.parity import pictures
 
 REPO = Path(__file__).resolve().parents[1]
 CELLS, BATCHES = 1 + 16 + 256, 5
@@ -57,7 +58,7 @@ def town(original, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_user_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(embeddings, 'USER_CACHE', tmp_path / 'cache')
+    monkeypatch.setattr(cell_embeddings, 'USER_CACHE', tmp_path / 'cache')
 
 
 class Counting:
@@ -189,14 +190,14 @@ KILLED = """
 import os, signal, sys
 from justzoom_ros.bench.embeddings import opening
 from justzoom_ros.cli.main import main
-from justzoom_ros.runtime import embeddings
-encode, batches = embeddings.encoded, []
+from justzoom_ros.embeddings import cell_embeddings
+encode, batches = cell_embeddings.encoded, []
 def until_killed(*arguments):
     batches.append(None)
     if len(batches) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     return encode(*arguments)
-embeddings.encoded = until_killed
+cell_embeddings.encoded = until_killed
 main(sys.argv[1:])
 """
 
@@ -383,7 +384,7 @@ def test_where_the_map_cannot_be_written_to_they_are_kept_for_the_user(
     map_embeddings(satellite_map, runtime_of(town[1]), progress=False)
     (file,) = (tmp_path / 'cache').iterdir()
     assert file.read_bytes() == town[2] and not caplog.records
-    monkeypatch.setattr(embeddings, 'USER_CACHE', town[0] / 'embeddings')
+    monkeypatch.setattr(cell_embeddings, 'USER_CACHE', town[0] / 'embeddings')
     found = map_embeddings(satellite_map, runtime_of(town[1]), progress=False)
     assert len(found.levels) == 3  # nowhere to keep them: it works all the same
     assert [r.message.split(':')[0] for r in caplog.records] == [
@@ -404,7 +405,7 @@ def test_where_the_map_cannot_be_written_to_they_are_kept_for_the_user(
 def test_wrong_input_is_one_line_and_status_2(town, options, named, monkeypatch, capsys):
     if not options:
         (town[0] / 'embeddings').write_text('in the way')
-        monkeypatch.setattr(embeddings, 'USER_CACHE', town[0] / 'embeddings')
+        monkeypatch.setattr(cell_embeddings, 'USER_CACHE', town[0] / 'embeddings')
     assert embed(town, *options) == 2
     out, err = capsys.readouterr()
     lines = [line for line in err.replace('\r', '\n').splitlines() if 'cell/s' not in line]

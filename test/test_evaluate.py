@@ -10,12 +10,12 @@ from PIL import Image
 from pyproj import Geod
 from tiny import REGION, make_map, make_weights
 
-from justzoom_ros.benchmark.datasets import GeoImage, read_images
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError, OutsideRegionError
-from justzoom_ros.evaluate import evaluate, inside, summarize
+from justzoom_ros.evaluation.evaluate import evaluate, inside, summarize
+from justzoom_ros.inference.tree_search import SearchConfig
+from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.localizer import Localizer
-from justzoom_ros.search import SearchConfig
 
 SEARCHES = ('greedy', 'beam', 'exact')
 OFF_M = (0, 0, 0, 30, 45, 70)

@@ -13,9 +13,9 @@ from colcon_support import REPO
 from tiny import make_map
 
 from justzoom_ros import Region
-from justzoom_ros.belief import Pose
-from justzoom_ros.fix import FixDecision, decide
-from justzoom_ros.posterior import CellPosterior
+from justzoom_ros.inference.fix import FixDecision, decide
+from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker, TrackerConfig
 
 CONFIG = REPO / 'config' / 'robot_localization.yaml'

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from justzoom_ros.benchmark.handover import (
+from justzoom_ros.worlds.handover import (
     STEP_M,
     Rule,
     Tiling,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from justzoom_ros.errors import ImageError
-from justzoom_ros.images import enough_px, ground_views
-from justzoom_ros.model.config import PolicyConfig
-from justzoom_ros.ros.image_message import image_from_message
+from justzoom_ros.inference.preprocess import enough_px, ground_views
+from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.models.config import PolicyConfig
 
 WIDTH, HEIGHT = 12, 8
 

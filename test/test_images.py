@@ -6,8 +6,9 @@ import torch
 from PIL import Image
 
 from justzoom_ros.errors import ImageError
-from justzoom_ros.images import ground_views, normalised, read_picture, resize
-from justzoom_ros.model import PolicyConfig
+from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.io.images import read_picture, resize
+from justzoom_ros.models import PolicyConfig
 
 
 def test_a_street_image_becomes_its_left_and_right_square():

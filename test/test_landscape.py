@@ -13,18 +13,18 @@ import pytest
 import rasterio
 from pyproj import Transformer
 
-from justzoom_ros.benchmark.landscape import (
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.worlds.town import (
     DEMO_REGION,
     FLIGHT_DAY,
     SURVEY_DAY,
     landscape,
     write_geotiff,
 )
-from justzoom_ros.benchmark.landscape.canvas import Day
-from justzoom_ros.benchmark.landscape.paint import paint
-from justzoom_ros.benchmark.landscape.plan import Building, Plan
-from justzoom_ros.benchmark.landscape.planner import make_plan
-from justzoom_ros.satellite import SatelliteMap
+from justzoom_ros.worlds.town.canvas import Day
+from justzoom_ros.worlds.town.paint import paint
+from justzoom_ros.worlds.town.plan import Building, Plan
+from justzoom_ros.worlds.town.planner import make_plan
 
 DEMO_MAP = Path(__file__).resolve().parents[1] / 'maps' / 'demo'
 SMALL = {'side_m': 200.0, 'resolution_m': 1.0}
@@ -57,7 +57,7 @@ def test_same_seed_same_bytes_in_this_process_and_in_another():
     here = digest(landscape(5, **SMALL))
     assert here == digest(landscape(5, **SMALL))
     code = (
-        'import hashlib; from justzoom_ros.benchmark.landscape import landscape; '
+        'import hashlib; from justzoom_ros.worlds.town import landscape; '
         'print(hashlib.sha256(landscape(5, side_m=200.0, resolution_m=1.0)).hexdigest())'
     )
     there = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)

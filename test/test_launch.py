@@ -16,7 +16,7 @@ import yaml
 from colcon_support import REPO, sourced, workspace
 from ros_support import Station, image_message, make_files, own_domain, rclpy, stamp_s
 
-from justzoom_ros.ros.parameters import BY_NAME, PARAMETERS
+from justzoom_ros.live.parameters import BY_NAME, PARAMETERS
 
 LAUNCH_FILE = REPO / 'launch' / 'localize.launch.py'
 CONFIG = REPO / 'config' / 'localize.yaml'

@@ -15,9 +15,9 @@ from justzoom_ros.errors import (
     RuntimeUnavailableError,
     WeightsError,
 )
-from justzoom_ros.images import ground_views, normalised
-from justzoom_ros.rig import Mount
-from justzoom_ros.search import SearchConfig
+from justzoom_ros.inference.multi_view import Mount
+from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.inference.tree_search import SearchConfig
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 

@@ -21,8 +21,8 @@ from rasterio.warp import reproject
 
 from justzoom_ros import Region, SatelliteMap
 from justzoom_ros.errors import ConfigError, JustZoomError, MapError, OutputError
-from justzoom_ros.map_build import choose_side_px, enclosing_region, open_source
-from justzoom_ros.map_sources import RasterSource
+from justzoom_ros.maps.build import choose_side_px, enclosing_region, open_source
+from justzoom_ros.maps.raster_source import RasterSource
 
 REGION = Region(*CENTER, 256.0, grid=4, depth=2)
 MERCATOR_HALF_M = 20037508.342789244
@@ -275,7 +275,7 @@ def test_regions_of_numpy_numbers_and_whole_metres_are_kept(tmp_path):
 def test_maps_larger_than_a_window_have_no_seams(tmp_path, monkeypatch):
     source = write_raster(tmp_path / 'a.tif', texture(), grid_round(CENTER, angle_deg=10))
     whole = build(source, tmp_path / 'one', resolution_m=0.5)
-    monkeypatch.setattr('justzoom_ros.map_build.WINDOW_PX', 256)
+    monkeypatch.setattr('justzoom_ros.maps.build.WINDOW_PX', 256)
     parts = build(source, tmp_path / 'two', resolution_m=0.5)
     assert np.abs(whole.pixels.astype(int) - parts.pixels).max() <= 1
 

@@ -15,10 +15,10 @@ from sensor_msgs.msg import NavSatFix, PointCloud2, PointField  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 
 from justzoom_ros.errors import JustZoomError  # noqa: E402
-from justzoom_ros.posterior import CellPosterior  # noqa: E402
+from justzoom_ros.inference.posterior import CellPosterior  # noqa: E402
+from justzoom_ros.io.image_message import image_from_message  # noqa: E402
 from justzoom_ros.region import Region  # noqa: E402
 from justzoom_ros.ros import messages  # noqa: E402
-from justzoom_ros.ros.image_message import image_from_message  # noqa: E402
 
 HEADER = Header(stamp=Time(sec=12, nanosec=345), frame_id='camera')
 REGION = Region(42.0, -76.0, 800.0, grid=2, depth=3)

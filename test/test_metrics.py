@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from justzoom_ros.benchmark import metrics
+from justzoom_ros.evaluation import metrics
 
 TRUTHS = [(0, 0), (10, 0), (0, 0), (5, 5)]
 ESTIMATES = [(3, 4), (10, 0), (0, -30), (5 + 60, 5 + 80)]  # off by 5, 0, 30 and 100 m

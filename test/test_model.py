@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.model import ConvConfig, DecoderConfig, EncoderConfig, PolicyConfig, ZoomPolicy
+from justzoom_ros.models import ConvConfig, DecoderConfig, EncoderConfig, PolicyConfig, ZoomPolicy
 
 
 @pytest.fixture(scope='module')

@@ -30,11 +30,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix
 from std_srvs.srv import Trigger
 
 from justzoom_ros import Localizer
+from justzoom_ros.inference.tree_search import SEARCHES
+from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.live.parameters import BY_NAME
 from justzoom_ros.ros import lifecycle
-from justzoom_ros.ros.image_message import image_from_message
-from justzoom_ros.ros.parameters import BY_NAME
-from justzoom_ros.runtime import RUNTIMES
-from justzoom_ros.search import SEARCHES
+from justzoom_ros.runtimes import RUNTIMES
 
 FIX, NO_FIX = 0, -1
 OK, WARN, ERROR = b'\0', b'\1', b'\2'

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from justzoom_ros.belief import Odometry, OdometryConfig, Pose
-from justzoom_ros.belief.odometry import FROZEN, JUMPED, LATE, NOT_FINITE
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.filtering import Odometry, OdometryConfig
+from justzoom_ros.filtering.odometry import FROZEN, JUMPED, LATE, NOT_FINITE
+from justzoom_ros.pose import Pose
 
 S = 10**9
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from justzoom_ros.errors import ConfigError, OutsideRegionError
-from justzoom_ros.fix import FixDecision, decide
-from justzoom_ros.posterior import CHI2_2DOF, CellPosterior, radius_m
+from justzoom_ros.inference.fix import FixDecision, decide
+from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, radius_m
 from justzoom_ros.region import Region
 
 REGION = Region(41.0, -83.0, 256.0, grid=4, depth=2)  # 16 x 16 terminal cells of 16 m

@@ -18,13 +18,9 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from tiny import REGION, make_map, make_weights
 
-from justzoom_ros.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track, write_bag
-from justzoom_ros.belief import Odometry
-from justzoom_ros.benchmark.datasets import GeoImage
-from justzoom_ros.benchmark.dead_reckoning import DriftConfig, dead_reckoned
 from justzoom_ros.cli.main import main
-from justzoom_ros.localizer import FixDecision, Localizer
-from justzoom_ros.replay import (
+from justzoom_ros.evaluation.dead_reckoning import DriftConfig, dead_reckoned
+from justzoom_ros.evaluation.replay import (
     ReplayedFix,
     in_process,
     judge,
@@ -32,7 +28,11 @@ from justzoom_ros.replay import (
     tracked,
     write_results,
 )
-from justzoom_ros.ros.motion_message import pose_of
+from justzoom_ros.filtering import Odometry
+from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track, write_bag
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.io.motion_message import pose_of
+from justzoom_ros.localizer import FixDecision, Localizer
 from justzoom_ros.tracker import Tracker
 
 TOPIC, TRUTH = '/camera/image/compressed', '/gps/fix'

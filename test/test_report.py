@@ -8,8 +8,8 @@ from PIL import Image, ImageColor
 from tiny import REGION, make_map
 
 from justzoom_ros.errors import OutputError
-from justzoom_ros.posterior import CellPosterior
-from justzoom_ros.report import (
+from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.plots.figures import (
     STATUS_COLOURS,
     Mark,
     Panel,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.posterior import CellPosterior
+from justzoom_ros.inference.multi_view import Mount, combined, exponents
+from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.region import Region
-from justzoom_ros.rig import Mount, combined, exponents
 
 REGION = Region(41.0, -83.0, 256.0, grid=4, depth=2)
 

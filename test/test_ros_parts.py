@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from justzoom_ros.errors import ImageError
+from justzoom_ros.io.stamps import JUMP_BACK_NS, StampGate
+from justzoom_ros.io.undistortion import Undistorter
+from justzoom_ros.live.diagnostics import SILENCE_S, STAGES, Health, Laps
+from justzoom_ros.live.latest_worker import LatestWorker
+from justzoom_ros.live.parameters import PARAMETERS
+from justzoom_ros.plots.zoom_picture import YELLOW_RGB, zoom_picture
 from justzoom_ros.region import Region
-from justzoom_ros.ros.frames import JUMP_BACK_NS, LatestWorker, StampGate
-from justzoom_ros.ros.health import SILENCE_S, STAGES, Health, Laps
-from justzoom_ros.ros.parameters import PARAMETERS
-from justzoom_ros.ros.undistortion import Undistorter
-from justzoom_ros.ros.zoom_picture import YELLOW_RGB, zoom_picture
 
 # --- order of frames -----------------------------------------------------------------------------
 

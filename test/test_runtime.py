@@ -16,13 +16,13 @@ from tiny import make_map, make_weights
 from justzoom_ros import Localizer, ZoomPolicy
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import RuntimeUnavailableError
-from justzoom_ros.model.config import PolicyConfig
-from justzoom_ros.runtime import choice, export, open_runtime
-from justzoom_ros.runtime.engines import engine_facts, engine_path
-from justzoom_ros.runtime.half import with_half_weights
-from justzoom_ros.runtime.onnx_runtime import OnnxRuntime
-from justzoom_ros.runtime.parity import check_parity, parity
-from justzoom_ros.runtime.torch_runtime import TorchRuntime, weights_checksum
+from justzoom_ros.models.config import PolicyConfig
+from justzoom_ros.runtimes import export, open_runtime, registry
+from justzoom_ros.runtimes.engines import engine_facts, engine_path
+from justzoom_ros.runtimes.half import with_half_weights
+from justzoom_ros.runtimes.onnx_runtime import OnnxRuntime
+from justzoom_ros.runtimes.parity import check_parity, parity
+from justzoom_ros.runtimes.torch_runtime import TorchRuntime, weights_checksum
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 
@@ -84,7 +84,9 @@ def test_an_engine_says_what_torch_says(exported):
 def test_auto_takes_the_engine_where_it_is_the_faster(exported, monkeypatch):
     map, weights, _, _ = exported
     for fast, slow in (('onnx', 'cpu'), ('cpu', 'onnx')):
-        monkeypatch.setattr(choice, '_encode_s', lambda runtime, s=slow: 0.1 + (runtime.name == s))
+        monkeypatch.setattr(
+            registry, '_encode_s', lambda runtime, s=slow: 0.1 + (runtime.name == s)
+        )
         found = Localizer.open(map=map, weights=weights, progress=False)
         assert found.runtime == fast
         assert found.runtime_choice == (
@@ -138,7 +140,7 @@ def test_an_engine_of_another_torch_is_named(exported, monkeypatch, caplog):
 
 
 def test_without_onnxruntime_the_reason_is_told(exported, monkeypatch):
-    monkeypatch.setattr('justzoom_ros.runtime.onnx_runtime.onnx_available', lambda: False)
+    monkeypatch.setattr('justzoom_ros.runtimes.onnx_runtime.onnx_available', lambda: False)
     with pytest.raises(RuntimeUnavailableError, match=r'justzoom_ros\[onnx\]'):
         open_runtime(ZoomPolicy.load(exported[1]), 'onnx')
 
@@ -171,7 +173,7 @@ def test_only_an_engine_that_passes_the_gate_is_kept(exported, monkeypatch, tmp_
     engines = sorted(folder.glob('*.onnx'))
     monkeypatch.setitem(export.ENGINES, 'onnx', (copied, OnnxRuntime))
     if not passes:
-        monkeypatch.setattr('justzoom_ros.runtime.parity.TOLERANCE', -1.0)
+        monkeypatch.setattr('justzoom_ros.runtimes.parity.TOLERANCE', -1.0)
     own = tmp_path / 'own'
     status = main(['export', '--weights', str(weights), '--folder', str(own)])
     assert status == (0 if passes else 2)
@@ -211,7 +213,7 @@ def test_in_8_bits_only_camera_views_are_encoded_and_the_gate_measures_it(int8, 
 
 def test_auto_measures_every_precision_that_was_exported(int8, exported, monkeypatch):
     seconds = {'int8': 0.001, 'float32': 0.002}
-    monkeypatch.setattr(choice, '_encode_s', lambda runtime: seconds[runtime.precision])
+    monkeypatch.setattr(registry, '_encode_s', lambda runtime: seconds[runtime.precision])
     found = open_runtime(ZoomPolicy.load(exported[1]))
     assert (found.name, found.precision) == ('onnx', 'int8')
     assert found.choice.count('ms on onnx') == 2
@@ -268,11 +270,11 @@ def test_half_precision_is_taken_on_gpus_that_have_it_if_it_passes_and_is_faster
     def on_the_cpu(policy, name, precision='float32'):
         return (half if precision == 'float16' else TorchRuntime)(policy, 'cpu', precision)
 
-    monkeypatch.setattr(choice, 'TorchRuntime', on_the_cpu)
+    monkeypatch.setattr(registry, 'TorchRuntime', on_the_cpu)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
     seconds = {'float16': 0.1, 'float32': 0.2}
-    monkeypatch.setattr(choice, '_encode_s', lambda runtime: seconds[runtime.precision])
+    monkeypatch.setattr(registry, '_encode_s', lambda runtime: seconds[runtime.precision])
     found = open_runtime(ZoomPolicy.load(made[1]), 'cuda')
     assert found.precision == precision and reason in found.choice
 
@@ -305,10 +307,10 @@ class Sleeper:
 )
 def test_a_trial_takes_turns_as_long_as_there_is_time(monkeypatch, trial_s, calls, told):
     clock = [0.0]
-    monkeypatch.setattr(choice, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
-    monkeypatch.setattr(choice, 'TRIAL_S', trial_s)
+    monkeypatch.setattr(registry, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(registry, 'TRIAL_S', trial_s)
     slow, fast = Sleeper('slow', 0.09, clock), Sleeper('fast', 0.01, clock)
-    assert choice.fastest([slow, fast]) is fast
+    assert registry.fastest([slow, fast]) is fast
     # The first call takes a second more; it counts where there is no other.
     assert slow.calls == fast.calls == calls
     assert fast.choice == told and not slow.choice

@@ -7,10 +7,10 @@ import pytest
 import torch
 from test_model import tiny_policy
 
+from justzoom_ros.embeddings.cell_embeddings import MapEmbeddings
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.inference.tree_search import SearchConfig, search
 from justzoom_ros.region import Region
-from justzoom_ros.runtime.embeddings import MapEmbeddings
-from justzoom_ros.search import SearchConfig, search
 
 
 def setup(grid=2, depth=3, uncovered=(), seed=0, look_ahead=False):
@@ -113,8 +113,8 @@ def test_exact_on_three_by_three_in_float32_is_within_1e_6():
 def test_chunks_and_groups_do_not_change_the_answer(monkeypatch, config):
     policy, embeddings, ground = setup()
     whole = search(policy, embeddings, ground, config)
-    monkeypatch.setattr('justzoom_ros.search.CHUNK', 3)
-    monkeypatch.setattr('justzoom_ros.model.ways.ROOM', 2)
+    monkeypatch.setattr('justzoom_ros.inference.tree_search.CHUNK', 3)
+    monkeypatch.setattr('justzoom_ros.models.prefix_batch.ROOM', 2)
     parts = search(policy, embeddings, ground, config)
     np.testing.assert_allclose(dense(parts), dense(whole), atol=1e-12)
 

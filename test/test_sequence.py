@@ -5,23 +5,23 @@ import json
 import numpy as np
 import pytest
 
-from justzoom_ros.benchmark import sequence
-from justzoom_ros.benchmark.dead_reckoning import DriftConfig, dead_reckoned
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.evaluation import sequence_metrics
+from justzoom_ros.evaluation.dead_reckoning import DriftConfig, dead_reckoned
 
 WAY = np.array([0.0, 10.0, 20.0, 40.0, 50.0])
 
 
 def test_convergence_is_the_distance_after_which_the_error_stays_small():
-    assert sequence.convergence_m(WAY, [90, 20, 60, 30, 10], 50) == 40
-    assert sequence.convergence_m(WAY, [9, 20, 6, 30, 10], 50) == 0
-    assert np.isnan(sequence.convergence_m(WAY, [9, 20, 6, 30, 51], 50))
-    assert np.isnan(sequence.convergence_m(WAY, [9, 20, 6, 30, np.nan], 50))
+    assert sequence_metrics.convergence_m(WAY, [90, 20, 60, 30, 10], 50) == 40
+    assert sequence_metrics.convergence_m(WAY, [9, 20, 6, 30, 10], 50) == 0
+    assert np.isnan(sequence_metrics.convergence_m(WAY, [9, 20, 6, 30, 51], 50))
+    assert np.isnan(sequence_metrics.convergence_m(WAY, [9, 20, 6, 30, np.nan], 50))
 
 
 def test_the_cost_is_the_area_above_the_mass():
     # 0 to 10 m: mean 0.75 missing; 10 to 20 m: 0.25; then nothing.
-    assert sequence.convergence_cost_m(WAY, [0, 0.5, 1, 1, 1]) == pytest.approx(7.5 + 2.5)
+    assert sequence_metrics.convergence_cost_m(WAY, [0, 0.5, 1, 1, 1]) == pytest.approx(7.5 + 2.5)
 
 
 def test_the_figures_of_a_way():
@@ -30,7 +30,7 @@ def test_the_figures_of_a_way():
     estimates = truths + np.stack([np.zeros(5), off], 1)
     sure = [False, True, True, True, True]
     covariances = np.eye(2)[None] * 100.0
-    figures = sequence.summarize(
+    figures = sequence_metrics.summarize(
         truths, estimates, np.repeat(covariances, 5, 0), sure, [0, 0, 1, 1, 1]
     )
     assert figures['convergence_50m_m'] == 20 and figures['convergence_25m_m'] is None
@@ -50,11 +50,11 @@ def test_several_ways_are_summed_up():
     rest |= dict.fromkeys(('convergence_25m_m', 'convergence_cost_m'))
     rest |= dict.fromkeys(('after_median_m', 'after_p90_m', 'after_recall_25m'))
     rest |= dict.fromkeys(('coverage_50', 'coverage_90', 'coverage_95'))
-    figures = sequence.summarize_ways([one | rest, two | rest])
+    figures = sequence_metrics.summarize_ways([one | rest, two | rest])
     assert figures['converged_50m'] == figures['converged_50m_in_500m'] == 0.5
     assert figures['ends_sure_and_wrong'] == 1 and figures['false_sure'] == 2
     assert figures['convergence_50m_m'] == 100 and figures['anees'] is None
-    assert 'converged_50m' in sequence.describe(figures)
+    assert 'converged_50m' in sequence_metrics.describe(figures)
 
 
 def test_made_odometry_is_the_way_but_for_its_errors():

@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from tiny import REGION, make_map
 
-from justzoom_ros.benchmark.city.camera import Camera, Panorama
-from justzoom_ros.benchmark.retrieval import (
+from justzoom_ros.cli.main import main
+from justzoom_ros.errors import ConfigError, DatasetError
+from justzoom_ros.evaluation.retrieval import (
     RetrievalConfig,
     RetrievalLocalizer,
     RetrievalModel,
@@ -21,20 +22,18 @@ from justzoom_ros.benchmark.retrieval import (
     contrastive_loss,
     encode_gallery,
 )
-from justzoom_ros.cli.main import main
-from justzoom_ros.errors import ConfigError, DatasetError
-from justzoom_ros.images import ground_views, normalised
-from justzoom_ros.model import (
+from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.models import (
     ConvConfig,
     DecoderConfig,
     EncoderConfig,
     PolicyConfig,
     ZoomPolicy,
 )
-from justzoom_ros.train import Area, TrainConfig, Trainer
-from justzoom_ros.train.augment import Augmentation, augment
-from justzoom_ros.train.batches import CALIBRATION, TRAINING, VALIDATION, Share
-from justzoom_ros.train.street import (
+from justzoom_ros.training import Area, TrainConfig, Trainer
+from justzoom_ros.training.augmentation import Augmentation, augment
+from justzoom_ros.training.batches import CALIBRATION, TRAINING, VALIDATION, Share
+from justzoom_ros.training.street import (
     Looks,
     StreetBatches,
     StreetConfig,
@@ -42,6 +41,7 @@ from justzoom_ros.train.street import (
     cut_views,
     near_places,
 )
+from justzoom_ros.worlds.city.camera import Camera, Panorama
 
 COARSE = replace(REGION, grid=2)
 """16 terminal cells of 64 m: what a few seconds can teach."""

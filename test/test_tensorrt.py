@@ -16,15 +16,15 @@ from tiny import make_map, make_weights
 from justzoom_ros import Localizer, ZoomPolicy
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import RuntimeUnavailableError
-from justzoom_ros.model.config import PolicyConfig
-from justzoom_ros.model.decoder import DecoderConfig
-from justzoom_ros.model.encoder import EncoderConfig
-from justzoom_ros.runtime import choice, open_runtime
-from justzoom_ros.runtime.engines import write_engine
-from justzoom_ros.runtime.export import export_engine
-from justzoom_ros.runtime.parity import parity
-from justzoom_ros.runtime.tensorrt_runtime import exported, tensorrt_facts
-from justzoom_ros.runtime.torch_runtime import TorchRuntime, weights_checksum
+from justzoom_ros.models.config import PolicyConfig
+from justzoom_ros.models.decoder import DecoderConfig
+from justzoom_ros.models.encoder import EncoderConfig
+from justzoom_ros.runtimes import open_runtime, registry
+from justzoom_ros.runtimes.engines import write_engine
+from justzoom_ros.runtimes.export import export_engine
+from justzoom_ros.runtimes.parity import parity
+from justzoom_ros.runtimes.tensorrt_runtime import exported, tensorrt_facts
+from justzoom_ros.runtimes.torch_runtime import TorchRuntime, weights_checksum
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 DINO = {'hidden_size': 32, 'num_hidden_layers': 2, 'num_attention_heads': 2, 'image_size': 28}
@@ -43,7 +43,7 @@ def compiler(monkeypatch, tmp_path):
     """The doubles in place, engines in a folder of their own."""
     monkeypatch.setenv('JUSTZOOM_ENGINES', str(tmp_path / 'engines'))
     compiler = doubles.install(monkeypatch)
-    monkeypatch.setitem(choice.MAKERS, 'cuda', no_memory)
+    monkeypatch.setitem(registry.MAKERS, 'cuda', no_memory)
     return compiler
 
 
@@ -299,7 +299,7 @@ def test_a_library_of_another_abi_is_told(files, compiler, engines, monkeypatch,
     def broken(name):
         raise OSError('undefined symbol: _ZN3c10')
 
-    monkeypatch.setattr('justzoom_ros.runtime.tensorrt_runtime.import_module', broken)
+    monkeypatch.setattr('justzoom_ros.runtimes.tensorrt_runtime.import_module', broken)
     assert export(files[1]) == 2
     assert 'needs torch_tensorrt (undefined symbol: _ZN3c10)' in capsys.readouterr().err
 

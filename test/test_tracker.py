@@ -9,12 +9,13 @@ from test_search import dense, setup
 from tiny import make_map, make_weights
 
 from justzoom_ros import Localizer, Region
-from justzoom_ros.belief import Motion, Pose
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.fix import FixDecision
-from justzoom_ros.motion_calibration import Witness, fit_covariance, fit_exponent
-from justzoom_ros.posterior import CellPosterior
-from justzoom_ros.search import search
+from justzoom_ros.evaluation.sequence_calibration import Witness, fit_covariance, fit_exponent
+from justzoom_ros.filtering import Motion
+from justzoom_ros.inference.fix import FixDecision
+from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.inference.tree_search import search
+from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker, TrackerConfig
 
 REGION = Region(latitude=48.0, longitude=11.0, side_m=640.0, grid=4, depth=3)

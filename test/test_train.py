@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from tiny import REGION, make_map, make_weights, tiny_policy_config, tiny_trainer
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.images import normalised
+from justzoom_ros.inference.preprocess import normalised
 from justzoom_ros.localizer import Localizer
-from justzoom_ros.model import ZoomPolicy
-from justzoom_ros.train import TrainConfig
-from justzoom_ros.train.batches import (
+from justzoom_ros.models import ZoomPolicy
+from justzoom_ros.training import TrainConfig
+from justzoom_ros.training.batches import (
     CALIBRATION,
     TRAINING,
     VALIDATION,
@@ -29,8 +29,8 @@ from justzoom_ros.train.batches import (
     Share,
     ViewBatches,
 )
-from justzoom_ros.train.recipe import Objective, is_hidden, learning_rate
-from justzoom_ros.train.trainer import check_fits
+from justzoom_ros.training.recipe import Objective, is_hidden, learning_rate
+from justzoom_ros.training.trainer import check_fits
 
 
 @pytest.fixture(scope='module')

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny import make_map
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.views import (
+from justzoom_ros.training.nadir_views import (
     Appearance,
     NadirPose,
     NadirViewConfig,

@@ -10,15 +10,15 @@ import rasterio
 import torch
 from rasterio.transform import from_bounds
 
-from justzoom_ros.model.config import PolicyConfig
-from justzoom_ros.model.decoder import DecoderConfig
-from justzoom_ros.model.encoder import ConvConfig, EncoderConfig
-from justzoom_ros.model.policy import ZoomPolicy
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.models.config import PolicyConfig
+from justzoom_ros.models.decoder import DecoderConfig
+from justzoom_ros.models.encoder import ConvConfig, EncoderConfig
+from justzoom_ros.models.policy import ZoomPolicy
 from justzoom_ros.region import Region
-from justzoom_ros.satellite import SatelliteMap
-from justzoom_ros.train import Area, TrainConfig, Trainer
-from justzoom_ros.train.batches import ViewBatches
-from justzoom_ros.views import Appearance, NadirViewConfig, NadirViews
+from justzoom_ros.training import Area, TrainConfig, Trainer
+from justzoom_ros.training.batches import ViewBatches
+from justzoom_ros.training.nadir_views import Appearance, NadirViewConfig, NadirViews
 
 REGION = Region(latitude=52.5, longitude=13.4, side_m=256.0, grid=4, depth=2)
 SIDE_PX = 128

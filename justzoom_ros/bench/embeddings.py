@@ -11,11 +11,11 @@ import torch
 from justzoom_ros.bench.parts import POLICIES, RUNS
 from justzoom_ros.bench.timing import in_turns, rows
 from justzoom_ros.bench.world import CITY, Ground, small_policy
-from justzoom_ros.images import normalised
-from justzoom_ros.runtime.embedding_file import Identity, read_table, write_table
-from justzoom_ros.runtime.embeddings import make_embeddings
-from justzoom_ros.runtime.map_cells import BATCH
-from justzoom_ros.runtime.torch_runtime import TorchRuntime
+from justzoom_ros.embeddings.cell_embeddings import make_embeddings
+from justzoom_ros.embeddings.embedding_file import Identity, read_table, write_table
+from justzoom_ros.embeddings.map_cells import BATCH
+from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.runtimes.torch_runtime import TorchRuntime
 
 INNER = sum(CITY.branching**k for k in range(CITY.depth))
 ALL = INNER + CITY.branching**CITY.depth

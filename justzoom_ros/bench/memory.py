@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from justzoom_ros.belief import Pose
 from justzoom_ros.localizer import Localizer
+from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker
 
 SETTLED = 0.1

@@ -12,7 +12,7 @@ from PIL import Image
 
 from justzoom_ros.bench.memory import SETTLED, growth, resident_mb
 from justzoom_ros.bench.world import picture
-from justzoom_ros.ros.health import STAGES
+from justzoom_ros.live.diagnostics import STAGES
 
 RATES_HZ = (10, 30, 60)
 SECONDS = 10.0
@@ -58,8 +58,8 @@ def _jpeg(pixels):
 @contextmanager
 def _station(out, map_path, weights, **parameters):
     """(station, pid) of an active node that takes compressed images."""
-    from justzoom_ros.demo import own_domain, running_node
-    from justzoom_ros.ros.station import Station
+    from justzoom_ros.live.node_process import own_domain, running_node
+    from justzoom_ros.ros.load_generator import Station
     from justzoom_ros.ros.transitions import LifecycleClient
 
     pids, paths = [], (Path(out), Path(map_path), Path(weights))

@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from justzoom_ros.belief import Belief, Motion, MotionNoise
 from justzoom_ros.bench.timing import in_turns, ratio, rows
 from justzoom_ros.bench.world import (
     CITY,
@@ -20,11 +19,12 @@ from justzoom_ros.bench.world import (
     small_policy,
 )
 from justzoom_ros.errors import JustZoomError
-from justzoom_ros.fix import decide
-from justzoom_ros.images import enough_px, ground_views, normalised
-from justzoom_ros.ros.image_message import image_from_message
-from justzoom_ros.runtime.torch_runtime import TorchRuntime
-from justzoom_ros.search import SearchConfig, search
+from justzoom_ros.filtering import Belief, Motion, MotionNoise
+from justzoom_ros.inference.fix import decide
+from justzoom_ros.inference.preprocess import enough_px, ground_views, normalised
+from justzoom_ros.inference.tree_search import SearchConfig, search
+from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.runtimes.torch_runtime import TorchRuntime
 
 POLICIES = {'small': small_policy, 'base': base_policy}
 RUNS = {'small': 20, 'base': 5}

@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 import torch
 
-from justzoom_ros.images import normalised
-from justzoom_ros.model.config import PolicyConfig
-from justzoom_ros.model.decoder import DecoderConfig
-from justzoom_ros.model.encoder import EncoderConfig
-from justzoom_ros.model.policy import ZoomPolicy
+from justzoom_ros.embeddings.cell_embeddings import MapEmbeddings
+from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.models.config import PolicyConfig
+from justzoom_ros.models.decoder import DecoderConfig
+from justzoom_ros.models.encoder import EncoderConfig
+from justzoom_ros.models.policy import ZoomPolicy
 from justzoom_ros.region import Region
-from justzoom_ros.runtime.embeddings import MapEmbeddings
-from justzoom_ros.runtime.parity import pictures
+from justzoom_ros.runtimes.parity import pictures
 
 CITY = Region(latitude=38.9, longitude=-77.0, side_m=10_000.0, grid=4, depth=4)
 """The published city: 65,536 cells of 39 m."""
@@ -55,7 +55,7 @@ class Ground:
 
     def crop(self, actions, px):
         """What a cell looks like, uint8 (px, px, 3)."""
-        from justzoom_ros.images import resize
+        from justzoom_ros.io.images import resize
 
         cell = self.region.cell(actions)
         scale = len(self._pixels) / self.region.side_m

@@ -38,8 +38,8 @@ def run(args):
 
     from tqdm import tqdm
 
-    from justzoom_ros.bags import write_bag
-    from justzoom_ros.benchmark.datasets import parse_select, read_images
+    from justzoom_ros.io.bags import write_bag
+    from justzoom_ros.io.datasets import parse_select, read_images
 
     images = read_images(args.images, parse_select(args.select))
     progress = partial(tqdm, desc='bag', unit='image')

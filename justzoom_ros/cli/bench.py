@@ -91,7 +91,7 @@ def _with_demo(part, frames, out):
 
     from justzoom_ros.bench.memory import memory
     from justzoom_ros.bench.node import node, node_memory
-    from justzoom_ros.demo import demo_map
+    from justzoom_ros.worlds.demo import demo_map
 
     map_path = demo_map()
     weights = map_path / 'weights.safetensors'

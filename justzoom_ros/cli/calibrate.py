@@ -47,10 +47,10 @@ def run(args):
     """Fit, write, say what it changed."""
     from tqdm import tqdm
 
-    from justzoom_ros.calibrate import fit_temperature, logits_along
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.localizer import Localizer
-    from justzoom_ros.model import ZoomPolicy
+    from justzoom_ros.models import ZoomPolicy
+    from justzoom_ros.training.temperature import fit_temperature, logits_along
 
     if not (args.images or args.bags):
         raise ConfigError('calibrate needs --images, --bags or both')
@@ -85,7 +85,7 @@ def run(args):
 
 
 def _images(args, localizer):
-    from justzoom_ros.benchmark.datasets import parse_select, read_images
+    from justzoom_ros.io.datasets import parse_select, read_images
 
     return read_images(args.images, parse_select(args.select), localizer.region)
 
@@ -97,19 +97,19 @@ def _motion(args, localizer):
 
     from tqdm import tqdm
 
-    from justzoom_ros.bags import (
+    from justzoom_ros.evaluation.sequence_calibration import (
+        fit_covariance,
+        fit_exponent,
+        witnesses_of_bag,
+        witnesses_of_images,
+    )
+    from justzoom_ros.io.bags import (
         IMAGE_TYPES,
         ODOMETRY_TYPES,
         TRUTH_TYPES,
         Bag,
         in_time,
         read_track,
-    )
-    from justzoom_ros.motion_calibration import (
-        fit_covariance,
-        fit_exponent,
-        witnesses_of_bag,
-        witnesses_of_images,
     )
     from justzoom_ros.tracker import TrackerConfig
 
@@ -129,12 +129,13 @@ def _motion(args, localizer):
 
 def _report(args, localizer):
     """Draw how sure the policy is and how often it is right, before and after."""
-    from justzoom_ros.evaluate import evaluate
-    from justzoom_ros.report_calibration import draw_reliability
+    from justzoom_ros.evaluation.evaluate import evaluate, reliability_curve
+    from justzoom_ros.plots.calibration import draw_reliability
 
-    images, series = _images(args, localizer), {}
+    images, curves = _images(args, localizer), {}
     fitted = dict(localizer.calibration)
     for name, temperature in (('before', 1.0), ('after', fitted['temperature'])):
         localizer.calibrate({**fitted, 'temperature': temperature})
-        series[name] = evaluate(localizer, images, ('exact',))['exact']
-    draw_reliability(series, args.report)
+        label, curve = reliability_curve(evaluate(localizer, images, ('exact',))['exact'])
+        curves[f'{name}: {label}'] = curve
+    draw_reliability(curves, args.report)

@@ -31,7 +31,7 @@ def add_parser(subparsers):
 def run(args):
     """Read the tables and draw them."""
     from justzoom_ros.cli.named_files import named_files
-    from justzoom_ros.report_compare import draw_recalls, read_rows
+    from justzoom_ros.plots.comparison import draw_recalls, read_rows
 
     tables = {
         name: read_rows(file, args.split, args.method)

@@ -74,7 +74,8 @@ def run(args):
 
     from tqdm import tqdm
 
-    from justzoom_ros.benchmark.city.dataset import CityConfig, make_dataset
+    from justzoom_ros.worlds.city.config import CityConfig
+    from justzoom_ros.worlds.city.dataset import make_dataset
 
     config = CityConfig(
         seed=args.seed,

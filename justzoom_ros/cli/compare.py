@@ -44,7 +44,13 @@ def run(args):
     from tqdm import tqdm
 
     from justzoom_ros.cli.named_files import named_files
-    from justzoom_ros.compare import CompareConfig, compare, draw_histories, markdown, write
+    from justzoom_ros.evaluation.compare import (
+        CompareConfig,
+        compare,
+        draw_histories,
+        markdown,
+        write,
+    )
 
     weights = named_files(args.weights, 'method')
     config = CompareConfig(

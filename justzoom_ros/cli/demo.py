@@ -42,9 +42,9 @@ def run(args):
     """Run the demo; returns 1 where its goals are missed."""
     from tqdm import tqdm
 
-    from justzoom_ros.benchmark.flight import WHOLE_FLIGHT, FlightConfig
-    from justzoom_ros.demo import run_demo, table
     from justzoom_ros.errors import ConfigError
+    from justzoom_ros.worlds.demo import run_demo, table
+    from justzoom_ros.worlds.flight import WHOLE_FLIGHT, FlightConfig
 
     if args.street and args.frames is not None:
         raise ConfigError('--frames is for the flight; leave it out with --street')

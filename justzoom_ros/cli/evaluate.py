@@ -56,12 +56,19 @@ def run(args):
 
     from tqdm import tqdm
 
-    from justzoom_ros.benchmark.datasets import parse_select, read_images
     from justzoom_ros.errors import DatasetError
-    from justzoom_ros.evaluate import draw, evaluate, inside, summarize, table, write_results
+    from justzoom_ros.evaluation.evaluate import (
+        draw,
+        evaluate,
+        inside,
+        summarize,
+        table,
+        write_results,
+    )
     from justzoom_ros.files import output_folder
+    from justzoom_ros.io.datasets import parse_select, read_images
     from justzoom_ros.localizer import Localizer
-    from justzoom_ros.satellite import SatelliteMap
+    from justzoom_ros.maps.satellite_map import SatelliteMap
 
     if args.out:
         output_folder(args.out)
@@ -100,8 +107,8 @@ def _sequence(args, localizer, images):
 
     from tqdm import tqdm
 
-    from justzoom_ros.benchmark.dead_reckoning import DriftConfig
-    from justzoom_ros.replay import (
+    from justzoom_ros.evaluation.dead_reckoning import DriftConfig
+    from justzoom_ros.evaluation.replay import (
         describe,
         describe_sequence,
         judge,

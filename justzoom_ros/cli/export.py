@@ -41,8 +41,8 @@ def add_parser(subparsers):
 
 def run(args):
     """Build, check, say where it is."""
-    from justzoom_ros.model import ZoomPolicy
-    from justzoom_ros.runtime.export import export_engine
+    from justzoom_ros.models import ZoomPolicy
+    from justzoom_ros.runtimes.export import export_engine
 
     options = _options(args)
     logging.basicConfig(format='%(message)s')
@@ -65,7 +65,7 @@ def run(args):
 def _options(args):
     """What was given for the exporter. Raises ConfigError where it knows no such thing."""
     from justzoom_ros.errors import ConfigError
-    from justzoom_ros.runtime import onnx_runtime, tensorrt_runtime
+    from justzoom_ros.runtimes import onnx_runtime, tensorrt_runtime
 
     known = {
         'onnx': {'precision': onnx_runtime.PRECISIONS},

@@ -29,7 +29,7 @@ def add_parser(subparsers):
 
 def run(args):
     """Localize every picture in turn."""
-    from justzoom_ros.images import read_picture
+    from justzoom_ros.io.images import read_picture
     from justzoom_ros.localizer import Localizer
 
     localizer = Localizer.open(args.map, args.weights, args.runtime, args.search)

@@ -96,7 +96,7 @@ def _add_json(parser):
 
 def build(args):
     """Run `justzoom map build`."""
-    from justzoom_ros.satellite import SatelliteMap
+    from justzoom_ros.maps.satellite_map import SatelliteMap
 
     region = _region(args)
     satellite_map = SatelliteMap.build(
@@ -117,15 +117,15 @@ def build(args):
 
 def info(args):
     """Run `justzoom map info`."""
-    from justzoom_ros.satellite import SatelliteMap
+    from justzoom_ros.maps.satellite_map import SatelliteMap
 
     _print_map(SatelliteMap.open(args.map), args.json)
 
 
 def show(args):
     """Run `justzoom map show`."""
-    from justzoom_ros.map_picture import draw_map
-    from justzoom_ros.satellite import SatelliteMap
+    from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.plots.map_picture import draw_map
 
     satellite_map = SatelliteMap.open(args.map)
     levels = range(1, min(2, satellite_map.region.depth) + 1)
@@ -136,7 +136,7 @@ def show(args):
 def _region(args):
     """The region asked for, or the square that encloses the source."""
     from justzoom_ros.errors import ConfigError
-    from justzoom_ros.map_build import enclosing_region, open_source
+    from justzoom_ros.maps.build import enclosing_region, open_source
     from justzoom_ros.region import Region
 
     if (args.center is None) != (args.side is None):

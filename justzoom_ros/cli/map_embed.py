@@ -42,11 +42,11 @@ def add_embed(jobs):
 
 def embed(args):
     """Run `justzoom map embed`."""
+    from justzoom_ros.embeddings.cell_embeddings import check_embeddings, make_embeddings
     from justzoom_ros.localizer import check_fits
-    from justzoom_ros.model import ZoomPolicy
-    from justzoom_ros.runtime import open_runtime
-    from justzoom_ros.runtime.embeddings import check_embeddings, make_embeddings
-    from justzoom_ros.satellite import SatelliteMap
+    from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.models import ZoomPolicy
+    from justzoom_ros.runtimes import open_runtime
 
     shard = _shard(args.shard)
     satellite_map, policy = SatelliteMap.open(args.map), ZoomPolicy.load(args.weights)
@@ -89,8 +89,8 @@ def _line(facts, shard):
 
 def _shard(text):
     """The share that was asked for, or that torchrun gives this process."""
+    from justzoom_ros.embeddings.parts import Shard
     from justzoom_ros.errors import ConfigError
-    from justzoom_ros.runtime.embedding_parts import Shard
 
     if not _under_torchrun():
         return Shard.parse(text) if text else Shard()

@@ -59,10 +59,10 @@ def run(args):
     import json
     from pathlib import Path
 
-    from justzoom_ros.benchmark import sequence
+    from justzoom_ros.evaluation import sequence_metrics
+    from justzoom_ros.evaluation.replay import describe
     from justzoom_ros.files import output_folder, write_json
-    from justzoom_ros.replay import describe
-    from justzoom_ros.satellite import SatelliteMap
+    from justzoom_ros.maps.satellite_map import SatelliteMap
 
     _check(args)
     out = output_folder(args.out)
@@ -77,9 +77,12 @@ def run(args):
         name: _replay(args, bag, map, localizer, output_folder(out / name))['sequence']
         for name, bag in names.items()
     }
-    summary = {'all': sequence.summarize_ways(list(filter(None, ways.values()))), 'ways': ways}
+    summary = {
+        'all': sequence_metrics.summarize_ways(list(filter(None, ways.values()))),
+        'ways': ways,
+    }
     write_json(Path(args.out) / 'summary.json', summary)
-    print(json.dumps(summary) if args.json else sequence.describe(summary['all']))
+    print(json.dumps(summary) if args.json else sequence_metrics.describe(summary['all']))
 
 
 def _names(bags):
@@ -97,8 +100,8 @@ def _names(bags):
 
 def _replay(args, path, map, localizer, out):
     """Replay one bag into one folder; returns its summary."""
-    from justzoom_ros.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
-    from justzoom_ros.replay import write_results
+    from justzoom_ros.evaluation.replay import write_results
+    from justzoom_ros.io.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
 
     with Bag(path) as bag:
         topic = bag.topic(IMAGE_TYPES, args.image_topic)
@@ -144,9 +147,9 @@ def _in_process(args, bag, topic, localizer, track):
 
     from tqdm import tqdm
 
-    from justzoom_ros.bags import ODOMETRY_TYPES
-    from justzoom_ros.belief import BeliefConfig
-    from justzoom_ros.replay import in_process, tracked
+    from justzoom_ros.evaluation.replay import in_process, tracked
+    from justzoom_ros.filtering import BeliefConfig
+    from justzoom_ros.io.bags import ODOMETRY_TYPES
     from justzoom_ros.tracker import Tracker, TrackerConfig
 
     has_odometry = args.odom or any(kind in ODOMETRY_TYPES for kind in bag.topics.values())

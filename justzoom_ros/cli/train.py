@@ -108,8 +108,8 @@ def _folders(datasets, maps):
 
 
 def _trainer(args, view):
-    from justzoom_ros.satellite import SatelliteMap
-    from justzoom_ros.train import Trainer
+    from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.training import Trainer
 
     learned = _folders(args.dataset, args.map)
     judging = (
@@ -120,7 +120,7 @@ def _trainer(args, view):
     policy = policy_config(args, view, maps[learned[0][1]].region, parts)
     make = Trainer
     if args.method == 'retrieval':
-        from justzoom_ros.benchmark.retrieval import RetrievalTrainer
+        from justzoom_ros.evaluation.retrieval import RetrievalTrainer
 
         make = partial(RetrievalTrainer, parts['retrieval'])
     areas = [AREAS[view](dataset, maps[map], policy, parts) for dataset, map in learned]
@@ -136,9 +136,9 @@ def _take_pretrained(args, policy):
 
 
 def _nadir_area(_, satellite_map, policy, parts, judging=False):
-    from justzoom_ros.train import Area
-    from justzoom_ros.train.batches import ViewBatches
-    from justzoom_ros.views import NadirViews
+    from justzoom_ros.training import Area
+    from justzoom_ros.training.batches import ViewBatches
+    from justzoom_ros.training.nadir_views import NadirViews
 
     size_px = round(policy.ground_px * policy.ground_aspect), policy.ground_px
     views = NadirViews(satellite_map, size_px, parts['view'], parts['appearance'])
@@ -146,8 +146,8 @@ def _nadir_area(_, satellite_map, policy, parts, judging=False):
 
 
 def _street_area(dataset, satellite_map, policy, parts, judging=False):
-    from justzoom_ros.train import Area
-    from justzoom_ros.train.street import StreetBatches, StreetPlaces
+    from justzoom_ros.training import Area
+    from justzoom_ros.training.street import StreetBatches, StreetPlaces
 
     places = StreetPlaces(dataset, satellite_map.region, judging)
     source = partial(StreetBatches, places, policy, parts['street'], parts['augmentation'])
@@ -159,7 +159,7 @@ AREAS = {'nadir': _nadir_area, 'street': _street_area}
 
 def policy_config(args, view, region, parts):
     """The `PolicyConfig` that the arguments describe for a map's region."""
-    from justzoom_ros.model import PolicyConfig
+    from justzoom_ros.models import PolicyConfig
 
     ground_px, crop_px = {'nadir': (96, 64), 'street': (48, 48)}[view]
     return PolicyConfig(
@@ -177,12 +177,12 @@ def policy_config(args, view, region, parts):
 
 def configurations(args, view):
     """The configurations that the arguments describe, by name of the part."""
-    from justzoom_ros.benchmark.retrieval import RetrievalConfig
-    from justzoom_ros.model import ConvConfig, DecoderConfig
-    from justzoom_ros.train import TrainConfig
-    from justzoom_ros.train.augment import Augmentation
-    from justzoom_ros.train.street import StreetConfig
-    from justzoom_ros.views import Appearance, NadirViewConfig
+    from justzoom_ros.evaluation.retrieval import RetrievalConfig
+    from justzoom_ros.models import ConvConfig, DecoderConfig
+    from justzoom_ros.training import TrainConfig
+    from justzoom_ros.training.augmentation import Augmentation
+    from justzoom_ros.training.nadir_views import Appearance, NadirViewConfig
+    from justzoom_ros.training.street import StreetConfig
 
     optimizer = args.optimizer or {'nadir': 'adamw', 'street': 'muon'}[view]
     channels = {'nadir': (32, 64, 128, 192), 'street': (32, 64, 128)}[view]
@@ -214,7 +214,7 @@ def configurations(args, view):
 
 
 def _encoder(args, parts):
-    from justzoom_ros.model import EncoderConfig
+    from justzoom_ros.models import EncoderConfig
 
     if args.encoder:
         return EncoderConfig.from_dinov2(args.encoder)

@@ -25,20 +25,23 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, 
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
-from justzoom_ros.belief import BeliefConfig, MotionNoise
 from justzoom_ros.errors import ConfigError, ImageError, JustZoomError
-from justzoom_ros.images import enough_px
+from justzoom_ros.filtering import BeliefConfig, MotionNoise
+from justzoom_ros.inference.multi_view import Mount
+from justzoom_ros.inference.preprocess import enough_px
+from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.io.motion_message import prior_of
+from justzoom_ros.io.stamps import StampGate, stamp_ns_of
+from justzoom_ros.io.undistortion import Undistorter
+from justzoom_ros.live import parameters
+from justzoom_ros.live.diagnostics import Health, Laps
+from justzoom_ros.live.frame_processor import Pilot
+from justzoom_ros.live.latest_worker import LatestWorker
+from justzoom_ros.live.log import RosHandler, in_words
 from justzoom_ros.localizer import FixDecision, Localizer
-from justzoom_ros.rig import Mount
-from justzoom_ros.ros import messages, parameters
-from justzoom_ros.ros.frames import LatestWorker, StampGate
-from justzoom_ros.ros.health import Health, Laps
-from justzoom_ros.ros.image_message import image_from_message
-from justzoom_ros.ros.log import RosHandler, in_words
-from justzoom_ros.ros.motion_message import prior_of, stamp_ns_of
-from justzoom_ros.ros.pilot import Pilot
-from justzoom_ros.ros.undistortion import Undistorter
-from justzoom_ros.ros.zoom_picture import zoom_picture
+from justzoom_ros.plots.zoom_picture import zoom_picture
+from justzoom_ros.ros import messages
+from justzoom_ros.ros.declare import declare
 from justzoom_ros.tracker import TrackerConfig
 
 DIAGNOSTICS_PERIOD_S = 1.0
@@ -80,7 +83,7 @@ class LocalizeNode(LifecycleNode):
         package_log.addHandler(self._log_handler)
         package_log.setLevel(logging.INFO)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        parameters.declare(self)
+        declare(self)
         self._image_topic = self._choose_image_topic('image')
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Steady: diagnostics go on where simulated time stands still.

@@ -11,10 +11,10 @@ from sensor_msgs.msg import NavSatFix, NavSatStatus
 from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ImageError, LiveError
-from justzoom_ros.replay import ReplayedFix, usable_image
-from justzoom_ros.report_motion import belief_picture
+from justzoom_ros.evaluation.replay import ReplayedFix, usable_image
+from justzoom_ros.io.stamps import StampGate
+from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.ros.client import POLL_S, Client
-from justzoom_ros.ros.frames import StampGate
 
 SETTLE_S = 0.5
 """DDS matches each side of a topic by itself; the node's side cannot be seen from here."""

@@ -1,0 +1,1 @@
+"""How good it is: figures, recordings replayed, methods side by side."""

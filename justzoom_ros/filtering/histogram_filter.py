@@ -1,0 +1,313 @@
+"""A Bayes filter over position and heading on a whole city at once.
+
+The state is where the robot is (a cell of a lattice over the map), which way it faces (one of K
+headings), or that it is off the map. Odometry shifts each heading's lattice by the movement
+turned into that heading, without loss, and blurs it by what odometry can be wrong by. A frame
+multiplies all of them by its likelihood, the policy's posterior over its prior. No frame can rule
+anything out, and at any time the robot may have been carried elsewhere: the belief gets over both.
+
+The histogram filter of Thrun, Burgard, Fox: Probabilistic Robotics (2005), section 8.2, with
+lattices that move along instead of masses that are moved between cells.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.filtering import lattice
+from justzoom_ros.inference.posterior import CellPosterior
+
+FAINT = 1e-7
+"""Cells with a smaller share of the greatest mass are not worth looking at."""
+
+MAX_STATES = 2**24
+"""64 MiB of single precision; a belief works with a few copies of them."""
+
+
+@dataclass(frozen=True)
+class BeliefConfig:
+    """`headings`: number of them; `cell_m`: cells of the lattice are no larger than that, where
+    terminal cells are larger they are divided; `off_map`: probability (0..1) that a start is off
+    the map.
+
+    There are streets that a policy does not know, on which it is sure and wrong: a frame counts
+    with the probability that the policy knows its way here, the *trust*. `trust` (0..1) is that of
+    a start; on the way it is lost within about `known_m` metres and won within about `unknown_m`;
+    it stays within `floor` and 1 - `floor`, so that no frame can rule anything out, nor be
+    ignored."""
+
+    headings: int = 36
+    cell_m: float = 40.0
+    off_map: float = 0.01
+    trust: float = 0.75
+    known_m: float = 300.0
+    unknown_m: float = 100.0
+    floor: float = 0.05
+
+    def __post_init__(self):
+        if not (self.headings >= 4 and self.cell_m > 0):
+            raise ConfigError('a belief needs at least 4 headings and cells larger than 0 m')
+        if not (0 <= self.off_map < 1 and 0 < self.floor < 1 and 0 < self.trust <= 1):
+            raise ConfigError('off_map, floor and trust of a belief must lie in 0..1')
+        if not (self.known_m > 0 and self.unknown_m > 0):
+            raise ConfigError('known_m and unknown_m of a belief must be positive')
+
+
+class Belief:
+    """Probabilities over east, north and heading, for one region.
+
+    `covered` (cells,) says which terminal cells, in path order, have imagery. `masses` (K, n, n),
+    `offsets` (K, 2) as in lattice.py, and `off_map` sum to one. Starts with no idea at all.
+    Raises ConfigError where the states are too many.
+    """
+
+    def __init__(self, region, covered, config=None, dtype=torch.float32):
+        self.region, self.config, self.dtype = region, config or BeliefConfig(), dtype
+        terminals = region.grid**region.depth
+        self.fine = int(np.ceil(region.terminal_side_m / self.config.cell_m - 1e-9))
+        self.cells = terminals * self.fine
+        states = self.config.headings * self.cells**2
+        if states > MAX_STATES:
+            raise ConfigError(
+                f'a belief of {self.config.headings} headings and {self.cells} x {self.cells} '
+                f'cells has {states} states, over {MAX_STATES}; take fewer headings or larger '
+                'cells'
+            )
+        self.side_m = region.side_m / self.cells
+        rows, columns = region.rows_columns(region.depth, np.arange(terminals**2))
+        self._path_index = np.empty((terminals, terminals), np.int64)
+        self._path_index[rows, columns] = np.arange(terminals**2)
+        self._covered = np.asarray(covered, bool)[self._path_index]
+        axis = (torch.arange(self.cells, dtype=torch.float64) + 0.5) * self.side_m
+        self._east_m, self._north_m = axis - region.side_m / 2, region.side_m / 2 - axis
+        self._start = self._uniform()
+        self.start()
+
+    # --- where it starts -----------------------------------------------------------------------
+
+    def start(self, yaw_rad=None, yaw_std_rad=0.0):
+        """Anywhere with imagery, with any heading or a normal one."""
+        self._begin(self._start[0].clone(), yaw_rad, yaw_std_rad)
+
+    def start_near(self, mean_m, covariance_m2, yaw_rad=None, yaw_std_rad=0.0):
+        """Round a position (2,), normal with covariance (2, 2), in metres east and north. Raises
+        ConfigError where the map has nothing there."""
+        covariance = np.asarray(covariance_m2, float) + np.eye(2) * self.side_m**2 / 12
+        precision = np.linalg.inv(covariance)
+        east, north = self._east_m - mean_m[0], (self._north_m - mean_m[1])[:, None]
+        squared = (
+            precision[0, 0] * east**2
+            + 2 * precision[0, 1] * east * north
+            + precision[1, 1] * north**2
+        )
+        masses = torch.exp(-squared / 2).to(self.dtype)
+        if not (np.isfinite(precision).all() and masses.sum() > 0):
+            raise ConfigError(
+                f'a start at {mean_m[0]:.0f} m east, {mean_m[1]:.0f} m north of the centre is '
+                'nowhere near the map'
+            )
+        self._begin(masses / masses.sum(), yaw_rad, yaw_std_rad)
+
+    def _begin(self, plane, yaw_rad, yaw_std_rad):
+        count = self.config.headings
+        self._first_yaw_rad, self._marginal = 0.0, None
+        self.offsets = np.zeros((count, 2))
+        self.off_map, self.trust = self.config.off_map, self.config.trust
+        weights = (
+            np.full(count, 1 / count) if yaw_rad is None else self._near(yaw_rad, yaw_std_rad)
+        )
+        weights = torch.from_numpy(weights / weights.sum()).to(self.dtype)
+        self.masses = (1 - self.off_map) * weights[:, None, None] * plane
+
+    def _uniform(self):
+        """The start of a robot that may be anywhere, (1, n, n)."""
+        plane = self._divided(torch.from_numpy(self._covered).to(self.dtype))[None]
+        return plane / plane.sum()
+
+    @property
+    def yaws_rad(self):
+        """Headings (K,) that the lattices stand for, counter-clockwise from east."""
+        return self._first_yaw_rad + np.arange(self.config.headings) * self.yaw_step_rad
+
+    @property
+    def yaw_step_rad(self):
+        """Between one heading and the next."""
+        return 2 * np.pi / self.config.headings
+
+    # --- what happens --------------------------------------------------------------------------
+
+    def move(self, motion, noise):
+        """Follow a `Motion` with its `MotionNoise`."""
+        yaws = self.yaws_rad
+        east = motion.forward_m * np.cos(yaws) - motion.left_m * np.sin(yaws)
+        north = motion.forward_m * np.sin(yaws) + motion.left_m * np.cos(yaws)
+        self.offsets += np.stack([-north, east], axis=1) / self.side_m
+        whole = np.round(self.offsets).astype(int)
+        self.offsets -= whole
+        self._first_yaw_rad += motion.turn_rad
+        masses = lattice.shifted(self.masses, whole)
+        # Headings between two lattices move apart from both: half a step to either side.
+        aslant = self.yaw_step_rad**2 / 12 * motion.distance_m**2
+        variance = (noise.position_variance_m2(motion) + aslant) / self.side_m**2
+        masses = lattice.blurred(masses, variance)
+        turned = noise.yaw_variance_rad2(motion) / self.yaw_step_rad**2
+        masses = lattice.turned(masses, self.offsets, turned)
+        self.off_map = 1 - lattice.total(masses)
+        self.masses, self._marginal = masses, None
+        self._lose(noise.lost(motion))
+        self._come_to_other_streets(motion.distance_m)
+
+    def _come_to_other_streets(self, distance_m):
+        """Trust after a distance: two states that change at constant rates."""
+        lost, won = 1 / self.config.known_m, 1 / self.config.unknown_m
+        lasting = won / (lost + won)
+        self.trust = lasting + (self.trust - lasting) * np.exp(-(lost + won) * distance_m)
+
+    def _lose(self, share):
+        """With this probability anything at all happened: the robot is where it may start."""
+        anywhere = (1 - self.config.off_map) * share / self.config.headings
+        self.masses *= 1 - share
+        self.masses += anywhere * self._start
+        self.off_map = (1 - share) * self.off_map + share * self.config.off_map
+
+    def see(self, posterior, exponent=1.0, news=1.0):
+        """Weigh everything by a frame, a `CellPosterior` under a uniform prior over the covered
+        cells. `exponent` (0..1): how much one of many frames may say of the place; `news` (0..1):
+        how much of it was not seen before. Whether it fits the belief at all is judged by what it
+        says in full, so that a robot on streets that the policy does not know goes on by its
+        odometry."""
+        masses = posterior.grid_masses()
+        self._judge(self._likelihood(masses, news))
+        likelihood = self.trust * self._likelihood(masses, exponent * news) + 1 - self.trust
+        plane = self._divided(torch.from_numpy(likelihood)).to(self.dtype)
+        self.masses *= lattice.seen(plane, self.offsets, beyond=1.0)
+        self._normalise()
+
+    def _judge(self, likelihood):
+        """Trust after a frame: how likely it is under the belief, beside 1, the mean of all
+        places, which it would be from a policy that does not know its way."""
+        masses = self.cell_masses()
+        fit = float((masses * likelihood).sum()) + 1 - masses.sum()
+        trust, floor = self.trust, self.config.floor
+        self.trust = float(np.clip(trust * fit / (trust * fit + 1 - trust), floor, 1 - floor))
+
+    def likelihood(self, posterior, exponent=1.0):
+        """Likelihood of every terminal cell (n, n), row 0 in the north, relative to the mean of
+        the covered ones. Off the map and where there is no imagery a frame says nothing: 1."""
+        return self._likelihood(posterior.grid_masses(), exponent)
+
+    def _likelihood(self, masses, exponent):
+        covered = self._covered
+        ratio = np.where(covered, masses, 0.0) ** exponent
+        mean = ratio[covered].mean()
+        return np.where(covered, ratio / max(mean, 1e-300), 1.0)
+
+    def see_yaw(self, yaw_rad, std_rad, exponent=1.0):
+        """Weigh all headings by a measured one, of a compass, with its standard deviation;
+        `exponent` (0..1): how much of it is news."""
+        weights = self._near(yaw_rad, std_rad) ** exponent
+        weights = torch.from_numpy(weights / weights.mean()).to(self.dtype)
+        self.masses *= weights[:, None, None]
+        self._normalise()
+
+    def _near(self, yaw_rad, std_rad):
+        """Likelihood (K,) of a measured heading; a robot that is off the map has any, so the mean
+        is one."""
+        variance = std_rad**2 + self.yaw_step_rad**2 / 12
+        turn = (self.yaws_rad - yaw_rad + np.pi) % (2 * np.pi) - np.pi
+        weights = np.exp(-(turn**2) / (2 * variance)) + self.config.floor / len(turn)
+        return weights / weights.mean()
+
+    def _normalise(self):
+        self._marginal = None
+        total = lattice.total(self.masses) + self.off_map
+        self.masses /= total
+        self.off_map /= total
+
+    def _divided(self, plane):
+        """A plane of terminal cells, (n, n), as one of lattice cells."""
+        return plane.repeat_interleave(self.fine, 0).repeat_interleave(self.fine, 1)
+
+    # --- what it comes to ----------------------------------------------------------------------
+
+    def cell_masses(self):
+        """Mass of every terminal cell, float64 (n, n), row 0 in the north."""
+        if self._marginal is None:
+            self._marginal = self._summed_up()
+        return self._marginal
+
+    def _summed_up(self):
+        total = lattice.summed(self.masses, self.offsets).double()
+        terminals = len(self._path_index)
+        return (
+            total.unflatten(0, (terminals, -1)).unflatten(2, (terminals, -1)).sum((1, 3)).numpy()
+        )
+
+    def posterior(self):
+        """The `CellPosterior` over terminal cells, given that the robot is on the map."""
+        masses = np.empty(self._path_index.size)
+        masses[self._path_index] = self.cell_masses()
+        levels = np.full(len(masses), self.region.depth)
+        return CellPosterior(
+            self.region, levels, np.arange(len(masses)), masses / max(masses.sum(), 1e-300)
+        )
+
+    def points(self):
+        """Positions (N, 2), metres east and north, and masses (N,), summing to one, of the lattice
+        cells that hold nearly all, the headings taken together where they are on the mean. Not
+        spread over the terminal cells, as `posterior` is, which would make them wider."""
+        masses = self.masses.sum(0).double().numpy()
+        weights = self.masses.sum((1, 2)).double().numpy()
+        south, east = weights @ self.offsets / max(weights.sum(), 1e-300) * self.side_m
+        rows, columns = np.nonzero(masses > FAINT * masses.max())
+        positions = self._east_m.numpy()[columns] + east, self._north_m.numpy()[rows] - south
+        found = masses[rows, columns]
+        return np.stack(positions, 1), found / found.sum()
+
+    def moments(self, indices=None):
+        """Mean (2,) and covariance (2, 2), metres east and north, yaw (radians) and the length
+        (0..1) of the mean heading vector, of what lies in the terminal cells `indices` (all)."""
+        inside = np.ones(self._path_index.shape, bool)
+        if indices is not None:
+            inside = np.isin(self._path_index, indices)
+        inside = self._divided(torch.from_numpy(inside))
+        rows, columns = (_from_first_to_last(inside.any(axis)) for axis in (1, 0))
+        masses = self.masses[:, rows, columns] * inside[rows, columns]
+        origin = self._middle(masses, rows.start, columns.start)
+        east = self._east_m[columns] - origin[0]
+        north = (self._north_m[rows] - origin[1])[:, None]
+        ones = torch.ones(masses.shape[1:], dtype=torch.float64)
+        features = [ones, ones * east, ones * north, ones * east**2, east * north, ones * north**2]
+        sums = masses.flatten(1) @ torch.stack(features, -1).flatten(0, 1).to(self.dtype)
+        return self._put_together(sums.double().numpy(), origin)
+
+    def _middle(self, masses, row, column):
+        """Centre of the heaviest cell of the masses from a row and column on, to keep squares
+        small in single precision."""
+        south, east = divmod(int(masses.sum(0).argmax()), masses.shape[2])
+        return float(self._east_m[column + east]), float(self._north_m[row + south])
+
+    def _put_together(self, sums, origin):
+        """Moments over all lattices from those (K, 6) of each about its own offset."""
+        east, north = self.offsets[:, 1] * self.side_m, -self.offsets[:, 0] * self.side_m
+        mass, e, n, ee, en, nn = sums.T
+        total = max(mass.sum(), 1e-300)
+        mean = np.array([(e + mass * east).sum(), (n + mass * north).sum()]) / total
+        square = ee + 2 * e * east + mass * east**2, nn + 2 * n * north + mass * north**2
+        cross = (en + e * north + n * east + mass * east * north).sum() / total
+        covariance = np.array([[square[0].sum() / total, cross], [cross, square[1].sum() / total]])
+        covariance += np.eye(2) * self.side_m**2 / 12 - np.outer(mean, mean)
+        heading = (mass * np.exp(1j * self.yaws_rad)).sum() / total
+        return mean + origin, covariance, float(np.angle(heading)), float(abs(heading))
+
+    def mass_within(self, east_m, north_m, radius_m):
+        """Mass of the terminal cells whose centres lie within a radius of a point."""
+        return self.posterior().mass_within(east_m, north_m, radius_m) * (1 - self.off_map)
+
+
+def _from_first_to_last(flags):
+    """The slice of a vector that holds all its flags."""
+    found = flags.nonzero()
+    return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)

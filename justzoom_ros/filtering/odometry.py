@@ -1,0 +1,165 @@
+"""The last seconds of wheel or visual odometry, and the movement between any two moments of them.
+
+Odometry comes at its own rate and with its own faults. Between samples it is interpolated; what
+cannot be trusted (a jump, a silence) is time in which nothing was measured, never a movement.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.filtering.motion_model import Motion
+
+KEPT_S = 60.0
+"""Frames are never later than this behind the odometry."""
+
+JUMP_BACK_S = 1.0
+"""A sample so much older than the last is not late: time itself has jumped back."""
+
+LATE = 'a stamp of the odometry is not later than the one before; it is left out'
+NOT_FINITE = 'a pose of the odometry is not finite; it is left out'
+JUMPED = 'the odometry jumps, faster than the robot can move'
+FROZEN = 'the odometry is frozen: its pose stands while its twist moves'
+
+
+@dataclass(frozen=True)
+class OdometryConfig:
+    """`max_gap_s`: for so long after a sample its speed is taken to go on; `max_speed_m_s`: a pose
+    that moves faster has jumped; `frozen_s`: a pose that does not change for so long, though the
+    twist says that the robot moves, is frozen."""
+
+    max_gap_s: float = 0.5
+    max_speed_m_s: float = 60.0
+    frozen_s: float = 1.0
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if not (np.isfinite(value) and value > 0):
+                raise ConfigError(f'odometry {name} is {value}; it must be greater than 0')
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A moment on the way so far, without jumps; everything but stamp and pose is a running sum.
+    `way` holds x, y, yaw (unwrapped), distance, variance of position, of yaw, unknown seconds."""
+
+    stamp_ns: int
+    way: np.ndarray
+
+
+class Odometry:
+    """A buffer of `Pose`s. Samples must come in the order of their stamps."""
+
+    def __init__(self, config=None):
+        self.config = config or OdometryConfig()
+        self.reset()
+
+    def reset(self):
+        """Forget everything."""
+        self._samples, self._last, self._still_since_ns = deque(), None, None
+        self._told = None, None
+
+    def add(self, pose):
+        """Take one sample; returns what was wrong with it in words, '' where nothing was.
+
+        A sample that is no later than the last, or not finite, is left out. A jump counts as a
+        time without measurement, as does the time of a frozen pose. Where time jumps back, a bag
+        that loops, everything begins anew.
+        """
+        if not np.all(np.isfinite([pose.x_m, pose.y_m, pose.yaw_rad])):
+            return NOT_FINITE
+        if self._last is None:
+            return self._begin(pose)
+        seconds = (pose.stamp_ns - self._last.stamp_ns) / 1e9
+        if seconds <= -JUMP_BACK_S:
+            self.reset()
+            return self._begin(pose)
+        if seconds <= 0:
+            return LATE
+        problem, step = self._step(pose, seconds)
+        self._samples.append(_Sample(pose.stamp_ns, self._samples[-1].way + step))
+        self._last = pose
+        while (pose.stamp_ns - self._samples[0].stamp_ns) / 1e9 > KEPT_S:
+            self._samples.popleft()
+        return problem
+
+    def motion(self, from_ns, to_ns):
+        """The `Motion` from one moment to a later one. Where it goes on from the end of the last
+        one, it makes up for what was only guessed there, since samples came later."""
+        seconds = max(0.0, (to_ns - from_ns) / 1e9)
+        if not self._samples or seconds == 0:
+            return Motion.unknown(seconds)
+        told_ns, told = self._told
+        start, end = (told if told_ns == from_ns else self._at(from_ns)), self._at(to_ns)
+        self._told = to_ns, end
+        step = end - start
+        step[3:] = step[3:].clip(0)  # a guess may have gone too far
+        forward, left = _rotation(-start[2]) @ step[:2]
+        return Motion(
+            forward, left, step[2], step[3], seconds,
+            unknown_s=min(seconds, step[6]),
+            position_variance_m2=step[4], yaw_variance_rad2=step[5],
+        )  # fmt: skip
+
+    def _begin(self, pose):
+        self._samples.append(_Sample(pose.stamp_ns, np.zeros(7)))
+        self._last = pose
+        return ''
+
+    def _step(self, pose, seconds):
+        """(what is wrong, the step (7,) along the way) from the last pose to this one."""
+        last, config = self._last, self.config
+        moved = np.array([pose.x_m - last.x_m, pose.y_m - last.y_m])
+        distance = float(np.hypot(*moved))
+        turn = (pose.yaw_rad - last.yaw_rad + np.pi) % (2 * np.pi) - np.pi
+        unknown = np.array([0, 0, 0, 0, 0, 0, seconds])
+        if distance > config.max_speed_m_s * seconds:
+            return JUMPED, unknown
+        if self._frozen(pose, distance, turn):
+            return FROZEN, unknown
+        # The way so far may have another origin than the odometry: its start, and jumps.
+        x, y = _rotation(self._samples[-1].way[2] - last.yaw_rad) @ moved
+        noise = pose.speed_variance * seconds**2, pose.yaw_rate_variance * seconds**2
+        return '', np.array([x, y, turn, distance, *noise, 0.0])
+
+    def _frozen(self, pose, distance, turn):
+        if distance > 0 or turn != 0 or not pose.moving:
+            self._still_since_ns = None
+            return False
+        if self._still_since_ns is None:
+            self._still_since_ns = self._last.stamp_ns
+        return (pose.stamp_ns - self._still_since_ns) / 1e9 > self.config.frozen_s
+
+    def _at(self, stamp_ns):
+        """The way (7,) at a moment: between samples linear, beyond them going on for max_gap_s,
+        after which time goes by unmeasured."""
+        samples = self._samples
+        number = bisect_left(samples, stamp_ns, key=lambda sample: sample.stamp_ns)
+        if 0 < number < len(samples):
+            return _between(samples[number - 1], samples[number], stamp_ns)
+        end = samples[0] if number == 0 else samples[-1]
+        beyond_s = (stamp_ns - end.stamp_ns) / 1e9
+        if number == 0:
+            return end.way + np.array([0, 0, 0, 0, 0, 0, beyond_s])
+        known_s = min(beyond_s, self.config.max_gap_s)
+        way = _between(*self._last_two(), end.stamp_ns + round(known_s * 1e9))
+        return way + np.array([0, 0, 0, 0, 0, 0, beyond_s - known_s])
+
+    def _last_two(self):
+        return (self._samples[-2] if len(self._samples) > 1 else self._samples[-1]), self._samples[
+            -1
+        ]
+
+
+def _between(one, other, stamp_ns):
+    span_ns = other.stamp_ns - one.stamp_ns
+    share = (stamp_ns - one.stamp_ns) / span_ns if span_ns else 1.0
+    return one.way + share * (other.way - one.way)
+
+
+def _rotation(angle_rad):
+    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
+    return np.array([[cos, -sin], [sin, cos]])

@@ -1,0 +1,1 @@
+"""From a policy's probabilities to a fix: search, posterior, decision."""

@@ -1,0 +1,92 @@
+"""The real node in a process and a ROS domain of its own, for the demo and the bench."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import yaml
+
+from justzoom_ros.errors import LiveError
+from justzoom_ros.files import writing
+
+NODE = '/justzoom'
+IMAGE_TOPIC = '/camera/image'
+"""What the demo's recordings and the bench publish on, compressed, below it."""
+DOMAINS = range(71, 102)
+"""The ports of domains up to 101 are below the ephemeral ones of Linux."""
+
+STOP_S = 15.0
+"""How long the node has to stop after SIGINT."""
+
+
+@contextmanager
+def own_domain():
+    """A ROS domain of our own, on this machine alone, for this process and those it starts."""
+    ours = {
+        'ROS_DOMAIN_ID': str(random.choice(DOMAINS)),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+    }
+    if os.environ.get('ROS_DISTRO') == 'humble':  # which does not know of ranges yet
+        ours['ROS_LOCALHOST_ONLY'] = '1'
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+@contextmanager
+def running_node(out, map_path, weights, tell_pid=lambda pid: None, **parameters):
+    """The lifecycle node in its own process, its output in `out`/node.log; yields what says
+    whether it is still alive. `tell_pid` is called with its process id; `parameters` are further
+    ones of the node. However the block ends, the node is stopped."""
+    command = [sys.executable, '-m', 'justzoom_ros.ros.node', '--ros-args']
+    command += ['--params-file', str(_write_parameters(out, map_path, weights, parameters))]
+    command += ['-r', f'image:={IMAGE_TOPIC}']
+    with (out / 'node.log').open('wb') as log:
+        # In a session of its own: Ctrl-C is for us, and we tell the node.
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            tell_pid(process.pid)
+            yield lambda: process.poll() is None
+        except LiveError as error:
+            raise LiveError(f'{error} ({_last_error(out / "node.log")})') from error
+        finally:
+            _stop(process)
+
+
+def _write_parameters(out, map_path, weights, more):
+    parameters = {
+        'map': str(map_path.resolve()),
+        'weights': str(weights.resolve()),
+        'image_transport': 'compressed',
+        'image_reliability': 'reliable',
+        'belief_period_s': 0.0,
+        **more,
+    }
+    with writing(out / 'node.yaml') as temporary:
+        temporary.write_text(yaml.safe_dump({NODE: {'ros__parameters': parameters}}))
+    return out / 'node.yaml'
+
+
+def _last_error(log):
+    """What the node said last of its troubles, and where there is more."""
+    lines = log.read_text(errors='replace').splitlines()
+    said = [line.partition(f'[{NODE[1:]}]: ')[2] for line in lines if line.startswith('[ERROR]')]
+    return '; '.join([*said[-1:], f'see {log}'])
+
+
+def _stop(process):
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,0 +1,287 @@
+"""From imagery to a map folder.
+
+The source is warped window by window into the region's plane, so memory stays small whatever the
+size, and everything happens in a hidden folder beside the result, which is read back and checked
+before it gets its name: a build that fails or is interrupted leaves nothing behind.
+"""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+from tqdm import tqdm
+
+from justzoom_ros.errors import ConfigError, MapError
+from justzoom_ros.files import writing
+from justzoom_ros.maps.map_file import (
+    GDAL_ERRORS,
+    MAX_SIDE_PX,
+    TIF_NAME,
+    YAML_NAME,
+    MapInfo,
+    checksum,
+    one_line,
+    read_map,
+    write_info,
+)
+from justzoom_ros.maps.raster_source import RasterSource, plane_transform
+from justzoom_ros.maps.tile_source import LAYOUT_NAME, TileSource
+from justzoom_ros.region import Region
+
+WINDOW_PX = 1024
+BLOCK_PX = 256
+DEFAULT_CROP_PX = 96
+MAP_ENTRIES = {YAML_NAME, TIF_NAME, f'{TIF_NAME}.aux.xml', 'embeddings'}
+"""What may be deleted with a map: its files, statistics left by a GIS, a cache made from it."""
+COMPRESSIONS = {
+    # Lossless, and every program that reads GeoTIFF knows it.
+    'deflate': {'compress': 'deflate', 'predictor': 2, 'zlevel': 6},
+    'jpeg': {'compress': 'jpeg', 'photometric': 'ycbcr', 'jpeg_quality': 90},
+}
+
+
+def build(
+    source,
+    region,
+    out,
+    crop_px=DEFAULT_CROP_PX,
+    resolution_m=None,
+    compression='deflate',
+    attribution='',
+    bands=None,
+    stretch=None,
+    overwrite=False,
+    progress=False,
+):
+    """Make the map folder `out` of `region` from imagery; returns what `map_file.read_map` reads
+    from it.
+
+    `source` is a raster file or a folder of tiles. A crop of a cell of level depth - 1, the
+    finest that a policy looks at, has `crop_px` pixels at full resolution unless the source is
+    coarser; `resolution_m` (metres per pixel) asks for another. `compression` is 'deflate'
+    (lossless) or 'jpeg', `attribution` a text to show with the map, `bands` and `stretch` as in
+    `RasterSource`. An existing map is only replaced with `overwrite`.
+
+    Raises ConfigError for wrong options, MapError for a source or folder that cannot be used and
+    OutputError where the disk is full or cannot be written to.
+    """
+    region = _with_plain_numbers(region)
+    _check_options(crop_px, resolution_m, compression, stretch)
+    out = Path(out)
+    _check_target(out, overwrite)
+    with open_source(source, bands, stretch) as imagery:
+        _check_overlap(imagery, region)
+        side_px = choose_side_px(region, imagery.resolution_m(region), crop_px, resolution_m)
+        imagery.prepare(region, side_px)
+        with writing(out) as folder:
+            folder.mkdir()
+            covered, mean_rgb = _write_tif(
+                folder / TIF_NAME, imagery, region, side_px, compression, progress
+            )
+            fill_rgb = tuple(int(c) for c in np.rint(mean_rgb))
+            info = MapInfo(
+                region=region,
+                side_px=side_px,
+                crop_px=int(crop_px),
+                coverage=covered / side_px**2,
+                fill_rgb=fill_rgb,
+                source=imagery.path.name,
+                source_crs=imagery.crs,
+                stretch=imagery.stretch,
+                attribution=attribution,
+                compression=compression,
+                checksum=checksum(region, fill_rgb, folder / TIF_NAME),
+            )
+            write_info(folder, info)
+            built = _read_back(folder, info, covered, mean_rgb)
+    return built
+
+
+def open_source(path, bands=None, stretch=None):
+    """The imagery at a path as a source, a context manager."""
+    path = Path(path)
+    if path.name == LAYOUT_NAME:
+        path = path.parent
+    if not path.is_dir():
+        return RasterSource(path, bands, stretch)
+    if bands is not None or stretch is not None:
+        raise ConfigError(f'{path} is a folder of tiles, for which bands and stretch do not apply')
+    return TileSource(path)
+
+
+def choose_side_px(region, source_resolution_m, crop_px, resolution_m=None):
+    """Pixels along the region's side at full resolution: a whole number per terminal cell.
+
+    Raises ConfigError where that would be a map too large to hold in memory.
+    """
+    if resolution_m is None:
+        wanted = math.ceil(crop_px / region.grid)
+        # The scale of a projection must not make a pixel more of 10.001.
+        finest = math.ceil(0.99 * region.terminal_side_m / source_resolution_m)
+        cell_px = max(1, min(wanted, finest))
+    else:
+        cell_px = max(1, round(region.terminal_side_m / resolution_m))
+    side_px = cell_px * region.grid**region.depth
+    if side_px > MAX_SIDE_PX:
+        raise ConfigError(
+            f'the map would have {side_px} pixels along a side ({cell_px} per terminal cell of '
+            f'{region.terminal_side_m:g} m) and at most {MAX_SIDE_PX} can be held in memory; '
+            'choose a smaller depth, grid, crop_px or a coarser resolution'
+        )
+    return side_px
+
+
+def enclosing_region(source, grid=4, depth=4, plane='wgs84'):
+    """The smallest square region that holds a source, side rounded up to a whole metre."""
+    lat, lon = (values[np.isfinite(values)] for values in source.outline())
+    # Longitudes as offsets of the first point, so that the antimeridian does not split them.
+    lon = lon[0] + (lon - lon[0] + 180.0) % 360.0 - 180.0
+    region = Region(*_middle(lat, lon), 1.0, grid, depth, plane)
+    for _ in range(3):
+        east, north = region.to_enu(*source.outline())
+        middle = [(np.nanmin(v) + np.nanmax(v)) / 2 for v in (east, north)]
+        side_m = math.ceil(max(np.ptp(east), np.ptp(north)))
+        region = Region(*region.to_latlon(*middle), float(side_m), grid, depth, plane)
+    return region
+
+
+def _middle(lat, lon):
+    middle = (lon.min() + lon.max()) / 2
+    return float((lat.min() + lat.max()) / 2), float((middle + 180.0) % 360.0 - 180.0)
+
+
+def _with_plain_numbers(region):
+    """The region without numpy's numbers, which YAML and JSON do not know."""
+    numbers = (float(region.latitude), float(region.longitude), float(region.side_m))
+    return Region(*numbers, int(region.grid), int(region.depth), region.plane)
+
+
+# --- checks ------------------------------------------------------------------------------------
+
+
+def _check_options(crop_px, resolution_m, compression, stretch):
+    if not (isinstance(crop_px, (int, np.integer)) and 8 <= crop_px <= 4096):
+        raise ConfigError(f'crop_px is {crop_px!r}; it must be a whole number in 8..4096')
+    if resolution_m is not None and not 1e-3 <= resolution_m <= 1e5:
+        raise ConfigError(f'resolution_m is {resolution_m!r}; it must be in 0.001..100000')
+    if compression not in COMPRESSIONS:
+        known = ', '.join(COMPRESSIONS)
+        raise ConfigError(f'compression is {compression!r}; it must be one of {known}')
+    if stretch is not None and not (
+        len(stretch) == 2 and -math.inf < stretch[0] < stretch[1] < math.inf
+    ):
+        raise ConfigError(f'stretch is {tuple(stretch)}; it must be two numbers, low < high')
+
+
+def _check_target(out, overwrite):
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / YAML_NAME).is_file():
+        raise MapError(f'{out} exists and is not a map; choose another place for the map')
+    if not overwrite:
+        raise MapError(f'{out} is a map already; choose another place or ask for --overwrite')
+    if foreign := {path.name for path in out.iterdir()} - MAP_ENTRIES:
+        raise MapError(
+            f'{out} also holds {", ".join(sorted(foreign))}, which would be deleted with the old '
+            'map; move that away first'
+        )
+
+
+def _check_overlap(imagery, region):
+    if imagery.overlaps(region):
+        return
+    lat, lon = (np.nanmean(values) for values in imagery.outline())
+    raise MapError(
+        f'{imagery.path} does not overlap the region, a square of {region.side_m:g} m round '
+        f'{region.latitude:.6f}, {region.longitude:.6f}; the imagery is round {lat:.6f}, {lon:.6f}'
+    )
+
+
+# --- writing -----------------------------------------------------------------------------------
+
+
+def _write_tif(path, imagery, region, side_px, compression, progress):
+    """Write `map.tif`; returns the number of covered pixels and their mean colour.
+
+    Raises OSError where GDAL cannot write.
+    """
+    profile = {
+        'driver': 'GTiff',
+        'width': side_px,
+        'height': side_px,
+        'count': 3,
+        'dtype': 'uint8',
+        'crs': region.crs.to_wkt(),
+        'transform': plane_transform(region, side_px),
+        'tiled': True,
+        'blockxsize': BLOCK_PX,
+        'blockysize': BLOCK_PX,
+        'interleave': 'pixel',
+        'bigtiff': 'if_safer',
+        'num_threads': 'all_cpus',
+        **COMPRESSIONS[compression],
+    }
+    windows = tqdm(_windows(side_px), desc='map', unit='window', disable=not progress)
+    try:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+            with rasterio.open(path, 'w', **profile) as file:
+                covered, sums = _write_windows(file, imagery, windows)
+            with rasterio.open(path, 'r+') as file:
+                file.build_overviews(_overview_factors(side_px), Resampling.average)
+    except GDAL_ERRORS as error:
+        raise OSError(f'is the disk full? {one_line(error)}') from None
+    return covered, sums / covered
+
+
+def _write_windows(file, imagery, windows):
+    """Write pixels and mask; returns how many pixels are covered and the sums of their colours."""
+    covered, sums = 0, np.zeros(3)
+    for window in windows:
+        rgb, mask = imagery.read(window)
+        if count := int(np.count_nonzero(mask)):
+            mean_rgb = _mean_rgb(rgb, mask)
+            # A neutral colour under the mask: jpeg would smear a hard edge into the imagery.
+            rgb[~mask] = np.rint(mean_rgb)
+            covered, sums = covered + count, sums + count * mean_rgb
+        file.write(rgb.transpose(2, 0, 1), window=window)
+        file.write_mask(mask, window=window)
+    if not covered:
+        raise MapError(f'{imagery.path} has no imagery within the region: all of it is masked')
+    return covered, sums
+
+
+def _mean_rgb(rgb, mask):
+    """Mean colour of the covered pixels, float64 (3,)."""
+    return np.array(cv2.mean(rgb, mask.view(np.uint8))[:3])
+
+
+def _read_back(folder, info, covered, mean_rgb):
+    """Read the finished map. Raises OSError where it is not what was written: GDAL does not
+    always report that a disk is full, and reads blocks that are not there as black."""
+    try:
+        built = read_map(folder)
+    except MapError as error:
+        raise OSError(f'is the disk full? Reading it back: {error}') from None
+    _, pixels, mask = built
+    change = np.abs(_mean_rgb(pixels, mask) - mean_rgb).max()
+    allowed = 1e-3 if info.compression == 'deflate' else 3.0
+    if np.count_nonzero(mask) != covered or change > allowed:
+        raise OSError('is the disk full? Parts of it were lost in writing')
+    return built
+
+
+def _windows(side_px):
+    steps = range(0, side_px, WINDOW_PX)
+    return [
+        Window(left, top, min(WINDOW_PX, side_px - left), min(WINDOW_PX, side_px - top))
+        for top in steps
+        for left in steps
+    ]
+
+
+def _overview_factors(side_px):
+    return [2**k for k in range(1, 12) if side_px / 2**k >= BLOCK_PX / 2]

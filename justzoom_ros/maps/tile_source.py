@@ -1,0 +1,313 @@
+"""Where a map's imagery comes from: a folder of tiles.
+
+Two forms are known: XYZ, `{z}/{x}/{y}.png` in web Mercator, and tiledwebmaps, the form of the
+published dataset, whose `layout.yaml` names the projection, the tiles' size in it and the path
+pattern. A tile of zoom z is half as wide as one of zoom z - 1; zooms may be negative.
+"""
+
+import math
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rasterio
+import yaml
+from PIL import Image
+from pyproj import CRS
+from pyproj.exceptions import CRSError
+from rasterio.warp import reproject, transform, transform_bounds
+from rasterio.windows import bounds as window_bounds
+
+from justzoom_ros.errors import MapError
+from justzoom_ros.maps.map_file import one_line
+from justzoom_ros.maps.raster_source import (
+    AVERAGE_FROM,
+    WGS84,
+    plane_resolution_m,
+    plane_transform,
+    resampling,
+)
+
+LAYOUT_NAME = 'layout.yaml'
+MERCATOR_HALF_M = 20_037_508.342789244
+XYZ_PATTERN = '{zoom}/{x}/{y}.{image}'
+PLACEHOLDERS = {
+    'zoom': r'(?P<zoom>-?\d{1,2})',
+    'x': r'(?P<x>-?\d+)',
+    'y': r'(?P<y>-?\d+)',
+    'image': '(?:png|jpg|jpeg|webp)',
+}
+MARGIN_PX = 4
+"""Tile pixels read beyond a window, the reach of both ways of resampling."""
+
+
+@dataclass(frozen=True)
+class TileLayout:
+    """Where tiles lie: tile (x, y) of zoom z begins `x * side` east of `origin_x` and `y * side`
+    south (or north, by `southward`) of `origin_y`, where `side = tile_side / 2 ** z`; all in
+    units of `crs`. `pattern` is the tiles' path, `tile_px` their pixels (None: as they come)."""
+
+    crs: str
+    origin_x: float
+    origin_y: float
+    southward: bool
+    tile_side: float
+    tile_px: int | None
+    pattern: str
+
+
+XYZ = TileLayout(
+    'EPSG:3857', -MERCATOR_HALF_M, MERCATOR_HALF_M, True, 2 * MERCATOR_HALF_M, None, XYZ_PATTERN
+)
+
+
+class TileSource:
+    """A folder of PNG, JPEG or WebP tiles.
+
+    Tiles are taken from the coarsest zoom that is twice as fine as the map, or else the finest;
+    where that has none, from the next coarser zoom that has, then from finer ones. Transparent
+    pixels count as no imagery.
+    """
+
+    stretch = None
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._layout = read_layout(self.path)
+        self._tiles = _find_tiles(self.path, self._layout.pattern)
+        self._tile_px = self._layout.tile_px or self._size_of_a_tile()
+        self.crs = self._layout.crs
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def prepare(self, region, side_px):
+        """Get ready to read a map of `side_px` pixels along the region's side."""
+        self._plane = region.crs.to_wkt()
+        self._transform = plane_transform(region, side_px)
+        zooms = self._zooms_within(region)
+        size_m = region.side_m / side_px
+        ratio = {z: 1.01 * size_m / self._zoom_resolution_m(region, z) for z in zooms}
+        base = min((z for z in zooms if ratio[z] >= AVERAGE_FROM), default=max(zooms))
+        order = sorted(zooms, key=lambda z: (z > base, abs(z - base)))
+        # Finer tiles are halved as they are read, as often as leaves them twice as fine.
+        halvings = {z: max(0, math.floor(math.log2(ratio[z] / AVERAGE_FROM))) for z in zooms}
+        self._plan = [(z, halvings[z], resampling(ratio[z] / 2 ** halvings[z])) for z in order]
+
+    def read(self, window):
+        """RGB uint8 (h, w, 3) and mask bool (h, w) of a window of the prepared map."""
+        rgb = np.zeros((window.height, window.width, 3), np.uint8)
+        mask = np.zeros((window.height, window.width), bool)
+        for zoom, halvings, method in self._plan:
+            if mask.all():
+                break
+            colour, alpha = self._warped(window, zoom, self._tile_px >> halvings, method)
+            new = ~mask & (alpha >= 128)
+            rgb[new] = colour[new]
+            mask |= new
+        return rgb, mask
+
+    def resolution_m(self, region):
+        """Metres per pixel, at the region's centre, of the finest zoom that has tiles in it."""
+        zooms = self._zooms_within(region)
+        return self._zoom_resolution_m(region, max(zooms or self._tiles))
+
+    def outline(self):
+        """Latitudes and longitudes (two arrays) of the corners of the finest zoom's tiles."""
+        zoom = max(self._tiles)
+        x, y = np.array(list(self._tiles[zoom])).T
+        x = np.concatenate([x, x + 1, x, x + 1])
+        y = np.concatenate([y, y, y + 1, y + 1])
+        lon, lat = transform(self.crs, WGS84, *self._corner(zoom, x, y))
+        return np.array(lat), np.array(lon)
+
+    def overlaps(self, region):
+        """True where a tile lies within the region."""
+        return bool(self._zooms_within(region))
+
+    def _side(self, zoom):
+        return self._layout.tile_side / 2.0**zoom
+
+    def _corner(self, zoom, x, y):
+        """Position of a tile's corner in the tiles' projection."""
+        down = -1 if self._layout.southward else 1
+        side = self._side(zoom)
+        return self._layout.origin_x + x * side, self._layout.origin_y + down * y * side
+
+    def _zoom_resolution_m(self, region, zoom):
+        return plane_resolution_m(region, self.crs) * self._side(zoom) / self._tile_px
+
+    def _zooms_within(self, region):
+        half = region.side_m / 2
+        box = transform_bounds(region.crs.to_wkt(), self.crs, -half, -half, half, half)
+        return [z for z in sorted(self._tiles) if self._tiles_within(z, box)]
+
+    def _tiles_within(self, zoom, box):
+        """Tiles (x, y) of a zoom that touch a box (left, bottom, right, top)."""
+        columns, rows = self._index_range(zoom, box)
+        if len(columns) * len(rows) < len(self._tiles[zoom]):
+            wanted = ((x, y) for x in columns for y in rows)
+            return [tile for tile in wanted if tile in self._tiles[zoom]]
+        return [(x, y) for x, y in self._tiles[zoom] if x in columns and y in rows]
+
+    def _index_range(self, zoom, box):
+        left, bottom, right, top = box
+        layout, side = self._layout, self._side(zoom)
+        down = -1 if layout.southward else 1
+        y = sorted(down * (edge - layout.origin_y) / side for edge in (bottom, top))
+        x = (left - layout.origin_x) / side, (right - layout.origin_x) / side
+        return tuple(range(math.floor(low), math.floor(high) + 1) for low, high in (x, y))
+
+    def _warped(self, window, zoom, tile_px, method):
+        """Colour (h, w, 3) and alpha (h, w) of a window, from the tiles of one zoom."""
+        result = np.zeros((4, window.height, window.width), np.uint8)
+        size = self._side(zoom) / tile_px
+        box = window_bounds(window, self._transform)
+        left, bottom, right, top = transform_bounds(self._plane, self.crs, *box)
+        margin = MARGIN_PX * size
+        box = (left - margin, bottom - margin, right + margin, top + margin)
+        tiles = self._tiles_within(zoom, box)
+        if tiles:
+            mosaic, corner = self._mosaic(zoom, tiles, tile_px)
+            reproject(
+                mosaic,
+                result,
+                src_transform=rasterio.Affine(size, 0, corner[0], 0, -size, corner[1]),
+                src_crs=self.crs,
+                dst_transform=rasterio.windows.transform(window, self._transform),
+                dst_crs=self._plane,
+                src_alpha=4,
+                dst_alpha=4,
+                resampling=method,
+            )
+        return result[:3].transpose(1, 2, 0), result[3]
+
+    def _mosaic(self, zoom, tiles, tile_px):
+        """RGBA (4, h, w) of tiles side by side, and the position of its north-west corner."""
+        xs, ys = {x for x, _ in tiles}, {y for _, y in tiles}
+        width, height = max(xs) - min(xs) + 1, max(ys) - min(ys) + 1
+        mosaic = np.zeros((4, height * tile_px, width * tile_px), np.uint8)
+        for x, y in tiles:
+            row = y - min(ys) if self._layout.southward else max(ys) - y
+            column = x - min(xs)
+            mosaic[
+                :, row * tile_px : (row + 1) * tile_px, column * tile_px : (column + 1) * tile_px
+            ] = self._tile(zoom, x, y, tile_px)
+        return mosaic, self._corner(
+            zoom, min(xs), min(ys) if self._layout.southward else max(ys) + 1
+        )
+
+    def _tile(self, zoom, x, y, tile_px):
+        """RGBA (4, tile_px, tile_px) of one tile."""
+        path = self.path / self._tiles[zoom][x, y]
+        image = _read_rgba(path)
+        if image.shape[:2] != (self._tile_px, self._tile_px):
+            raise MapError(
+                f'{path} is {image.shape[1]} x {image.shape[0]} pixels and the other tiles are '
+                f'{self._tile_px} x {self._tile_px}; remove or replace it'
+            )
+        if tile_px < self._tile_px:
+            image = _reduced_rgba(image, tile_px)
+        return image.transpose(2, 0, 1)
+
+    def _size_of_a_tile(self):
+        first = next(iter(self._tiles[max(self._tiles)].values()))
+        return _read_rgba(self.path / first).shape[0]
+
+
+def read_layout(folder):
+    """The `TileLayout` of a folder: that of its `layout.yaml`, XYZ without one.
+
+    Raises MapError where the file is unreadable or asks for what is not supported.
+    """
+    path = folder / LAYOUT_NAME
+    if not path.is_file():
+        return XYZ
+    try:
+        values = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise MapError(f'{path} cannot be read: {one_line(error)}') from None
+    if not isinstance(values, dict):
+        raise MapError(f'{path} holds no keys and values; it must be a tiledwebmaps layout')
+    try:
+        return _layout_from(values)
+    except (KeyError, TypeError, ValueError, IndexError, CRSError) as error:
+        raise MapError(f'{path} is no layout that can be read: {one_line(error)}') from None
+
+
+def _layout_from(values):
+    pattern = str(values.get('path', '{zoom}/{x}/{y}.jpg'))
+    if not all('{' + name + '}' in pattern for name in ('zoom', 'x', 'y')):
+        raise ValueError(f'path is {pattern!r}; it must name {{zoom}}, {{x}} and {{y}}')
+    if 'preset' in values:
+        if values['preset'] != 'XYZ':
+            raise ValueError(f'preset is {values["preset"]!r}; only XYZ is known')
+        return replace(XYZ, pattern=pattern)
+    crs = CRS.from_user_input(values.get('crs', 'EPSG:3857'))
+    if crs.axis_info[0].direction != 'east':
+        raise ValueError(f'crs {values["crs"]!r} counts north before east, which is not supported')
+    axes = tuple(values.get('tile_axes', ('east', 'south')))
+    if axes not in (('east', 'south'), ('east', 'north')):
+        raise ValueError(f'tile_axes are {axes}; only [east, south] and [east, north] are known')
+    southward = axes[1] == 'south'
+    side, _ = _square('tile_shape_crs', values, (1.0, 1.0))
+    origin = [float(v) for v in values.get('origin_crs', (0.0, 0.0))]
+    # Rows that run south begin at the far end of the whole extent.
+    top = float(values['size_crs'][1]) if southward else 0.0
+    tile_px, _ = _square('tile_shape_px', values, (256, 256))
+    return TileLayout(
+        crs.to_string(), origin[0], origin[1] + top, southward, side, int(tile_px), pattern
+    )
+
+
+def _square(name, values, default):
+    width, height = (float(v) for v in values.get(name, default))
+    if not (width == height and 0 < width < math.inf):
+        raise ValueError(f'{name} is {values[name]}; it must be two equal positive numbers')
+    return width, height
+
+
+def _find_tiles(folder, pattern):
+    """{zoom: {(x, y): path in the folder}} of all tiles. Raises MapError where there are none."""
+    expression = re.escape(pattern)
+    for name, digits in PLACEHOLDERS.items():
+        expression = expression.replace(re.escape('{' + name + '}'), digits, 1)
+    match, tiles = re.compile(expression, re.IGNORECASE).fullmatch, {}
+    for root, _, names in os.walk(folder):
+        below = Path(root).relative_to(folder).as_posix()
+        for name in names:
+            path = name if below == '.' else f'{below}/{name}'
+            if found := match(path):
+                zoom, x, y = (int(found[name]) for name in ('zoom', 'x', 'y'))
+                tiles.setdefault(zoom, {})[x, y] = path
+    if not tiles:
+        raise MapError(
+            f'{folder} holds no tiles named {pattern}; give a raster file, a folder of XYZ tiles '
+            'or one with a layout.yaml (join several GeoTIFFs with gdalbuildvrt first)'
+        )
+    return tiles
+
+
+def _read_rgba(path):
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert('RGBA'))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise MapError(
+            f'tile {path} cannot be read: {one_line(error)}; remove or replace it'
+        ) from None
+
+
+def _reduced_rgba(image, side):
+    """Area average, colours weighted by alpha."""
+    alpha = image[..., 3:].astype(np.float32)
+    colour = cv2.resize(image[..., :3] * alpha, (side, side), interpolation=cv2.INTER_AREA)
+    alpha = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)[..., None]
+    colour = colour / np.maximum(alpha, 1e-6)
+    return np.rint(np.concatenate([colour, alpha], axis=-1)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Every picture that the package draws, with matplotlib imported only then."""

@@ -1,0 +1,100 @@
+"""Pictures of a belief in motion: how it converges over the map, and its error over the way."""
+
+import numpy as np
+
+from justzoom_ros.plots.figures import (
+    INK,
+    SHEET_INCHES,
+    STATUS_COLOURS,
+    TRUTH_COLOUR,
+    draw_map,
+    ellipse,
+    new_figure,
+    save,
+)
+
+SNAPSHOTS = 6
+BELIEF_PX = 128
+
+
+def belief_picture(masses):
+    """Masses of cells (n, n) as a small picture uint8 (at most BELIEF_PX a side): the square root
+    of the share of the greatest, which shows faint rivals."""
+    block = max(1, len(masses) // BELIEF_PX)
+    small = masses.reshape(len(masses) // block, block, -1, block).max((1, 3))
+    return np.round(255 * np.sqrt(small / max(small.max(), 1e-300))).astype(np.uint8)
+
+
+def draw_beliefs(map, frames, path):
+    """A strip of the belief over the map while it converges.
+
+    `frames`: dictionaries with the distance `travelled_m`, the `picture` of `belief_picture`,
+    `mean_m`, `covariance_m2`, `status`, and `truth_m`, or None. Raises OutputError.
+    """
+    chosen = frames_to_show([frame['travelled_m'] for frame in frames])
+    title_inches = 0.35
+    total = SHEET_INCHES + title_inches
+    figure = new_figure(len(chosen) * SHEET_INCHES, total)
+    for place, number in enumerate(chosen):
+        frame = frames[number]
+        left, width = place / len(chosen), 1 / len(chosen)
+        shape = (left + 0.01 * width, 0.01, 0.98 * width, 0.98 * SHEET_INCHES / total)
+        _draw_belief(figure.add_axes(shape), map, frame)
+        said = {'fix': 'fix', 'no_fix': 'no fix'}[frame['status']]
+        text = f'{frame["travelled_m"]:.0f} m: {said}'
+        figure.text(left + 0.02 * width, 0.995, text, va='top', fontsize=11, color=INK)
+    save(figure, path)
+
+
+def frames_to_show(travelled_m, count=SNAPSHOTS):
+    """Numbers of the frames nearest to distances that grow by the same factor, from the first
+    frame to the last, which shows most of where most happens."""
+    travelled = np.asarray(travelled_m, float)
+    end = max(travelled[-1], 1.0)
+    wanted = [0.0, *np.geomspace(end / 3 ** (count - 2), end, count - 1)]
+    return sorted({int(np.abs(travelled - distance).argmin()) for distance in wanted})
+
+
+def _draw_belief(axes, map, frame):
+    draw_map(axes, map, 480)
+    half = map.region.side_m / 2
+    strength = frame['picture'] / 255
+    axes.imshow(
+        strength, alpha=0.15 * (strength > 0.02) + 0.75 * strength, cmap='plasma', vmin=0, vmax=1,
+        extent=(-half, half, -half, half), interpolation='nearest', zorder=1,
+    )  # fmt: skip
+    outline = ellipse(frame['mean_m'], frame['covariance_m2']).T
+    axes.plot(*outline, color='black', lw=2.4, alpha=0.5)
+    axes.plot(*outline, color=STATUS_COLOURS[frame['status']], lw=1.3)
+    if frame['truth_m'] is not None:
+        axes.plot(*frame['truth_m'], '+', color='black', ms=12, mew=3.6)
+        axes.plot(*frame['truth_m'], '+', color=TRUTH_COLOUR, ms=11, mew=1.8)
+    axes.set(xlim=(-half, half), ylim=(-half, half))
+
+
+def draw_errors_over_way(travelled_m, errors_m, radii_90_m, sure, path, title=''):
+    """Error and 90 % radius (N,) over the distance travelled (N,), on a logarithmic scale; where
+    there was a fix (N, bool) is marked. Raises OutputError."""
+    figure = new_figure(9, 3.4)
+    axes = figure.subplots()
+    way, errors = np.asarray(travelled_m), np.maximum(errors_m, 0.5)
+    sure = np.asarray(sure, bool)
+    axes.fill_between(
+        way, 0.5, np.asarray(radii_90_m), color='0.88', lw=0, label='90 % radius', step='mid'
+    )
+    axes.plot(way, errors, color=INK, lw=1.0, zorder=2)
+    for flags, status, name in ((sure, 'fix', 'fix'), (~sure, 'no_fix', 'no fix (unsure)')):
+        colour = STATUS_COLOURS[status]
+        axes.plot(way[flags], errors[flags], 'o', ms=3.5, color=colour, label=name, zorder=3)
+    for radius_m in (25, 50):
+        axes.axhline(radius_m, color='0.6', lw=0.7, ls=':', zorder=1)
+        axes.annotate(
+            f'{radius_m} m', (1, radius_m), xycoords=('axes fraction', 'data'), fontsize=8
+        )
+    axes.set(xlabel='distance travelled (m)', ylabel='error (m)', yscale='log')
+    axes.set(xlim=(0, max(way[-1], 1)), ylim=(0.5, None))
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.legend(frameon=False, loc='upper right', ncols=3, fontsize=9)
+    figure.suptitle(title, x=0.01, ha='left', fontsize=11, color=INK, weight='bold')
+    figure.tight_layout()
+    save(figure, path)

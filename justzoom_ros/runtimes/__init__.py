@@ -1,0 +1,5 @@
+"""Where a policy runs: torch, ONNX Runtime, TensorRT, and how one is chosen."""
+
+from justzoom_ros.runtimes.registry import RUNTIMES, open_runtime
+
+__all__ = ['RUNTIMES', 'open_runtime']

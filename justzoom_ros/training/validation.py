@@ -1,0 +1,35 @@
+"""How often a policy that is still learning finds the place, on views that it never trains on."""
+
+import numpy as np
+import torch
+
+from justzoom_ros.embeddings.cell_embeddings import encode_map
+from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.tree_search import SearchConfig, search
+from justzoom_ros.runtimes.torch_runtime import TorchRuntime
+
+RADIUS_M = 50.0
+
+
+def recall_50m(policy, satellite_map, device, batches):
+    """Share of views whose most probable terminal cell is centred within RADIUS_M of the true
+    cell's centre. `batches` of uint8 views (B, V, h, w, 3) and actions (B, S); NaN without any."""
+    batches = list(batches)
+    if not batches:
+        return float('nan')
+    runtime = TorchRuntime(policy, device)
+    embeddings = encode_map(satellite_map, runtime)
+    hits = []
+    for views, actions in batches:
+        grounds = runtime.encode_ground(normalised(views))
+        truths_m = cell_centres_m(satellite_map.region, actions)
+        for ground, truth_m in zip(grounds, truths_m, strict=True):
+            best = search(runtime, embeddings, ground, SearchConfig('exact')).best_cell
+            hits.append(np.hypot(best.east_m - truth_m[0], best.north_m - truth_m[1]))
+    return float(np.mean(np.array(hits) <= RADIUS_M))
+
+
+def cell_centres_m(region, actions):
+    """Centres (N, 2), east and north in metres, of terminal cells with actions (N, S)."""
+    cells = [region.cell(tuple(way)) for way in torch.as_tensor(actions).tolist()]
+    return np.array([(cell.east_m, cell.north_m) for cell in cells])

@@ -1,0 +1,82 @@
+"""Draw the sheet of docs/city.md and measure: `python -m justzoom_ros.worlds.city city.jpg`."""
+
+import argparse
+import io
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from justzoom_ros.worlds.city.city import make_city
+from justzoom_ros.worlds.city.config import CityConfig
+from justzoom_ros.worlds.city.dataset import orthophoto
+from justzoom_ros.worlds.city.light import light
+from justzoom_ros.worlds.city.render import see
+from justzoom_ros.worlds.city.shots import Photographer, jpeg
+
+CONFIG = CityConfig()
+COLUMNS, FRAMES = 4, 20
+TILE_PX = (384, 216)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog='python -m justzoom_ros.worlds.city')
+    parser.add_argument('sheet', type=Path, help='JPEG to write')
+    parser.add_argument('--seed', type=int, default=CONFIG.seed)
+    args = parser.parse_args(arguments)
+    city, seconds = timed(lambda: make_city(args.seed, CONFIG.side_m))
+    print(f'city of {city.side_m:g} m: {seconds:.1f} s, {len(city.builder.solids)} solids')
+    who = Photographer(city, CONFIG.region, CONFIG.size_px)
+    measure(who)
+    map_pixels = measure_orthophoto(city)
+    sheet(who, map_pixels).save(args.sheet, quality=80)
+
+
+def timed(job):
+    """(result, CPU seconds) of a job."""
+    started_s = time.process_time()
+    return job(), time.process_time() - started_s
+
+
+def measure(who, frames=20):
+    """Print what a frame costs on one thread, once everything is compiled."""
+    shots = [who.shot('train', number) for number in range(frames)]
+    jpeg(who.scene(shots[0].day), shots[0])
+    lights = [light(shot.moment) for shot in shots]
+    scenes = [who.scene(shot.day) for shot in shots]
+    for name, job in (
+        ('rays', lambda i: see(scenes[i], lights[i], shots[i].camera)),
+        ('whole picture with JPEG', lambda i: jpeg(scenes[i], shots[i])),
+    ):
+        spent = [timed(lambda i=i, job=job: job(i))[1] for i in range(frames)]
+        size = 'x'.join(str(v) for v in who.size_px)
+        print(f'{size} {name}: median {1000 * np.median(spent):.0f} ms')
+
+
+def measure_orthophoto(city):
+    """Print what the orthophoto costs; returns it."""
+    pixels, seconds = timed(lambda: orthophoto(city, CONFIG.region, CONFIG.resolution_m))
+    print(f'orthophoto {len(pixels)}x{len(pixels)}: {seconds:.1f} s')
+    return pixels
+
+
+def sheet(who, map_pixels):
+    """Frames of all days with, in the last row, pieces of the orthophoto."""
+    tiles = []
+    for number in range(FRAMES):
+        shot = who.shot('train', number)
+        frame = np.asarray(Image.open(io.BytesIO(jpeg(who.scene(shot.day), shot))))
+        tiles.append(cv2.resize(frame, TILE_PX, interpolation=cv2.INTER_AREA))
+    width, height = TILE_PX
+    for place in (0.15, 0.4, 0.6, 0.8):
+        corner = int(place * len(map_pixels))
+        piece = map_pixels[corner : corner + 2 * height, corner : corner + 2 * width]
+        tiles.append(cv2.resize(piece, TILE_PX, interpolation=cv2.INTER_AREA))
+    rows = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
+    return Image.fromarray(np.vstack(rows))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,135 @@
+"""A drone's flight over the invented town, as a bag of camera images with true positions.
+
+It sees the town on another day than the map shows it, through a camera of its own: turning and
+climbing, a little tilted, with vignetting, drifting exposure, noise and JPEG.
+"""
+
+import io
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from justzoom_ros.evaluation.dead_reckoning import DriftConfig, dead_reckoned
+from justzoom_ros.io.bags import write_bag
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.training.nadir_views import NadirPose, look_down
+from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
+
+IMAGE_TOPIC = '/camera/image/compressed'
+TRUTH_TOPIC = '/gps/fix'
+START_NS = 1_790_000_000 * 10**9
+"""The flight's first stamp: an afternoon of September 2026."""
+
+
+WAYPOINTS = (
+    (-0.37, 0.36), (-0.31, 0.04), (-0.20, -0.20), (-0.02, -0.14), (0.07, 0.10), (0.06, 0.26),
+    (0.17, 0.36), (0.30, 0.29), (0.36, 0.08), (0.28, -0.16), (0.10, -0.34), (-0.12, -0.35),
+)  # fmt: skip
+"""Shares of the side, east and north of the middle."""
+
+ODOMETRY_HZ = 10
+
+WHOLE_FLIGHT = 90
+"""Frames from the first waypoint to the last; a flight of fewer is the beginning of it."""
+
+
+@dataclass(frozen=True)
+class FlightConfig:
+    """`frames` images of `size_px` (width, height), `period_s` apart; `footprint_m` is the range
+    of the ground seen from left to right, `tilt_rad` the amplitude of pitch and roll, `fov_rad`
+    the horizontal field of view. `seed` draws noise and swaying."""
+
+    frames: int = WHOLE_FLIGHT
+    period_s: float = 1.0
+    size_px: tuple[int, int] = (640, 480)
+    footprint_m: tuple[float, float] = (95.0, 140.0)
+    tilt_rad: float = 0.05
+    fov_rad: float = 1.2
+    jpeg_quality: int = 85
+    seed: int = 3
+
+
+def flight_poses(config, side_m, numbers=None):
+    """The `NadirPose` of every frame, or at `numbers` of frames with fractions: a curve through
+    the waypoints, nose first, at one speed."""
+    track = _smooth(np.array(WAYPOINTS) * side_m)
+    steps_m = np.hypot(*np.diff(track, axis=0).T)
+    along_m = np.concatenate([[0], np.cumsum(steps_m)])
+    numbers = np.arange(config.frames) if numbers is None else numbers
+    share = numbers / (WHOLE_FLIGHT - 1)
+    east, north = (np.interp(share * along_m[-1], along_m, values) for values in track.T)
+    ahead = np.gradient(track, axis=0)
+    yaw = np.unwrap(np.arctan2(ahead[:, 1], ahead[:, 0]))
+    yaw = np.interp(share * along_m[-1], along_m, yaw)
+    low, high = config.footprint_m
+    footprint = low + (high - low) * (0.5 - 0.5 * np.cos(19 * share + 1))
+    phase = np.random.default_rng([config.seed, 0]).uniform(0, 2 * np.pi, 2)
+    pitch = config.tilt_rad * np.sin(70 * share + phase[0])
+    roll = config.tilt_rad * np.sin(45 * share + phase[1])
+    columns = (east, north, yaw, footprint, pitch, roll)
+    return [NadirPose(*map(float, row)) for row in zip(*columns, strict=True)]
+
+
+def _smooth(points, per_piece=50):
+    """A Catmull-Rom curve (M, 2) through points (N, 2)."""
+    before, after = 2 * points[:1] - points[1:2], 2 * points[-1:] - points[-2:-1]
+    padded = np.concatenate([before, points, after])
+    t = np.linspace(0, 1, per_piece, endpoint=False)[:, None]
+    pieces = []
+    for before, start, end, after in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
+        slope = (end - before) / 2, (after - start) / 2
+        pieces.append(
+            (2 * t**3 - 3 * t**2 + 1) * start
+            + (t**3 - 2 * t**2 + t) * slope[0]
+            + (3 * t**2 - 2 * t**3) * end
+            + (t**3 - t**2) * slope[1]
+        )
+    return np.concatenate([*pieces, points[-1:]])
+
+
+def take_picture(pixels, side_m, pose, config, number):
+    """The JPEG (bytes) that the camera makes at `pose` of a ground `pixels` (n, n, 3)."""
+    rng = np.random.default_rng([config.seed, 1, number])
+    view = look_down(pixels, side_m, pose, config.size_px, config.fov_rad).astype(np.float32)
+    width, height = config.size_px
+    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    exposure = 1 + 0.08 * np.sin(0.5 * number)
+    view *= (exposure * (1 - 0.16 * (x**2 + y**2)))[..., None]
+    view = cv2.GaussianBlur(view, (0, 0), 0.7) + rng.normal(0, 4.0, view.shape)
+    picture = Image.fromarray(np.clip(view + 0.5, 0, 255).astype(np.uint8))
+    jpeg = io.BytesIO()
+    picture.save(jpeg, 'JPEG', quality=config.jpeg_quality)
+    return jpeg.getvalue()
+
+
+def make_flight(out, config=None, progress=iter):
+    """Fly, and make the folder `out`: `frames/` the JPEGs, `bag/` the rosbag2 made of them.
+
+    `progress` wraps the list of poses, as tqdm does. Raises OSError where it cannot be written.
+    """
+    config = config or FlightConfig()
+    region, images = DEMO_REGION, []
+    ground = landscape(day=FLIGHT_DAY)
+    frames = out / 'frames'
+    frames.mkdir(parents=True)
+    for number, pose in enumerate(progress(flight_poses(config, region.side_m))):
+        path = frames / f'{number:04d}.jpg'
+        path.write_bytes(take_picture(ground, region.side_m, pose, config, number))
+        position = region.to_latlon(pose.east_m, pose.north_m)
+        stamp_ns = START_NS + round(number * config.period_s * 1e9)
+        images.append(GeoImage(path.stem, path, *position, stamp_ns, path.name))
+    write_bag(images, out / 'bag', IMAGE_TOPIC, TRUTH_TOPIC, poses=flight_odometry(config))
+
+
+def flight_odometry(config):
+    """`Pose`s of the flight as its visual odometry measures them, with the errors of
+    `DriftConfig`."""
+    numbers = np.arange(0, config.frames - 1 + 1e-9, 1 / (ODOMETRY_HZ * config.period_s))
+    track = flight_poses(config, DEMO_REGION.side_m, numbers)
+    stamps_ns = [START_NS + round(number * config.period_s * 1e9) for number in numbers]
+    positions = [(pose.east_m, pose.north_m) for pose in track]
+    if len(track) < 2:
+        return []
+    return dead_reckoned(stamps_ns, positions, DriftConfig(seed=config.seed))

@@ -1,8 +1,8 @@
 """Real odometry under invented frames: a drive without a camera, moved to the demo's town.
 
-`python -m justzoom_ros.worlds.recorded_drive BAG -o OUT` reads NavSatFix and Odometry of a rosbag2,
-puts the track round the middle of the demo map, draws what a downward camera would see along it,
-and writes frames, true positions and the recorded odometry as a bag.
+`python -m justzoom_ros.worlds.recorded_drive BAG -o OUT` reads a rosbag2 with NavSatFix and
+Odometry, puts the track round the middle of the demo map, draws what a downward camera would see
+along it, and writes frames, true positions and the recorded odometry as a bag.
 """
 
 import argparse

@@ -14,15 +14,16 @@ import torch
 
 from justzoom_ros.embeddings import map_embeddings
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.inference.fix import Fix, FixDecision, Hypothesis, decide
-from justzoom_ros.inference.multi_view import combined, exponents
-from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.inference.calibration import Calibration
+from justzoom_ros.inference.fix import Fix, FixCriteria, Hypothesis, make_fix
+from justzoom_ros.inference.multi_view import fuse_posteriors, overlap_weights
+from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.inference.tree_search import SearchConfig, search
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models import ZoomPolicy
 from justzoom_ros.runtimes import open_runtime
 
-__all__ = ['Fix', 'FixDecision', 'Hypothesis', 'Localizer']
+__all__ = ['Fix', 'FixCriteria', 'Hypothesis', 'Localizer']
 
 log = logging.getLogger(__name__)
 _ROOT = np.zeros(1, np.int64)
@@ -32,19 +33,19 @@ class Localizer:
     """A policy at work on one map. Build it with `open`; all methods may be called from one
     thread at a time."""
 
-    def __init__(self, satellite_map, runtime, embeddings, search_config, decision):
+    def __init__(self, satellite_map, runtime, embeddings, search_config, criteria):
         self.map, self.region = satellite_map, satellite_map.region
-        self.search_config, self.decision = search_config, decision
+        self.search_config, self.criteria = search_config, criteria
         self._runtime, self._embeddings = runtime, embeddings
-        self._calibration = runtime.provenance.get('calibration', {})
+        self.calibration = Calibration.from_dict(runtime.provenance.get('calibration', {}))
 
     @classmethod
-    def open(cls, map, weights, runtime='auto', search=None, decision=None, progress=True):
+    def open(cls, map, weights, runtime='auto', search=None, criteria=None, progress=True):
         """Read a weights file and a map folder and make ready, map embeddings included.
 
         `map` may also be a `SatelliteMap` that is open already.
-        `runtime` one of `RUNTIMES`, `search` a method or a `SearchConfig`, `decision` a
-        `FixDecision`. Raises MapError, WeightsError, RuntimeUnavailableError, ConfigError.
+        `runtime` one of `RUNTIMES`, `search` a method or a `SearchConfig`, `criteria` a
+        `FixCriteria`. Raises MapError, WeightsError, RuntimeUnavailableError, ConfigError.
         """
         satellite_map = map if isinstance(map, SatelliteMap) else SatelliteMap.open(map)
         policy = ZoomPolicy.load(weights)
@@ -54,7 +55,7 @@ class Localizer:
         log.info('%s runs on %s over %s', weights, what, satellite_map.path)
         embeddings = map_embeddings(satellite_map, chosen, progress)
         config = search if isinstance(search, SearchConfig) else SearchConfig(search or 'exact')
-        localizer = cls(satellite_map, chosen, embeddings, config, decision or FixDecision())
+        localizer = cls(satellite_map, chosen, embeddings, config, criteria or FixCriteria())
         localizer.locate(np.zeros((96, 128, 3), np.uint8))  # the first call is the slow one
         return localizer
 
@@ -64,7 +65,7 @@ class Localizer:
         return self._runtime.name
 
     @property
-    def runtime_choice(self):
+    def selection_reason(self):
         """Why 'auto' took it: the times that were measured; '' where there was no choice."""
         return self._runtime.choice
 
@@ -86,15 +87,15 @@ class Localizer:
     @property
     def calibrated(self):
         """True where the weights were calibrated on images of a camera."""
-        return self._calibration.get('source') == 'images'
+        return self.calibration.known
 
     def calibrate(self, calibration):
-        """Use other calibration than that of the weights, a dictionary as `calibration`."""
-        self._calibration = dict(calibration)
+        """Use another `Calibration` than that of the weights."""
+        self.calibration = calibration
 
     def embed(self, image_rgb):
         """Ground embedding (D,) of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
-        views = normalised(ground_views(image_rgb, self.config))
+        views = normalize(ground_views(image_rgb, self.config))
         return self._runtime.encode_ground(views[None])[0]
 
     @property
@@ -102,20 +103,15 @@ class Localizer:
         """Flags (cells,) of the terminal cells with imagery, in path order."""
         return self._embeddings.covered[-1]
 
-    @property
-    def calibration(self):
-        """What was fitted on held-out data, a dictionary: `temperature`, `exponent`, `source`."""
-        return self._calibration
-
-    def posterior(self, image, search_config=None, worth=None):
+    def posterior(self, image, search_config=None, expand_mask=None):
         """The `CellPosterior` of a camera image, or of its embedding from `embed`; another
         `SearchConfig` than the localizer's own may be given. Its temperature comes on top of the
-        weights' own. `worth` as in `search`. Raises ImageError."""
+        weights' own. `expand_mask` as in `search`. Raises ImageError."""
         ground = image if isinstance(image, torch.Tensor) else self.embed(image)
         config = search_config or self.search_config
-        temperature = config.temperature * self._calibration.get('temperature', 1.0)
+        temperature = config.temperature * self.calibration.temperature
         config = replace(config, temperature=temperature)
-        return search(self._runtime, self._embeddings, ground, config, worth)
+        return search(self._runtime, self._embeddings, ground, config, expand_mask)
 
     def logits_along(self, image_rgb, actions):
         """The policy's logits (S, A) at each step of a given way, at temperature 1."""
@@ -133,15 +129,18 @@ class Localizer:
 
     def locate(self, image_rgb):
         """The `Fix` of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
-        return decide(self.posterior(image_rgb), self.decision)
+        return make_fix(self.posterior(image_rgb), self.criteria)
 
-    def locate_rig(self, images_rgb, mounts):
+    def locate_rig(self, images_rgb, mounts, criteria=None):
         """The `Fix` of several images of one place: a rig's cameras, or a turn on the spot.
-        `mounts`: the `Mount` of each. Raises ImageError, ConfigError for another number."""
+        `mounts`: the `Mount` of each; `criteria` a `FixCriteria`, the localizer's own unless
+        given. Raises ImageError, ConfigError for another number."""
         if len(images_rgb) != len(mounts):
             raise ConfigError(f'{len(images_rgb)} images need as many mounts, not {len(mounts)}')
         posteriors = [self.posterior(image) for image in images_rgb]
-        return decide(combined(posteriors, exponents(mounts)), self.decision)
+        return make_fix(
+            fuse_posteriors(posteriors, overlap_weights(mounts)), criteria or self.criteria
+        )
 
 
 def check_fits(satellite_map, policy, weights):

@@ -91,7 +91,7 @@ class Waited(AssertionError):
     """Something did not come about in time."""
 
 
-class Station:
+class LoadGenerator:
     """A node beside the one under test: drives it, feeds it and keeps what it says."""
 
     def __init__(self, context, compressed=False, reliable=True, namespace='/', image='image'):

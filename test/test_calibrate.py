@@ -21,8 +21,8 @@ def test_the_temperature_that_made_the_actions_is_found(truth):
     actions = torch.multinomial(chances, 1, generator=generator).view(4000, 2)
     calibration = fit_temperature(logits, actions, 'views')
     assert calibration.temperature == pytest.approx(truth, rel=0.06)
-    assert calibration.nll_after <= calibration.nll_before
-    assert (calibration.source, calibration.count) == ('views', 4000)
+    assert calibration.temperature_nll_after <= calibration.temperature_nll_before
+    assert (calibration.source, calibration.temperature_samples) == ('views', 4000)
 
 
 @pytest.fixture
@@ -63,6 +63,9 @@ def test_calibrated_weights_are_used_and_known_to_be(photographed, tmp_path, cap
     after = Localizer.open(satellite_map.path, out, progress=False)
     assert (before.calibrated, after.calibrated) == (False, True)
     # Random weights scaled to be sure are wrong: being right asks for a high temperature.
-    assert answer['temperature'] > 1.5 and answer['nll_after'] < answer['nll_before']
+    assert (
+        answer['temperature'] > 1.5
+        and answer['temperature_nll_after'] < answer['temperature_nll_before']
+    )
     pixels = np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8)
     assert after.posterior(pixels).entropy_nats > before.posterior(pixels).entropy_nats

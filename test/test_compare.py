@@ -13,7 +13,7 @@ from justzoom_ros.cli.main import main
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluation.evaluate import mount_of, occupied_cells, rigs
 from justzoom_ros.evaluation.retrieval import RetrievalModel
-from justzoom_ros.inference.multi_view import combined
+from justzoom_ros.inference.multi_view import fuse_posteriors
 from justzoom_ros.io.datasets import read_images
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.models import ZoomPolicy
@@ -74,7 +74,7 @@ def test_two_views_are_judged_by_their_product(city, capsys):
     localizer = Localizer.open(map=city / 'map', weights=city / 'weights.safetensors')
     hits, nll = [], []
     for place in rigs(read_images(city / 'metadata.csv'), 2):
-        posterior = combined([localizer.posterior(image.load()) for image in place])
+        posterior = fuse_posteriors([localizer.posterior(image.load()) for image in place])
         cell = localizer.region.encode(place[0].latitude, place[0].longitude)
         index = localizer.region.index(cell)
         nll.append(-np.log(posterior.masses[posterior.indices == index][0]))

@@ -23,7 +23,7 @@ from justzoom_ros.embeddings import cell_embeddings, embedding_file, map_embeddi
 from justzoom_ros.embeddings.cell_embeddings import encode_map, make_embeddings
 from justzoom_ros.embeddings.parts import Shard
 from justzoom_ros.errors import WeightsError
-from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.runtimes import open_runtime
 from justzoom_ros.runtimes.parity import pictures
@@ -109,7 +109,7 @@ def test_they_are_those_of_the_crops_in_path_order_and_of_their_children(town):
     satellite_map, runtime = SatelliteMap.open(town[0]), runtime_of(town[1])
     found = map_embeddings(satellite_map, runtime, progress=False)
     for actions in ((7,), (3, 9)):
-        crop = normalised(satellite_map.crop(actions, 16)[None])
+        crop = normalize(satellite_map.crop(actions, 16)[None])
         alone = runtime.encode_satellite(crop)
         index = np.array([satellite_map.region.index(actions)])
         close = {'atol': 2e-3, 'rtol': 1e-3}

@@ -61,7 +61,7 @@ def results(localizer, dataset):
 def test_hits_and_masses_of_the_exact_posterior(localizer, results):
     for result, off_m in zip(results['exact'], OFF_M, strict=True):
         assert result.cell_hit == (off_m == 0)
-        masses = localizer.posterior(result.image.load()).grid_masses()
+        masses = localizer.posterior(result.image.load()).to_grid()
         side = REGION.terminal_side_m
         row = int((REGION.side_m / 2 - result.truth_m[1]) // side)
         column = int((REGION.side_m / 2 + result.truth_m[0]) // side)
@@ -85,7 +85,7 @@ def test_the_guess_is_the_terminal_cell_of_most_mass(localizer, results):
     for name in SEARCHES:
         for result in results[name]:
             posterior = localizer.posterior(result.image.load(), SearchConfig(method=name))
-            row, column = np.argwhere(posterior.grid_masses() == posterior.masses.max())[0]
+            row, column = np.argwhere(posterior.to_grid() == posterior.masses.max())[0]
             side, half = REGION.terminal_side_m, REGION.side_m / 2
             centre = (column + 0.5) * side - half, half - (row + 0.5) * side
             assert result.guess_m == pytest.approx(centre)

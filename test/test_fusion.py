@@ -13,7 +13,8 @@ from colcon_support import REPO
 from tiny import make_map
 
 from justzoom_ros import Region
-from justzoom_ros.inference.fix import FixDecision, decide
+from justzoom_ros.inference.calibration import Calibration
+from justzoom_ros.inference.fix import FixCriteria, make_fix
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker, TrackerConfig
@@ -201,20 +202,26 @@ def fused(seed, every_s):
     rng = np.random.default_rng(seed)
     truth, steps, turns = drive(rng)
     localizer = SimpleNamespace(
-        region=REGION, covered=np.ones(CELLS, bool), calibration={}, decision=FixDecision()
+        region=REGION,
+        covered=np.ones(CELLS, bool),
+        calibration=Calibration(),
+        criteria=FixCriteria(),
     )
-    tracker = Tracker(localizer, TrackerConfig(exponent=1.0, news_m=1.0))
+    tracker = Tracker(
+        localizer, TrackerConfig(likelihood_exponent=1.0, decorrelation_distance_m=1.0)
+    )
     place, yaw, ekf, since, rows = 0j, 0.0, None, 0, []
     for second, (step, turn) in enumerate(zip(steps, turns, strict=True)):
         yaw += turn
         place += step * np.exp(1j * yaw)
         stamp_ns = (second + 1) * 10**9
-        tracker.hear(Pose(stamp_ns, place.real, place.imag, yaw))
-        before = tracker._seen_ns
-        tracker._seen_ns = stamp_ns
+        tracker.add_odometry(Pose(stamp_ns, place.real, place.imag, yaw))
+        before = tracker._stamp_ns
+        tracker._stamp_ns = stamp_ns
         if before:
-            tracker.follow(tracker.odometry.motion(before, stamp_ns))
-        fix = tracker.see(frame(rng, truth[second, :2]))
+            tracker.predict(tracker.odometry.motion(before, stamp_ns))
+        tracker.update(frame(rng, truth[second, :2]))
+        fix = tracker.fix()
         if ekf is None:
             if fix.status == 'no_fix' or fix.yaw_std_rad > 0.3:
                 continue
@@ -256,10 +263,10 @@ def test_a_filter_lives_well_on_fixes_and_odometry():
 def test_a_filter_lives_well_on_single_frames():
     """Without odometry inside, fixes are independent and every one may be fused."""
     rng = np.random.default_rng(3)
-    decision, squared = FixDecision(min_confidence=0.5, max_radius_m=80), []
+    decision, squared = FixCriteria(min_confidence=0.5, max_radius_m=80), []
     for _ in range(60):
         here = rng.uniform(-200, 200, 2)
-        fix = decide(frame(rng, here, rival=0.0), decision)
+        fix = make_fix(frame(rng, here, rival=0.0), decision)
         if fix.status == 'fix':
             off = np.array([fix.east_m, fix.north_m]) - here
             squared.append(off @ np.linalg.inv(fix.covariance_m2) @ off)

@@ -14,7 +14,7 @@ import launch_doubles
 import pytest
 import yaml
 from colcon_support import REPO, sourced, workspace
-from ros_support import Station, image_message, make_files, own_domain, rclpy, stamp_s
+from ros_support import LoadGenerator, image_message, make_files, own_domain, rclpy, stamp_s
 
 from justzoom_ros.live.parameters import BY_NAME, PARAMETERS
 
@@ -138,7 +138,7 @@ def started(line, environment=None):
 def station(domain, image='/image', namespace='/'):
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=domain)
-    base = Station(context, image=image, namespace=namespace)
+    base = LoadGenerator(context, image=image, namespace=namespace)
     try:
         base.meet()
         yield base

@@ -16,7 +16,7 @@ from justzoom_ros.errors import (
     WeightsError,
 )
 from justzoom_ros.inference.multi_view import Mount
-from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.inference.tree_search import SearchConfig
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -39,11 +39,11 @@ def opened(made, **options):
 def test_the_posterior_is_the_policys_own_by_teacher_forcing(made):
     satellite_map, weights = made
     policy, region = ZoomPolicy.load(weights), satellite_map.region
-    ground = policy.encode_ground(normalised(ground_views(IMAGE, policy.config))[None])
+    ground = policy.encode_ground(normalize(ground_views(IMAGE, policy.config))[None])
     expected = np.zeros(256)
     for first in range(16):
         crops = np.stack([satellite_map.crop((), 16), satellite_map.crop((first,), 16)])
-        kept = policy.encode_satellite(normalised(crops)).half().float()  # as on disk
+        kept = policy.encode_satellite(normalize(crops)).half().float()  # as on disk
         chances = policy.logits(ground, kept[None], torch.tensor([[first, 0]])).softmax(-1)[0]
         expected[first * 16 : first * 16 + 16] = chances[0, first] * chances[1]
     posterior = opened(made).posterior(IMAGE)

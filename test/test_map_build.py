@@ -190,7 +190,7 @@ def test_the_region_may_reach_beyond_the_source(tmp_path):
 @pytest.mark.parametrize(
     'source_m, crop_px, resolution_m, cell_px',
     [
-        (0.01, 64, None, 16),  # crops of level depth - 1 decide
+        (0.01, 64, None, 16),  # crops of level depth - 1 make_fix
         (1.0, 64, None, 16),  # a terminal cell is 16 m
         (0.9999, 64, None, 16),
         (1.5, 64, None, 11),  # the source decides: 10.67, rounded to the finer side

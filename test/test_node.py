@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from ros_support import (
     REGION,
-    Station,
+    LoadGenerator,
     Waited,
     image_message,
     make_files,
@@ -80,7 +80,7 @@ def one_robot(files, policy='sure', activate=True, arguments=(), station=None, *
         )
         try:
             with spun(node, context):
-                base = Station(context, **(station or {}))
+                base = LoadGenerator(context, **(station or {}))
                 base.meet()
                 if activate:
                     assert base.change('configure') and base.change('activate')
@@ -485,7 +485,7 @@ def test_diagnostics_name_what_is_at_work(files):
         assert status.name == '/justzoom: localization'
         assert values['map'] == files['map'] and values['weights'] == files['sure']
         assert values['runtime'] == node._localizer.runtime
-        assert values['runtime choice'] == node._localizer.runtime_choice
+        assert values['runtime choice'] == node._localizer.selection_reason
         assert values['frames received'] == values['frames localized'] == '1'
         assert values['frames fixes'] == '1' and values['frames bad'] == '0'
         assert float(values['latency (s)']) > 0

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from justzoom_ros.errors import ConfigError, OutsideRegionError
-from justzoom_ros.inference.fix import FixDecision, decide
+from justzoom_ros.inference.fix import FixCriteria, make_fix
 from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, radius_m
 from justzoom_ros.region import Region
 
@@ -62,7 +62,7 @@ def test_an_unexplored_leaf_counts_as_uniform_inside():
     exact = posterior_of(fine)
     np.testing.assert_allclose(coarse.mean_m, exact.mean_m)
     np.testing.assert_allclose(coarse.covariance_m2, exact.covariance_m2)
-    np.testing.assert_allclose(coarse.grid_masses(), fine)
+    np.testing.assert_allclose(coarse.to_grid(), fine)
     assert coarse.entropy_nats == pytest.approx(exact.entropy_nats)
     assert coarse.explored_mass == pytest.approx(0.25)
     assert coarse.best_cell.actions == (15, 15)
@@ -71,7 +71,7 @@ def test_an_unexplored_leaf_counts_as_uniform_inside():
 def test_grid_masses_lie_as_on_the_map():
     rng = np.random.default_rng(1)
     masses = rng.dirichlet(np.ones(256)).reshape(16, 16)
-    np.testing.assert_allclose(posterior_of(masses).grid_masses(), masses)
+    np.testing.assert_allclose(posterior_of(masses).to_grid(), masses)
 
 
 def test_modes_are_touching_groups_heaviest_first():
@@ -130,7 +130,7 @@ def test_masses_that_are_no_distribution_are_refused():
 
 def test_one_narrow_hypothesis_is_a_fix_with_its_covariance():
     posterior = posterior_of(picture(c4_4=0.5, c4_5=0.5))
-    fix = decide(posterior, FixDecision(0.8, 50.0))
+    fix = make_fix(posterior, FixCriteria(0.8, 50.0))
     assert fix.status == 'fix' and fix.reason == ''
     assert (fix.east_m, fix.north_m) == pytest.approx((-48.0, 56.0))
     expected = np.diag([8**2 + 16**2 / 12, 16**2 / 12])
@@ -141,7 +141,7 @@ def test_one_narrow_hypothesis_is_a_fix_with_its_covariance():
 
 
 def test_two_far_hypotheses_are_no_fix_and_the_covariance_covers_both():
-    fix = decide(posterior_of(picture(c1_1=0.5, c14_14=0.5)))
+    fix = make_fix(posterior_of(picture(c1_1=0.5, c14_14=0.5)))
     assert fix.status == 'no_fix' and 'ambiguous' in fix.reason
     for hypothesis in fix.hypotheses:
         offset = np.array([hypothesis.east_m - fix.east_m, hypothesis.north_m - fix.north_m])
@@ -149,7 +149,7 @@ def test_two_far_hypotheses_are_no_fix_and_the_covariance_covers_both():
 
 
 def test_a_wide_hypothesis_is_no_fix():
-    fix = decide(posterior_of(np.ones((16, 16))), FixDecision(0.8, 50.0))
+    fix = make_fix(posterior_of(np.ones((16, 16))), FixCriteria(0.8, 50.0))
     assert fix.status == 'no_fix' and 'too wide' in fix.reason
 
 
@@ -163,7 +163,7 @@ def test_the_ellipse_of_a_fix_holds_ninety_percent_of_everything(seed):
         3, 3
     )
     posterior = posterior_of(masses)
-    fix = decide(posterior, FixDecision(0.0, 1e6))
+    fix = make_fix(posterior, FixCriteria(0.0, 1e6))
     assert fix.status == 'fix'
     offset = posterior.centers_m - (fix.east_m, fix.north_m)
     squared = np.einsum('ni,ij,nj->n', offset, np.linalg.inv(fix.covariance_m2), offset)
@@ -180,9 +180,9 @@ def test_the_radius_holds_its_share_of_gaussian_samples():
 
 def test_impossible_decisions_are_named():
     with pytest.raises(ConfigError, match='min_confidence'):
-        FixDecision(min_confidence=1.5)
+        FixCriteria(min_confidence=1.5)
     with pytest.raises(ConfigError, match='max_radius_m'):
-        FixDecision(max_radius_m=0.0)
+        FixCriteria(max_radius_m=0.0)
 
 
 def test_the_best_point_has_more_mass_near_than_any_other():

@@ -32,7 +32,7 @@ from justzoom_ros.filtering import Odometry
 from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track, write_bag
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.motion_message import pose_of
-from justzoom_ros.localizer import FixDecision, Localizer
+from justzoom_ros.localizer import FixCriteria, Localizer
 from justzoom_ros.tracker import Tracker
 
 TOPIC, TRUTH = '/camera/image/compressed', '/gps/fix'
@@ -86,17 +86,17 @@ def broken_bag(files, bag):
 
 
 @pytest.fixture(scope='module')
-def decision(files, images):
+def criteria(files, images):
     """One under which half of the images give a fix."""
     localizer = Localizer.open(map=files / 'map', weights=files / 'weights.safetensors')
     confidences = sorted(localizer.locate(image.load()).confidence for image in images)
-    return FixDecision(sum(confidences[3:5]) / 2, 400.0)
+    return FixCriteria(sum(confidences[3:5]) / 2, 400.0)
 
 
 @pytest.fixture(scope='module')
-def localizer(files, decision):
+def localizer(files, criteria):
     map, weights = files / 'map', files / 'weights.safetensors'
-    return Localizer.open(map=map, weights=weights, decision=decision)
+    return Localizer.open(map=map, weights=weights, criteria=criteria)
 
 
 def command(files, bag, out, *more):
@@ -186,9 +186,9 @@ def test_truth_outside_the_region_is_counted_apart():
 
 
 @pytest.fixture(scope='module')
-def written(files, bag, decision):
+def written(files, bag, criteria):
     out = files / 'out'
-    options = ('--min-confidence', decision.min_confidence, '--max-radius', decision.max_radius_m)
+    options = ('--min-confidence', criteria.min_confidence, '--max-radius', criteria.max_radius_m)
     assert command(files, bag, out, '--weights', files / 'weights.safetensors', *options) == 0
     return out
 
@@ -276,7 +276,7 @@ def test_wrong_input_is_one_line_and_exit_2(
 
 
 @pytest.fixture(scope='module')
-def node(files, decision):
+def node(files, criteria):
     """The node, active, in a process and a domain of its own; yields the environment to set."""
     support = pytest.importorskip('ros_support')
     with contextlib.ExitStack() as stack:
@@ -289,8 +289,8 @@ def node(files, decision):
             'weights': files / 'weights.safetensors',
             'image_transport': 'compressed',
             'image_reliability': 'reliable',
-            'min_confidence': decision.min_confidence,
-            'max_radius_m': decision.max_radius_m,
+            'min_confidence': criteria.min_confidence,
+            'max_radius_m': criteria.max_radius_m,
         }
         words = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
         process = subprocess.Popen(
@@ -301,7 +301,7 @@ def node(files, decision):
         stack.callback(process.send_signal, signal.SIGINT)
         context = support.rclpy.Context()
         support.rclpy.init(context=context)
-        station = support.Station(context)
+        station = support.LoadGenerator(context)
         assert station.change('configure') and station.change('activate')
         station.close()
         support.rclpy.shutdown(context=context)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from justzoom_ros.errors import ImageError
 from justzoom_ros.io.stamps import JUMP_BACK_NS, StampGate
 from justzoom_ros.io.undistortion import Undistorter
-from justzoom_ros.live.diagnostics import SILENCE_S, STAGES, Health, Laps
+from justzoom_ros.live.diagnostics import SILENCE_S, STAGES, NodeDiagnostics, StageTimer
 from justzoom_ros.live.latest_worker import LatestWorker
 from justzoom_ros.live.parameters import PARAMETERS
 from justzoom_ros.plots.zoom_picture import YELLOW_RGB, zoom_picture
@@ -95,13 +95,13 @@ def clock():
 
 @pytest.fixture
 def health(clock):
-    return Health(lambda: clock.now_s)
+    return NodeDiagnostics(lambda: clock.now_s)
 
 
 def laps(seconds):
     """A frame that took so long, half of it to localize."""
     clock = SimpleNamespace(now_s=0.0)
-    taken = Laps(0.0, lambda: clock.now_s)
+    taken = StageTimer(0.0, lambda: clock.now_s)
     for stage, share in zip(STAGES, (0.0, 0.3, 0.5, 0.2), strict=True):
         clock.now_s += share * seconds
         taken.end(stage)

@@ -89,7 +89,7 @@ def test_auto_takes_the_engine_where_it_is_the_faster(exported, monkeypatch):
         )
         found = Localizer.open(map=map, weights=weights, progress=False)
         assert found.runtime == fast
-        assert found.runtime_choice == (
+        assert found.selection_reason == (
             f'a frame takes 100.0 ms on {fast} in float32, 1100.0 ms on {slow} in float32'
         )
 

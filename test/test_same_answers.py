@@ -46,7 +46,7 @@ def test_the_same_track(shipped):
     tracker, rows = Tracker(localizer), []
     step = Motion(forward_m=8.0, left_m=0.5, turn_rad=0.1, distance_m=8.0)
     for number in range(6):
-        f = tracker.update(picture(localizer.map, 10 + number), step if number else Motion())
+        f = tracker.locate_after(step if number else Motion(), picture(localizer.map, 10 + number))
         rows.append([f.latitude, f.longitude, *f.covariance_m2.ravel(), f.radius_90_m])
         rows[-1] += [f.confidence, f.status == 'fix', f.yaw_rad, f.yaw_std_rad, f.off_map]
     np.testing.assert_allclose(rows, SAVED[f'{name}_track'], rtol=1e-5, atol=1e-6)

@@ -22,7 +22,7 @@ from justzoom_ros.evaluation.retrieval import (
     contrastive_loss,
     encode_gallery,
 )
-from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.models import (
     ConvConfig,
     DecoderConfig,
@@ -32,7 +32,7 @@ from justzoom_ros.models import (
 )
 from justzoom_ros.training import Area, TrainConfig, Trainer
 from justzoom_ros.training.augmentation import Augmentation, augment
-from justzoom_ros.training.batches import CALIBRATION, TRAINING, VALIDATION, Share
+from justzoom_ros.training.batches import CALIBRATION, TRAINING, VALIDATION, Rank
 from justzoom_ros.training.street import (
     Looks,
     StreetBatches,
@@ -234,9 +234,9 @@ def test_processes_share_a_batch(dataset, tiny_map):
     whole, *parts = (
         StreetBatches(
             StreetPlaces(dataset, tiny_map.region), policy_config(tiny_map),
-            StreetConfig(views=2, cluster=1), Augmentation(), config, share,
+            StreetConfig(views=2, cluster=1), Augmentation(), config, rank,
         )[3]
-        for share in (Share(), Share(0, 2), Share(1, 2))
+        for rank in (Rank(), Rank(0, 2), Rank(1, 2))
     )  # fmt: skip
     actions = {tuple(way) for way in whole[1].tolist()}
     assert len(whole[1]) == 16 and [len(part[1]) for part in parts] == [8, 8]
@@ -248,7 +248,7 @@ def test_children_of_a_batch_are_the_embeddings_of_the_cells_ahead(dataset, tiny
     children = trainer.area.children(trainer.policy, torch.tensor([[3, 1], [2, 1]]), step=0)
     assert children.shape == (2, 2, 4, 48) and not children.requires_grad
     for child, cell in [(children[0, 0, 3], (3,)), (children[1, 1, 3], (2, 3))]:
-        crop = normalised(tiny_map.crop(cell, 16)[None])
+        crop = normalize(tiny_map.crop(cell, 16)[None])
         with torch.inference_mode():
             expected = trainer.policy.eval().encode_satellite(crop)[0]
         torch.testing.assert_close(child, expected, atol=1e-5, rtol=0)
@@ -398,8 +398,8 @@ def test_retrieval_learns_and_localizes(dataset, tiny_map, tmp_path):
     model = RetrievalModel.load(weights)
     with torch.inference_mode():
         crops = [tiny_map.crop(tiny_map.region.actions(2, cell), 16) for cell in range(16)]
-        cells = model.encode_satellite(normalised(np.stack(crops))).double()
-        ground = model.encode_ground(normalised(ground_views(image, model.config))[None]).double()
+        cells = model.encode_satellite(normalize(np.stack(crops))).double()
+        ground = model.encode_ground(normalize(ground_views(image, model.config))[None]).double()
         scale = model.scale.double() / model.provenance['calibration']['temperature']
         expected = (scale * ground @ cells.T).softmax(dim=1)[0].numpy()
     assert posterior.indices.tolist() == list(range(16))

@@ -10,9 +10,10 @@ from tiny import make_map, make_weights
 
 from justzoom_ros import Localizer, Region
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.evaluation.sequence_calibration import Witness, fit_covariance, fit_exponent
+from justzoom_ros.evaluation.sequence_calibration import Observation, fit_covariance, fit_exponent
 from justzoom_ros.filtering import Motion
-from justzoom_ros.inference.fix import FixDecision
+from justzoom_ros.inference.calibration import Calibration
+from justzoom_ros.inference.fix import FixCriteria
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.inference.tree_search import search
 from justzoom_ros.pose import Pose
@@ -27,8 +28,8 @@ def world(calibration=None):
     return SimpleNamespace(
         region=REGION,
         covered=np.ones(CELLS, bool),
-        calibration=calibration or {},
-        decision=FixDecision(),
+        calibration=calibration or Calibration(),
+        criteria=FixCriteria(),
     )
 
 
@@ -57,15 +58,17 @@ def drive(tracker, rng, steps=40, start=(-200.0, -150.0), yaw=0.6, step_m=10.0):
             motion = Motion(
                 step_m * np.cos(turn), step_m * np.sin(turn), turn, step_m, duration_s=1.0
             )
-        tracker.follow(motion)
-        fix = tracker.see(seen_from(place, rng))
+        tracker.predict(motion)
+        tracker.update(seen_from(place, rng))
+        fix = tracker.fix()
     return fix, place, yaw
 
 
 def test_ambiguous_frames_become_one_sure_place_and_heading():
     rng = np.random.default_rng(0)
-    tracker = Tracker(world(), TrackerConfig(exponent=0.8))
-    first = tracker.see(seen_from((-200.0, -150.0), rng))
+    tracker = Tracker(world(), TrackerConfig(likelihood_exponent=0.8))
+    tracker.update(seen_from((-200.0, -150.0), rng))
+    first = tracker.fix()
     assert first.status == 'no_fix' and first.yaw_std_rad > 1
     tracker.reset()
     fix, place, yaw = drive(tracker, rng)
@@ -78,7 +81,7 @@ def test_ambiguous_frames_become_one_sure_place_and_heading():
 
 def test_the_second_drive_is_like_the_first():
     """After a reset nothing is left of before, to the last bit."""
-    tracker = Tracker(world(), TrackerConfig(exponent=0.8))
+    tracker = Tracker(world(), TrackerConfig(likelihood_exponent=0.8))
     first, _, _ = drive(tracker, np.random.default_rng(1), steps=8)
     tracker.reset()
     second, _, _ = drive(tracker, np.random.default_rng(1), steps=8)
@@ -92,18 +95,21 @@ def test_the_second_drive_is_like_the_first():
 def test_a_second_look_from_the_same_place_is_no_second_witness():
     rng = np.random.default_rng(2)
     frame = seen_from((0.0, 0.0), rng)
-    tracker = Tracker(world(), TrackerConfig(exponent=1.0))
-    once = tracker.see(frame)
+    tracker = Tracker(world(), TrackerConfig(likelihood_exponent=1.0))
+    tracker.update(frame)
+    once = tracker.fix()
     for _ in range(20):
-        tracker.follow(Motion(duration_s=0.1))
-        again = tracker.see(frame)
+        tracker.predict(Motion(duration_s=0.1))
+        tracker.update(frame)
+        again = tracker.fix()
     assert again.confidence == pytest.approx(once.confidence, abs=0.02)
 
 
 def test_the_exponent_is_the_given_one_then_the_fitted_then_a_careful_one():
-    assert Tracker(world({'exponent': 0.3}), TrackerConfig(exponent=0.7)).exponent == 0.7
-    assert Tracker(world({'exponent': 0.3})).exponent == 0.3
-    assert Tracker(world()).exponent == 0.5
+    fitted = world(Calibration(likelihood_exponent=0.3))
+    assert Tracker(fitted, TrackerConfig(likelihood_exponent=0.7)).likelihood_exponent == 0.7
+    assert Tracker(fitted).likelihood_exponent == 0.3
+    assert Tracker(world()).likelihood_exponent == 0.5
 
 
 def test_a_start_position_is_a_fix_at_once():
@@ -123,10 +129,10 @@ def test_a_start_position_is_a_fix_at_once():
 def test_what_is_not_worth_it_stays_whole_with_the_mass_of_the_policy():
     policy, embeddings, ground = setup()
     everything = dense(search(policy, embeddings, ground))
-    worth = [np.ones(4**k, bool) for k in range(3)]
-    worth[1][[0, 2]] = False
-    worth[2][5] = False
-    found = search(policy, embeddings, ground, worth=worth)
+    expand_mask = [np.ones(4**k, bool) for k in range(3)]
+    expand_mask[1][[0, 2]] = False
+    expand_mask[2][5] = False
+    found = search(policy, embeddings, ground, expand_mask=expand_mask)
     below = {(1, 0): range(16), (1, 2): range(32, 48), (2, 5): range(20, 24)}
     for level, index, mass in zip(found.levels, found.indices, found.masses, strict=True):
         cells = below.get((level, index), [index] if level == 3 else None)
@@ -143,8 +149,8 @@ class Counted:
     def __getattr__(self, name):
         return getattr(self._localizer, name)
 
-    def posterior(self, image, search_config=None, worth=None):
-        found = self._localizer.posterior(image, search_config, worth)
+    def posterior(self, image, search_config=None, expand_mask=None):
+        found = self._localizer.posterior(image, search_config, expand_mask)
         self.leaves.append(len(found.masses))
         return found
 
@@ -173,11 +179,11 @@ def test_images_that_contradict_the_belief_open_the_search_again(localizer):
     posterior = localizer.posterior(IMAGE)
     wanted = posterior.best_cell
     away = -np.sign([wanted.east_m, wanted.north_m]) * 100
-    tracker = Tracker(localizer, TrackerConfig(exponent=1.0))
+    tracker = Tracker(localizer, TrackerConfig(likelihood_exponent=1.0))
     tracker.start_near(*localizer.region.to_latlon(*away), np.eye(2) * 25.0)
     for number in range(60):
         turned = Pose(number * 10**9, 0.0, 0.0, 1.5 * number)
-        tracker.hear(turned)
+        tracker.add_odometry(turned)
         fix = tracker.locate(IMAGE, number * 10**9)
         if number == 0:
             assert np.hypot(*(np.array([fix.east_m, fix.north_m]) - away)) < 40
@@ -189,14 +195,18 @@ def test_without_odometry_the_belief_spreads(localizer):
     tracker = Tracker(localizer)
     tracker.start_near(52.5, 13.4, np.eye(2) * 4.0)
     near = tracker.fix().radius_90_m
-    tracker.follow(tracker.odometry.motion(0, 10 * 10**9))
+    tracker.predict(tracker.odometry.motion(0, 10 * 10**9))
     assert tracker.motion.unknown_s == 10
     assert tracker.fix().radius_90_m > near + 20
 
 
 @pytest.mark.parametrize(
     ('wrong', 'problem'),
-    [({'exponent': 0.0}, 'exponent'), ({'news_m': 0.0}, 'news_m'), ({'ignored': 1.0}, 'ignored')],
+    [
+        ({'likelihood_exponent': 0.0}, 'likelihood_exponent'),
+        ({'decorrelation_distance_m': 0.0}, 'decorrelation_distance_m'),
+        ({'unexplored_mass': 1.0}, 'unexplored_mass'),
+    ],
 )
 def test_a_configuration_out_of_range_is_named(wrong, problem):
     with pytest.raises(ConfigError, match=problem):
@@ -222,11 +232,11 @@ def test_frames_that_say_the_same_thing_thrice_get_a_third_of_the_say():
                 REGION, np.full(CELLS, 3), np.arange(CELLS), masses / masses.sum()
             )
             motion = Motion(20.0, distance_m=20.0, duration_s=1.0) if number else Motion()
-            way.append(Witness(motion, posterior, place))
+            way.append(Observation(motion, posterior, place))
         ways.append(way)
     fit = fit_exponent(ways, world(), TrackerConfig(), exponents=(0.1, 0.3, 1.0))
-    assert fit.exponent == 0.3 and fit.nll_after < fit.nll_before
-    assert (fit.ways, fit.frames) == (12, 72)
+    assert fit.likelihood_exponent == 0.3 and fit.nll_after < fit.nll_before
+    assert (fit.sequences, fit.frames) == (12, 72)
 
 
 def test_covariances_are_scaled_to_the_errors_that_they_had():
@@ -236,17 +246,18 @@ def test_covariances_are_scaled_to_the_errors_that_they_had():
         for number in range(60):
             motion = Motion(10.0, distance_m=10.0, duration_s=1.0) if number else Motion()
             place = place + [10.0 if number else 0.0, 0.0]
-            way.append(Witness(motion, seen_from(place, rng), tuple(place)))
+            way.append(Observation(motion, seen_from(place, rng), tuple(place)))
         ways.append(way)
-    config = TrackerConfig(exponent=0.8)
+    config = TrackerConfig(likelihood_exponent=0.8)
     scale, fixes = fit_covariance(ways, world(), config)
     assert fixes >= 100 and 0 < scale < 1.5
-    calibrated = Tracker(world({'covariance_scale': scale}), config)
+    calibrated = Tracker(world(Calibration(covariance_scale=scale)), config)
     plain = Tracker(world(), config)
-    for witness in ways[0]:
+    for observation in ways[0]:
         for tracker in (calibrated, plain):
-            tracker.follow(witness.motion)
-        fix, other = calibrated.see(witness.posterior), plain.see(witness.posterior)
+            tracker.predict(observation.motion)
+            tracker.update(observation.posterior)
+        fix, other = calibrated.fix(), plain.fix()
         assert fix.status == other.status
         factor = scale if fix.status == 'fix' else 1.0
         np.testing.assert_allclose(fix.covariance_m2, factor * other.covariance_m2)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tiny import REGION, make_map, make_weights, tiny_policy_config, tiny_trainer
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.models import ZoomPolicy
 from justzoom_ros.training import TrainConfig
@@ -26,7 +26,7 @@ from justzoom_ros.training.batches import (
     TRAINING,
     VALIDATION,
     MapCrops,
-    Share,
+    Rank,
     ViewBatches,
 )
 from justzoom_ros.training.recipe import Objective, is_hidden, learning_rate
@@ -66,8 +66,8 @@ def test_the_objective_is_published_cross_entropy_over_crops_seen_on_the_way(tin
     views = torch.randint(0, 256, (3, 1, 16, 16, 3), dtype=torch.uint8)
     sequence = torch.tensor([[3, 5], [3, 7], [2, 5]])
     crops, rows = MapCrops(tiny_map, 16)(sequence)
-    whole = normalised(crops)[rows]  # (B, S, 3, h, w): every crop of every sequence
-    logits = policy(normalised(views), whole, sequence)
+    whole = normalize(crops)[rows]  # (B, S, 3, h, w): every crop of every sequence
+    logits = policy(normalize(views), whole, sequence)
     expected = F.cross_entropy(logits.flatten(0, 1), sequence.flatten(), label_smoothing=0.1)
     losses = objective(views, sequence, crops, rows)
     assert losses.shape == (2,)
@@ -188,7 +188,7 @@ def test_validation_views_are_always_the_same_and_never_trained_on(tiny_map, tmp
     trainer = tiny_trainer(tiny_map, tmp_path)
     assert trainer.validate() == trainer.validate()
     streams = [
-        ViewBatches(trainer.area.source.args[0], trainer.config, Share(), stream)[0][0]
+        ViewBatches(trainer.area.source.args[0], trainer.config, Rank(), stream)[0][0]
         for stream in (TRAINING, VALIDATION, CALIBRATION)
     ]
     assert not any(torch.equal(a, b) for a, b in combinations(streams, 2))
@@ -197,8 +197,8 @@ def test_validation_views_are_always_the_same_and_never_trained_on(tiny_map, tmp
 def test_training_ends_with_a_calibration(tiny_map, tmp_path):
     weights = tiny_trainer(tiny_map, tmp_path, steps=2).run()
     calibration = ZoomPolicy.load(weights).provenance['calibration']
-    assert calibration['source'] == 'views' and calibration['count'] >= 512
-    assert calibration['nll_after'] <= calibration['nll_before']
+    assert calibration['source'] == 'views' and calibration['temperature_samples'] >= 512
+    assert calibration['temperature_nll_after'] <= calibration['temperature_nll_before']
 
 
 def test_training_goes_on_from_weights(tiny_map, tmp_path):

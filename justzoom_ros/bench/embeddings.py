@@ -14,7 +14,7 @@ from justzoom_ros.bench.world import CITY, Ground, small_policy
 from justzoom_ros.embeddings.cell_embeddings import make_embeddings
 from justzoom_ros.embeddings.embedding_file import Identity, read_table, write_table
 from justzoom_ros.embeddings.map_cells import BATCH
-from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime
 
 INNER = sum(CITY.branching**k for k in range(CITY.depth))
@@ -42,7 +42,7 @@ def rate(size):
     runtime, ground_map = TorchRuntime(policy, 'cpu'), Ground(CITY)
     count = BATCH if size == 'small' else 4
     actions = [CITY.actions(3, index) for index in range(count)]
-    crops = normalised(np.stack([ground_map.crop(a, policy.config.crop_px) for a in actions]))
+    crops = normalize(np.stack([ground_map.crop(a, policy.config.crop_px) for a in actions]))
     timings = in_turns(
         {
             'encode': partial(runtime.encode_satellite, crops),

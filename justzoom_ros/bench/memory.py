@@ -22,7 +22,7 @@ def memory(map_path, weights, frames=10_000, progress=iter):
     settled_mb = resident_mb()
     for number in progress(range(frames)):
         stamp_ns = (number + 1) * 100_000_000
-        tracker.hear(Pose(stamp_ns, 0.2 * number, 0.0, 0.0))
+        tracker.add_odometry(Pose(stamp_ns, 0.2 * number, 0.0, 0.0))
         tracker.locate(images[number % len(images)], stamp_ns)
         if number == int(SETTLED * frames):
             settled_mb = resident_mb()

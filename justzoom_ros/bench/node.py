@@ -59,7 +59,7 @@ def _jpeg(pixels):
 def _station(out, map_path, weights, **parameters):
     """(station, pid) of an active node that takes compressed images."""
     from justzoom_ros.live.node_process import own_domain, running_node
-    from justzoom_ros.ros.load_generator import Station
+    from justzoom_ros.ros.load_generator import LoadGenerator
     from justzoom_ros.ros.transitions import LifecycleClient
 
     pids, paths = [], (Path(out), Path(map_path), Path(weights))
@@ -67,7 +67,7 @@ def _station(out, map_path, weights, **parameters):
         with LifecycleClient('/justzoom', alive) as driver:
             driver.change('configure')
             driver.change('activate')
-        with Station(TOPIC, ODOMETRY) as station:
+        with LoadGenerator(TOPIC, ODOMETRY) as station:
             station.wait_until_there()
             yield station, pids[0]
 

@@ -19,9 +19,9 @@ from justzoom_ros.bench.world import (
     small_policy,
 )
 from justzoom_ros.errors import JustZoomError
-from justzoom_ros.filtering import Belief, Motion, MotionNoise
-from justzoom_ros.inference.fix import decide
-from justzoom_ros.inference.preprocess import enough_px, ground_views, normalised
+from justzoom_ros.filtering import HistogramFilter, Motion, MotionNoise
+from justzoom_ros.inference.fix import make_fix
+from justzoom_ros.inference.preprocess import enough_px, ground_views, normalize
 from justzoom_ros.inference.tree_search import SearchConfig, search
 from justzoom_ros.io.image_message import image_from_message
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime
@@ -48,7 +48,7 @@ def published(size='small'):
         maps.levels[level][CITY.index(way[:level])] = encoded_crop(policy, ground_map, way[:level])
     if cached_way(runtime, maps, image) != way:
         raise JustZoomError('the greedy answers of the published way and of ours differ')
-    views = normalised(ground_views(image, policy.config))[None]
+    views = normalize(ground_views(image, policy.config))[None]
     timings = in_turns(
         {
             'published way': partial(published_way, policy, ground_map, image),
@@ -70,7 +70,7 @@ def published(size='small'):
 @torch.inference_mode()
 def published_way(policy, ground_map, image):
     """The greedy actions with all encoding done anew and the whole decoder run at each step."""
-    ground = policy.encode_ground(normalised(ground_views(image, policy.config))[None])
+    ground = policy.encode_ground(normalize(ground_views(image, policy.config))[None])
     crops, actions = [], []
     for _ in range(CITY.depth):
         crops.append(encoded_crop(policy, ground_map, tuple(actions)))
@@ -87,7 +87,7 @@ def cached_way(runtime, maps, image):
 
 
 def _ground(runtime, image):
-    return runtime.encode_ground(normalised(ground_views(image, runtime.config))[None])[0]
+    return runtime.encode_ground(normalize(ground_views(image, runtime.config))[None])[0]
 
 
 # --- (b) searches over 65,536 cells --------------------------------------------------------------
@@ -97,7 +97,7 @@ def searches(size='small'):
     """Posteriors over the published city, against the encoding of one frame."""
     policy = POLICIES[size]()
     runtime, maps = TorchRuntime(policy, 'cpu'), random_maps(policy)
-    views = normalised(ground_views(picture(), policy.config))[None]
+    views = normalize(ground_views(picture(), policy.config))[None]
     ground = runtime.encode_ground(views)[0]
     made_sure(policy, maps, ground)
     configs = {
@@ -133,7 +133,7 @@ def inputs():
     message = type('Compressed', (), {'format': 'jpeg', 'data': jpeg.getvalue()})()
     image, half = image_from_message(message), image_from_message(message, enough_px(config))
     cells = CITY.branching**CITY.depth
-    belief, noise = Belief(CITY, np.ones(cells, bool)), MotionNoise()
+    belief, noise = HistogramFilter(CITY, np.ones(cells, bool)), MotionNoise()
     runtime, maps = TorchRuntime(policy, 'cpu'), random_maps(policy)
     ground = _ground(runtime, image)
     made_sure(policy, maps, ground)
@@ -142,15 +142,15 @@ def inputs():
     timings = in_turns(
         {
             'decode 720p': partial(image_from_message, message),
-            'resize and normalise': lambda: normalised(ground_views(image, config)),
+            'resize and normalise': lambda: normalize(ground_views(image, config)),
             'decode 720p at half': partial(image_from_message, message, enough_px(config)),
-            'resize and normalise half': lambda: normalised(ground_views(half, config)),
+            'resize and normalise half': lambda: normalize(ground_views(half, config)),
             'map crop': partial(ground_map.crop, (1, 2), config.crop_px),
             'belief: move': partial(belief.move, motion, noise),
             'belief: see': partial(belief.see, posterior, 0.3),
             'belief: posterior': belief.posterior,
             'posterior: hypotheses': posterior.modes,
-            'fix': partial(decide, posterior),
+            'fix': partial(make_fix, posterior),
         },
         20,
     )

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from justzoom_ros.embeddings.cell_embeddings import MapEmbeddings
-from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.models.config import PolicyConfig
 from justzoom_ros.models.decoder import DecoderConfig
 from justzoom_ros.models.encoder import EncoderConfig
@@ -94,4 +94,4 @@ def made_sure(policy, maps, ground):
 def encoded_crop(policy, ground_map, actions):
     """Embedding (D,) of the crop of a cell."""
     crop = ground_map.crop(actions, policy.config.crop_px)
-    return policy.encode_satellite(normalised(crop[None]))[0]
+    return policy.encode_satellite(normalize(crop[None]))[0]

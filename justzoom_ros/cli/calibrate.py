@@ -34,8 +34,8 @@ def add_parser(subparsers):
     add('--select', action='append', default=[], metavar='COLUMN=VALUE', help='rows of the CSV')
     add('--bags', nargs='+', default=[], metavar='BAG', help='bags with images, odometry and true '
         'positions: fits the exponent, how much one frame of many may say')  # fmt: skip
-    add('--sequence', action='store_true', help='fit the exponent on the images, as one way with '
-        'odometry made from their positions')  # fmt: skip
+    add('--sequence', action='store_true', help='fit the exponent on the images, as one sequence '
+        'with odometry made from their positions')  # fmt: skip
     add('--report', metavar='PNG', help='draw how often the policy is right where it is so sure, '
         'before and after')  # fmt: skip
     add('-o', '--out', required=True, metavar='FILE', help='calibrated weights to write')
@@ -45,6 +45,8 @@ def add_parser(subparsers):
 
 def run(args):
     """Fit, write, say what it changed."""
+    from dataclasses import replace
+
     from tqdm import tqdm
 
     from justzoom_ros.errors import ConfigError
@@ -56,30 +58,29 @@ def run(args):
         raise ConfigError('calibrate needs --images, --bags or both')
     localizer = Localizer.open(args.map, args.weights)
     policy, said = ZoomPolicy.load(args.weights), []
-    found = dict(policy.provenance.get('calibration', {}))
+    found = localizer.calibration
     if args.images:
         images = _images(args, localizer)
         bar = lambda items: tqdm(items, desc='calibrate', unit='image')  # noqa: E731
-        fitted = fit_temperature(*logits_along(localizer, images, bar), 'images')
-        found.update(fitted.to_dict())
+        found = fit_temperature(*logits_along(localizer, images, bar), 'images', found)
         said.append(
-            f'temperature {fitted.temperature:.2f} from {fitted.count} images, NLL '
-            f'{fitted.nll_before:.2f} -> {fitted.nll_after:.2f} nats'
+            f'temperature {found.temperature:.2f} from {found.temperature_samples} images, NLL '
+            f'{found.temperature_nll_before:.2f} -> {found.temperature_nll_after:.2f} nats'
         )
         localizer.calibrate(found)
     if args.bags or args.sequence:
         exponent, scale, fixes = _motion(args, localizer)
-        found.update(exponent.to_dict(), covariance_scale=scale, covariance_fixes=fixes)
+        found = replace(exponent.added_to(found), covariance_scale=scale, covariance_fixes=fixes)
         said.append(
-            f'exponent {exponent.exponent:g} from {exponent.frames} frames of {exponent.ways} '
-            f'ways, NLL {exponent.nll_before:.2f} -> {exponent.nll_after:.2f} nats; covariances '
-            f'times {scale:.2f} from {fixes} fixes'
+            f'exponent {exponent.likelihood_exponent:g} from {exponent.frames} frames of '
+            f'{exponent.sequences} sequences, NLL {exponent.nll_before:.2f} -> '
+            f'{exponent.nll_after:.2f} nats; covariances times {scale:.2f} from {fixes} fixes'
         )
-    policy.provenance['calibration'] = found
+    policy.provenance['calibration'] = found.to_dict()
     policy.provenance['maps'] = [localizer.map.checksum]
     policy.save(args.out, half=True)
     text = f'{args.out}: {"; ".join(said)}'
-    print(json.dumps({'weights': args.out, **found}) if args.json else text)
+    print(json.dumps({'weights': args.out, **found.to_dict()}) if args.json else text)
     if args.report:
         _report(args, localizer)
 
@@ -92,7 +93,7 @@ def _images(args, localizer):
 
 def _motion(args, localizer):
     """Fit the exponent, and the factor on covariances with it, on bags or on the images as one
-    way."""
+    sequence."""
     from dataclasses import replace
 
     from tqdm import tqdm
@@ -100,8 +101,8 @@ def _motion(args, localizer):
     from justzoom_ros.evaluation.sequence_calibration import (
         fit_covariance,
         fit_exponent,
-        witnesses_of_bag,
-        witnesses_of_images,
+        observations_of_bag,
+        observations_of_images,
     )
     from justzoom_ros.io.bags import (
         IMAGE_TYPES,
@@ -113,29 +114,31 @@ def _motion(args, localizer):
     )
     from justzoom_ros.tracker import TrackerConfig
 
-    ways = []
+    sequences = []
     if args.sequence:
-        ways.append(witnesses_of_images(in_time(_images(args, localizer)), localizer))
+        sequences.append(observations_of_images(in_time(_images(args, localizer)), localizer))
     for path in tqdm(args.bags, desc='bags', unit='bag'):
         with Bag(path) as bag:
             track = read_track(bag, bag.topic(TRUTH_TYPES))
             topics = bag.topic(IMAGE_TYPES), bag.topic(ODOMETRY_TYPES)
-            ways.append(witnesses_of_bag(bag, *topics, track, localizer))
+            sequences.append(observations_of_bag(bag, *topics, track, localizer))
     bar = lambda items: tqdm(items, desc='exponents')  # noqa: E731
-    exponent = fit_exponent(ways, localizer, TrackerConfig(), progress=bar)
-    config = replace(TrackerConfig(), exponent=exponent.exponent)
-    return exponent, *fit_covariance(ways, localizer, config)
+    exponent = fit_exponent(sequences, localizer, TrackerConfig(), progress=bar)
+    config = replace(TrackerConfig(), likelihood_exponent=exponent.likelihood_exponent)
+    return exponent, *fit_covariance(sequences, localizer, config)
 
 
 def _report(args, localizer):
     """Draw how sure the policy is and how often it is right, before and after."""
+    from dataclasses import replace
+
     from justzoom_ros.evaluation.evaluate import evaluate, reliability_curve
     from justzoom_ros.plots.calibration import draw_reliability
 
     images, curves = _images(args, localizer), {}
-    fitted = dict(localizer.calibration)
-    for name, temperature in (('before', 1.0), ('after', fitted['temperature'])):
-        localizer.calibrate({**fitted, 'temperature': temperature})
+    fitted = localizer.calibration
+    for name, temperature in (('before', 1.0), ('after', fitted.temperature)):
+        localizer.calibrate(replace(fitted, temperature=temperature))
         label, curve = reliability_curve(evaluate(localizer, images, ('exact',))['exact'])
         curves[f'{name}: {label}'] = curve
     draw_reliability(curves, args.report)

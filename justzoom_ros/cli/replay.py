@@ -78,7 +78,7 @@ def run(args):
         for name, bag in names.items()
     }
     summary = {
-        'all': sequence_metrics.summarize_ways(list(filter(None, ways.values()))),
+        'all': sequence_metrics.summarize_sequences(list(filter(None, ways.values()))),
         'ways': ways,
     }
     write_json(Path(args.out) / 'summary.json', summary)
@@ -131,14 +131,14 @@ def _check(args):
 
 
 def _localizer(args):
-    from justzoom_ros.localizer import FixDecision, Localizer
+    from justzoom_ros.localizer import FixCriteria, Localizer
 
     return Localizer.open(
         map=args.map,
         weights=args.weights,
         runtime=args.runtime,
         search=args.search,
-        decision=FixDecision(args.min_confidence, args.max_radius),
+        criteria=FixCriteria(args.min_confidence, args.max_radius),
     )
 
 
@@ -148,7 +148,7 @@ def _in_process(args, bag, topic, localizer, track):
     from tqdm import tqdm
 
     from justzoom_ros.evaluation.replay import in_process, tracked
-    from justzoom_ros.filtering import BeliefConfig
+    from justzoom_ros.filtering import HistogramFilterConfig
     from justzoom_ros.io.bags import ODOMETRY_TYPES
     from justzoom_ros.tracker import Tracker, TrackerConfig
 
@@ -159,7 +159,7 @@ def _in_process(args, bag, topic, localizer, track):
     odom = bag.topic(ODOMETRY_TYPES, args.odom)
     total = bag.counts[topic] + bag.counts[odom]
     progress = partial(tqdm, desc='replay', unit='msg', total=total)
-    tracker = Tracker(localizer, TrackerConfig(BeliefConfig(headings=args.headings)))
+    tracker = Tracker(localizer, TrackerConfig(HistogramFilterConfig(headings=args.headings)))
     return list(tracked(bag, topic, tracker, odom, track, progress))
 
 

@@ -16,11 +16,11 @@ import torch
 from safetensors import SafetensorError
 from tqdm import tqdm
 
+from justzoom_ros.embeddings.embedding_file import SUFFIX, Identity, read_table, write_table
+from justzoom_ros.embeddings.map_cells import BATCH, MapCells, encoded
+from justzoom_ros.embeddings.parts import Parts, Shard
 from justzoom_ros.errors import MapError, OutputError, WeightsError
 from justzoom_ros.region import Region
-from justzoom_ros.embeddings.embedding_file import SUFFIX, Identity, read_table, write_table
-from justzoom_ros.embeddings.parts import Parts, Shard
-from justzoom_ros.embeddings.map_cells import BATCH, MapCells, encoded
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class MapEmbeddings:
 
 
 @dataclass(frozen=True)
-class Made:
+class EmbeddingBuild:
     """How it went: the embeddings of `cells` as rows of `table` (N, D) float16 on the CPU, whole
     where no batches are `missing`; the `file` that they are in, None where there is none; the
     number of cells that were `encoded` now; the `parts` that finished batches are in, where the
@@ -88,7 +88,7 @@ def _refuse(reason):
 
 
 def make_embeddings(satellite_map, runtime, shard=None, progress=True, unkept=_refuse):
-    """See to it that the embeddings of a map, or a shard of them, are on disk; returns `Made`.
+    """Put the embeddings of a map, or a shard of them, on disk; returns an `EmbeddingBuild`.
 
     Batches that were finished earlier, or by another process, are not made again. Whoever finds
     all batches there puts them together into one file. `unkept` is called with the reason where
@@ -100,7 +100,7 @@ def make_embeddings(satellite_map, runtime, shard=None, progress=True, unkept=_r
     files = _files(satellite_map, identity)
     for file in files:
         if (table := _read(file, identity)) is not None:
-            return Made(cells, table, file)
+            return EmbeddingBuild(cells, table, file)
     with Parts([file.parent for file in files], identity, unkept) as parts:
         making = _Making(cells, torch.zeros(identity.cells, identity.width, dtype=torch.half))
         making.take(parts)
@@ -111,7 +111,7 @@ def make_embeddings(satellite_map, runtime, shard=None, progress=True, unkept=_r
             parts.remove()
         elif parts.kept and not making.missing:
             unkept(f'the map embeddings cannot be written to {files[0].parent}')
-        return Made(cells, making.table, file, count, making.missing, parts.paths())
+        return EmbeddingBuild(cells, making.table, file, count, making.missing, parts.paths())
 
 
 def check_embeddings(satellite_map, runtime):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.region import Region
 
 BATCH = 64
@@ -62,4 +62,4 @@ def encoded(satellite_map, runtime, cells, rows):
     crop_px = runtime.config.crop_px
     crops = np.stack([satellite_map.crop(cells.actions(row), crop_px) for row in rows])
     pixels = torch.from_numpy(crops).to(runtime.device)
-    return runtime.encode_satellite(normalised(pixels)).float().cpu()
+    return runtime.encode_satellite(normalize(pixels)).float().cpu()

@@ -18,8 +18,8 @@ import numpy as np
 from justzoom_ros.errors import DatasetError, OutsideRegionError
 from justzoom_ros.evaluation import metrics
 from justzoom_ros.files import output_folder, write_json, writing
-from justzoom_ros.inference.fix import decide
-from justzoom_ros.inference.multi_view import Mount, combined, exponents
+from justzoom_ros.inference.fix import make_fix
+from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.plots.figures import Mark, Panel, draw_errors, draw_frames
 
@@ -102,12 +102,12 @@ def evaluate(
     inside([image for place in places for image in place], localizer.region)
     for place in progress(places):
         grounds = [localizer.embed(image.load()) for image in place]
-        weights = exponents([mount_of(image) for image in place]) if len(place) > 1 else None
+        weights = overlap_weights([mount_of(image) for image in place]) if len(place) > 1 else None
         for name, config in configs.items():
             posteriors = [localizer.posterior(ground, config) for ground in grounds]
-            posterior = combined(posteriors, weights)
+            posterior = fuse_posteriors(posteriors, weights)
             posterior = posterior if occupied is None else posterior.among(occupied)
-            results[name].append(_result(place[0], decide(posterior, localizer.decision)))
+            results[name].append(_result(place[0], make_fix(posterior, localizer.criteria)))
     return results
 
 

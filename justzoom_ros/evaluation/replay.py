@@ -93,7 +93,7 @@ def tracked(bag, topic, tracker, odom_topic=None, track=None, progress=iter):
     tracker.reset()
     for item in progress(bag.messages([topic] + [odom_topic] * bool(odom_topic))):
         if item.topic == odom_topic:
-            tracker.hear(pose_of(item.message))
+            tracker.add_odometry(pose_of(item.message))
             continue
         try:
             image = usable_image(item, gate, tracker.reset)
@@ -114,7 +114,7 @@ def tracked_images(images, tracker, drift=None, progress=iter):
     tracker.reset()
     poses = dead_reckoned([image.stamp_ns for image in images], places_m, drift)
     for image, pose in zip(progress(images), poses, strict=True):
-        tracker.hear(pose)
+        tracker.add_odometry(pose)
         fix = tracker.locate(image.load(), image.stamp_ns)
         yield _replayed(fix, image.stamp_ns, (image.latitude, image.longitude))
 
@@ -133,7 +133,7 @@ def _replayed(fix, stamp_ns, truth=None):
     if truth is not None:
         truth_m = fix.posterior.region.to_enu(*truth)
         near = fix.posterior.mass_within(*truth_m, NEAR_M) * (1 - fix.off_map)
-    picture = belief_picture(fix.posterior.grid_masses())
+    picture = belief_picture(fix.posterior.to_grid())
     return ReplayedFix(stamp_ns, fix.status, fix.reason, *position, fix.confidence, near, picture)
 
 
@@ -141,7 +141,7 @@ def _replayed(fix, stamp_ns, truth=None):
 
 
 @dataclass(frozen=True)
-class Judged:
+class ScoredFix:
     """A ReplayedFix beside the truth, in metres east and north of the region's centre.
 
     None is: the truth where it is not known, the position of an image without one, and what
@@ -157,17 +157,17 @@ class Judged:
 
 
 def judge(fix, region, track=None, max_gap_s=MAX_GAP_S):
-    """The `Judged` of a ReplayedFix by a Track of true positions."""
+    """The `ScoredFix` of a ReplayedFix by a Track of true positions."""
     truth = track and track.at(fix.stamp_ns, max_gap_s)
     truth_m = None if truth is None else np.array(region.to_enu(*truth))
     if fix.latitude is None:
-        return Judged(fix, None, truth, truth_m, None, None)
+        return ScoredFix(fix, None, truth, truth_m, None, None)
     position_m = np.array(region.to_enu(fix.latitude, fix.longitude))
     if truth is None:
-        return Judged(fix, position_m, None, None, None, None)
+        return ScoredFix(fix, position_m, None, None, None, None)
     inside = metrics.in_ellipses(truth_m, position_m, fix.covariance_m2)
     error_m = float(np.hypot(*(position_m - truth_m)))
-    return Judged(fix, position_m, truth, truth_m, error_m, bool(inside[0]))
+    return ScoredFix(fix, position_m, truth, truth_m, error_m, bool(inside[0]))
 
 
 def summarize(judged, region, track=None):
@@ -194,8 +194,8 @@ def summarize(judged, region, track=None):
 
 
 def sequence_figures(judged):
-    """`sequence_metrics.summarize` of the Judged of one way that have a truth and a position; None
-    where they are fewer than two."""
+    """`sequence_metrics.summarize` of the ScoredFix of one sequence that have a truth and a
+    position; None where they are fewer than two."""
     if len(judged) < 2:
         return None
     near = [item.fix.mass_near for item in judged]

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from justzoom_ros.errors import ConfigError, RuntimeUnavailableError
-from justzoom_ros.inference.fix import FixDecision
+from justzoom_ros.inference.calibration import Calibration
+from justzoom_ros.inference.fix import FixCriteria
 from justzoom_ros.inference.posterior import CellPosterior
-from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models.embedder import Embedder
 from justzoom_ros.training.batches import CALIBRATION, VALIDATION, MapCrops
@@ -82,8 +83,8 @@ class InfoNCE(nn.Module):
     def forward(self, views, actions, crops, rows):
         """views (B, V, h, w, 3), crops (U, h, w, 3) uint8, the first of them the views' own
         cells, the others negatives only; rows (B,) of a view's cell."""
-        ground = self.model.encode_ground(normalised(views)).float()
-        cells = self.model.encode_satellite(normalised(crops)).float()
+        ground = self.model.encode_ground(normalize(views)).float()
+        cells = self.model.encode_satellite(normalize(crops)).float()
         return contrastive_loss(ground, cells, rows, self.model.scale, self.label_smoothing)[None]
 
 
@@ -163,7 +164,7 @@ class RetrievalTrainer(Trainer):
 
     @torch.inference_mode()
     def _ground(self, views):
-        return self.policy.encode_ground(normalised(views).to(self.device)).float().cpu()
+        return self.policy.encode_ground(normalize(views).to(self.device)).float().cpu()
 
     @torch.inference_mode()
     def _similar(self, area, cells):
@@ -187,7 +188,7 @@ def encode_gallery(model, satellite_map, crops):
     parts = []
     for start in range(0, len(cells), GALLERY_BATCH):
         part = [crops.crop(region.actions(region.depth, c)) for c in cells[start:][:GALLERY_BATCH]]
-        parts.append(model.encode_satellite(normalised(np.stack(part)).to(device)).float().cpu())
+        parts.append(model.encode_satellite(normalize(np.stack(part)).to(device)).float().cpu())
     return torch.cat(parts)
 
 
@@ -195,11 +196,13 @@ class RetrievalLocalizer:
     """A `RetrievalModel` at work on one map; offers what `evaluate` asks of a `Localizer`. Its
     posterior is the softmax of the similarities over all terminal cells with imagery."""
 
-    def __init__(self, satellite_map, model, decision=None):
+    def __init__(self, satellite_map, model, criteria=None):
         self.map, self.region, self.model = satellite_map, satellite_map.region, model
-        self.decision = decision or FixDecision()
+        self.criteria = criteria or FixCriteria()
         self.config = model.config
-        self._temperature = model.provenance.get('calibration', {}).get('temperature', 1.0)
+        self._temperature = Calibration.from_dict(
+            model.provenance.get('calibration', {})
+        ).temperature
         self._covered = np.flatnonzero(satellite_map.level_coverage(self.region.depth) > 0)
         crops = MapCrops(satellite_map, model.config.crop_px)
         gallery = encode_gallery(model, satellite_map, crops).numpy()[self._covered]
@@ -225,7 +228,7 @@ class RetrievalLocalizer:
     @torch.inference_mode()
     def embed(self, image_rgb):
         """Ground embedding (D,) of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
-        return self.model.encode_ground(normalised(ground_views(image_rgb, self.config))[None])[0]
+        return self.model.encode_ground(normalize(ground_views(image_rgb, self.config))[None])[0]
 
     @torch.inference_mode()
     def posterior(self, image, search_config=None):

@@ -1,6 +1,6 @@
-"""How much a frame may say to a belief: one exponent, fitted on ways whose truth is known.
+"""How much a frame may say to a belief: one exponent, fitted on sequences whose truth is known.
 
-Frames of one way share their errors: the same wrong corner fools the policy ten times in a row.
+Frames of one sequence share their errors: the same wrong corner fools the policy ten times.
 Multiplying their likelihoods as if they were independent makes a belief surer than it is right, so
 each is raised to an exponent (a power likelihood, as in Bissiri, Holmes, Walker 2016,
 doi 10.1111/rssb.12158) under which the belief, frame by frame, gives the truth most mass.
@@ -27,9 +27,9 @@ ENOUGH = 100
 
 
 @dataclass(frozen=True)
-class Witness:
-    """One frame of a way: the `Motion` since the one before, what the policy says of it, and the
-    true position (2,) in metres."""
+class Observation:
+    """One frame of a sequence: the `Motion` since the one before, what the policy says of it, and
+    the true position (2,) in metres."""
 
     motion: Motion
     posterior: CellPosterior
@@ -38,29 +38,32 @@ class Witness:
 
 @dataclass(frozen=True)
 class ExponentFit:
-    """A fitted `exponent`, on how many frames of how many ways, and the mean negative logarithm of
-    the mass within 50 m of the truth, in nats, with exponent 1 and with the fitted one."""
+    """A fitted `likelihood_exponent`, on how many frames of how many `sequences`, and the mean
+    negative logarithm of the mass within 50 m of the truth, in nats, with exponent 1 and with the
+    fitted one."""
 
-    exponent: float
-    ways: int
+    likelihood_exponent: float
+    sequences: int
     frames: int
     nll_before: float
     nll_after: float
 
-    def to_dict(self):
-        """Plain JSON types, as stored in the weights."""
-        return {
-            'exponent': self.exponent,
-            'exponent_ways': self.ways,
-            'exponent_frames': self.frames,
-            'exponent_nll_before': self.nll_before,
-            'exponent_nll_after': self.nll_after,
-        }
+    def added_to(self, calibration):
+        """The `Calibration` with this exponent."""
+        return replace(
+            calibration,
+            likelihood_exponent=self.likelihood_exponent,
+            exponent_sequences=self.sequences,
+            exponent_frames=self.frames,
+            exponent_nll_before=self.nll_before,
+            exponent_nll_after=self.nll_after,
+        )
 
 
-def witnesses_of_bag(bag, topic, odom_topic, track, localizer, progress=iter):
-    """The Witnesses of the images on a topic of an open `Bag`, with odometry from another and the
-    `Track` of true positions. Raises ImageError, BagError for a frame whose truth is unknown."""
+def observations_of_bag(bag, topic, odom_topic, track, localizer, progress=iter):
+    """The Observations of the images on a topic of an open `Bag`, with odometry from another and
+    the `Track` of true positions. Raises ImageError, BagError for a frame whose truth is
+    unknown."""
     gate, odometry, before_ns, found = StampGate(), Odometry(), None, []
     for item in progress(bag.messages([topic, odom_topic])):
         if item.topic == odom_topic:
@@ -72,12 +75,12 @@ def witnesses_of_bag(bag, topic, odom_topic, track, localizer, progress=iter):
         motion = odometry.motion(before_ns, item.stamp_ns) if before_ns else Motion()
         before_ns = item.stamp_ns
         posterior = localizer.posterior(usable_image(item, gate))
-        found.append(Witness(motion, posterior, localizer.region.to_enu(*truth)))
+        found.append(Observation(motion, posterior, localizer.region.to_enu(*truth)))
     return found
 
 
-def witnesses_of_images(images, localizer, drift=None, progress=iter):
-    """The Witnesses of GeoImages in the order of their times, with odometry made from their own
+def observations_of_images(images, localizer, drift=None, progress=iter):
+    """The Observations of GeoImages in the order of their times, with odometry made from their own
     positions (`dead_reckoned`)."""
     places_m = [localizer.region.to_enu(image.latitude, image.longitude) for image in images]
     odometry, before_ns, found = Odometry(), None, []
@@ -86,36 +89,37 @@ def witnesses_of_images(images, localizer, drift=None, progress=iter):
         odometry.add(pose)
         motion = odometry.motion(before_ns, pose.stamp_ns) if before_ns else Motion()
         before_ns = pose.stamp_ns
-        found.append(Witness(motion, localizer.posterior(image.load()), place_m))
+        found.append(Observation(motion, localizer.posterior(image.load()), place_m))
     return found
 
 
-def fit_exponent(ways, localizer, config, exponents=EXPONENTS, progress=iter):
-    """The `ExponentFit` of ways, lists of Witnesses, for trackers of a `TrackerConfig`.
+def fit_exponent(sequences, localizer, config, exponents=EXPONENTS, progress=iter):
+    """The `ExponentFit` of sequences, lists of Observations, for trackers of a `TrackerConfig`.
 
     Of several exponents that do about as well the smallest is taken, the most careful one: whose
-    mean over the ways is within one standard error of the best (Breiman et al. 1984, section
+    mean over the sequences is within one standard error of the best (Breiman et al. 1984, section
     3.4.3).
     """
     tried = sorted({*exponents, 1.0})
-    scores = {e: _scores(ways, localizer, config, e) for e in progress(tried)}
+    scores = {e: _scores(sequences, localizer, config, e) for e in progress(tried)}
     means = {e: scores[e].mean() for e in tried}
     best = min(exponents, key=means.get)
     chosen = next(e for e in sorted(exponents) if _as_good(scores[e] - scores[best]))
-    frames = sum(map(len, ways))
-    return ExponentFit(chosen, len(ways), frames, float(means[1.0]), float(means[chosen]))
+    frames = sum(map(len, sequences))
+    return ExponentFit(chosen, len(sequences), frames, float(means[1.0]), float(means[chosen]))
 
 
-def fit_covariance(ways, localizer, config):
+def fit_covariance(sequences, localizer, config):
     """The factor on the covariances of fixes, and the number of fixes that it is from.
 
     An exponent that keeps a belief from being sure and wrong makes its covariances wider than its
-    errors. The factor is the ANEES of the way on which it is worst, but never so small that one of
-    the fixes would lie outside its own 99 % ellipse. 1 where there are fewer than ENOUGH fixes.
+    errors. The factor is the ANEES of the sequence on which it is worst, but never so small that
+    one of the fixes would lie outside its own 99 % ellipse. 1 where there are fewer than ENOUGH
+    fixes.
     """
     tracker = Tracker(localizer, config)
     tracker.covariance_scale = 1.0
-    squared = [found for way in ways if (found := _squared_errors(way, tracker))]
+    squared = [found for sequence in sequences if (found := _squared_errors(sequence, tracker))]
     count = sum(map(len, squared))
     if count < ENOUGH:
         return 1.0, count
@@ -123,35 +127,36 @@ def fit_covariance(ways, localizer, config):
     return float(max(worst, np.max(np.concatenate(squared)) / CHI2_2DOF[0.99])), count
 
 
-def _squared_errors(way, tracker):
-    """Squared Mahalanobis distances of the fixes of one way from the truth."""
+def _squared_errors(sequence, tracker):
+    """Squared Mahalanobis distances of the fixes of one sequence from the truth."""
     tracker.reset()
     found = []
-    for witness in way:
-        tracker.follow(witness.motion)
-        fix = tracker.see(witness.posterior)
+    for observation in sequence:
+        tracker.predict(observation.motion)
+        tracker.update(observation.posterior)
+        fix = tracker.fix()
         if fix.status == 'fix':
-            off = np.array([fix.east_m, fix.north_m]) - witness.truth_m
+            off = np.array([fix.east_m, fix.north_m]) - observation.truth_m
             found.append(float(off @ np.linalg.inv(fix.covariance_m2) @ off))
     return found
 
 
 def _as_good(worse):
-    """True where the ways' losses (W,) against the best are 0 within a standard error."""
+    """True where the sequences' losses (W,) against the best are 0 within a standard error."""
     error = worse.std(ddof=1) / np.sqrt(len(worse)) if len(worse) > 1 else 0.0
     return worse.mean() <= error
 
 
-def _scores(ways, localizer, config, exponent):
-    """For each way (W,) the mean over its frames of - ln (mass within 50 m of the truth)."""
-    tracker = Tracker(localizer, replace(config, exponent=exponent))
-    near = (np.array(list(_masses_near(way, tracker))) for way in ways)
+def _scores(sequences, localizer, config, exponent):
+    """For each sequence (W,) the mean over its frames of - ln (mass within 50 m of the truth)."""
+    tracker = Tracker(localizer, replace(config, likelihood_exponent=exponent))
+    near = (np.array(list(_masses_near(sequence, tracker))) for sequence in sequences)
     return np.array([-np.log(np.maximum(masses, LEAST_MASS)).mean() for masses in near])
 
 
-def _masses_near(way, tracker):
+def _masses_near(sequence, tracker):
     tracker.reset()
-    for witness in way:
-        tracker.follow(witness.motion)
-        tracker.weigh(witness.posterior)
-        yield tracker.belief.mass_within(*witness.truth_m, NEAR_M)
+    for observation in sequence:
+        tracker.predict(observation.motion)
+        tracker.update(observation.posterior)
+        yield tracker.belief.mass_within(*observation.truth_m, NEAR_M)

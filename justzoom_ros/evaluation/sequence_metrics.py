@@ -84,7 +84,7 @@ def summarize(truths_m, estimates_m, covariances_m2, sure, mass_near=None):
     return metrics.without_nan(figures)
 
 
-def summarize_ways(ways):
+def summarize_sequences(ways):
     """The figures of several ways, from those of each (see `summarize`), as a dictionary.
 
     Distances of convergence are medians over the ways that converge; shares are over all ways or,

@@ -1,8 +1,14 @@
-"""Belief in motion: where the robot may be after all frames and all odometry so far."""
+"""A Bayes filter over place and heading: where the robot may be after all frames and odometry."""
 
-from justzoom_ros.filtering.histogram_filter import Belief, BeliefConfig
+from justzoom_ros.filtering.histogram_filter import HistogramFilter, HistogramFilterConfig
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
 from justzoom_ros.filtering.odometry import Odometry, OdometryConfig
-from justzoom_ros.pose import Pose
 
-__all__ = ['Belief', 'BeliefConfig', 'Motion', 'MotionNoise', 'Odometry', 'OdometryConfig', 'Pose']
+__all__ = [
+    'HistogramFilter',
+    'HistogramFilterConfig',
+    'Motion',
+    'MotionNoise',
+    'Odometry',
+    'OdometryConfig',
+]

@@ -27,35 +27,48 @@ MAX_STATES = 2**24
 
 
 @dataclass(frozen=True)
-class BeliefConfig:
-    """`headings`: number of them; `cell_m`: cells of the lattice are no larger than that, where
-    terminal cells are larger they are divided; `off_map`: probability (0..1) that a start is off
-    the map.
+class HistogramFilterConfig:
+    """Resolution of a belief, and how it treats frames that do not fit.
 
-    There are streets that a policy does not know, on which it is sure and wrong: a frame counts
-    with the probability that the policy knows its way here, the *trust*. `trust` (0..1) is that of
-    a start; on the way it is lost within about `known_m` metres and won within about `unknown_m`;
-    it stays within `floor` and 1 - `floor`, so that no frame can rule anything out, nor be
-    ignored."""
+    There are streets that a policy does not know, on which it is sure and wrong. So a frame counts
+    with the probability that it is an inlier; that state changes with the distance travelled, and
+    its probability stays within `probability_floor` and 1 - `probability_floor`: no frame can rule
+    anything out, nor be ignored. Raises ConfigError for values out of range.
+    """
 
     headings: int = 36
-    cell_m: float = 40.0
-    off_map: float = 0.01
-    trust: float = 0.75
-    known_m: float = 300.0
-    unknown_m: float = 100.0
-    floor: float = 0.05
+    """Number of headings, evenly spread."""
 
-    def __post_init__(self):
+    cell_m: float = 40.0
+    """Cells of the lattice are no larger; where terminal cells are larger they are divided."""
+
+    off_map: float = 0.01
+    """Probability (0..1) that a start is off the map."""
+
+    inlier_probability: float = 0.75
+    """Probability (0..1) that the first frame is an inlier."""
+
+    inlier_run_m: float = 300.0
+    """Mean distance over which frames stay inliers."""
+
+    outlier_run_m: float = 100.0
+    """Mean distance over which frames stay outliers."""
+
+    probability_floor: float = 0.05
+    """Bound (0..1) on the inlier probability, at either end."""
+
+    def __post_init__(self) -> None:
         if not (self.headings >= 4 and self.cell_m > 0):
             raise ConfigError('a belief needs at least 4 headings and cells larger than 0 m')
-        if not (0 <= self.off_map < 1 and 0 < self.floor < 1 and 0 < self.trust <= 1):
-            raise ConfigError('off_map, floor and trust of a belief must lie in 0..1')
-        if not (self.known_m > 0 and self.unknown_m > 0):
-            raise ConfigError('known_m and unknown_m of a belief must be positive')
+        if not (0 <= self.off_map < 1 and 0 < self.probability_floor < 1):
+            raise ConfigError('off_map and probability_floor of a belief must lie in 0..1')
+        if not 0 < self.inlier_probability <= 1:
+            raise ConfigError('inlier_probability of a belief must lie in 0..1')
+        if not (self.inlier_run_m > 0 and self.outlier_run_m > 0):
+            raise ConfigError('inlier_run_m and outlier_run_m of a belief must be positive')
 
 
-class Belief:
+class HistogramFilter:
     """Probabilities over east, north and heading, for one region.
 
     `covered` (cells,) says which terminal cells, in path order, have imagery. `masses` (K, n, n),
@@ -64,7 +77,7 @@ class Belief:
     """
 
     def __init__(self, region, covered, config=None, dtype=torch.float32):
-        self.region, self.config, self.dtype = region, config or BeliefConfig(), dtype
+        self.region, self.config, self.dtype = region, config or HistogramFilterConfig(), dtype
         terminals = region.grid**region.depth
         self.fine = int(np.ceil(region.terminal_side_m / self.config.cell_m - 1e-9))
         self.cells = terminals * self.fine
@@ -114,7 +127,7 @@ class Belief:
         count = self.config.headings
         self._first_yaw_rad, self._marginal = 0.0, None
         self.offsets = np.zeros((count, 2))
-        self.off_map, self.trust = self.config.off_map, self.config.trust
+        self.off_map, self.inlier_probability = self.config.off_map, self.config.inlier_probability
         weights = (
             np.full(count, 1 / count) if yaw_rad is None else self._near(yaw_rad, yaw_std_rad)
         )
@@ -123,7 +136,7 @@ class Belief:
 
     def _uniform(self):
         """The start of a robot that may be anywhere, (1, n, n)."""
-        plane = self._divided(torch.from_numpy(self._covered).to(self.dtype))[None]
+        plane = self._divide(torch.from_numpy(self._covered).to(self.dtype))[None]
         return plane / plane.sum()
 
     @property
@@ -138,7 +151,7 @@ class Belief:
 
     # --- what happens --------------------------------------------------------------------------
 
-    def move(self, motion, noise):
+    def predict(self, motion, noise):
         """Follow a `Motion` with its `MotionNoise`."""
         yaws = self.yaws_rad
         east = motion.forward_m * np.cos(yaws) - motion.left_m * np.sin(yaws)
@@ -147,56 +160,59 @@ class Belief:
         whole = np.round(self.offsets).astype(int)
         self.offsets -= whole
         self._first_yaw_rad += motion.turn_rad
-        masses = lattice.shifted(self.masses, whole)
+        masses = lattice.shift(self.masses, whole)
         # Headings between two lattices move apart from both: half a step to either side.
         aslant = self.yaw_step_rad**2 / 12 * motion.distance_m**2
         variance = (noise.position_variance_m2(motion) + aslant) / self.side_m**2
-        masses = lattice.blurred(masses, variance)
+        masses = lattice.blur(masses, variance)
         turned = noise.yaw_variance_rad2(motion) / self.yaw_step_rad**2
-        masses = lattice.turned(masses, self.offsets, turned)
+        masses = lattice.rotate(masses, self.offsets, turned)
         self.off_map = 1 - lattice.total(masses)
         self.masses, self._marginal = masses, None
-        self._lose(noise.lost(motion))
-        self._come_to_other_streets(motion.distance_m)
+        self._kidnap(noise.kidnap_probability(motion))
+        self._predict_inlier(motion.distance_m)
 
-    def _come_to_other_streets(self, distance_m):
-        """Trust after a distance: two states that change at constant rates."""
-        lost, won = 1 / self.config.known_m, 1 / self.config.unknown_m
-        lasting = won / (lost + won)
-        self.trust = lasting + (self.trust - lasting) * np.exp(-(lost + won) * distance_m)
+    def _predict_inlier(self, distance_m):
+        """The inlier probability after a distance: two states that change at constant rates."""
+        lost, won = 1 / self.config.inlier_run_m, 1 / self.config.outlier_run_m
+        stationary = won / (lost + won)
+        decay = np.exp(-(lost + won) * distance_m)
+        self.inlier_probability = stationary + (self.inlier_probability - stationary) * decay
 
-    def _lose(self, share):
+    def _kidnap(self, share):
         """With this probability anything at all happened: the robot is where it may start."""
         anywhere = (1 - self.config.off_map) * share / self.config.headings
         self.masses *= 1 - share
         self.masses += anywhere * self._start
         self.off_map = (1 - share) * self.off_map + share * self.config.off_map
 
-    def see(self, posterior, exponent=1.0, news=1.0):
+    def update(self, posterior, exponent=1.0, novelty=1.0):
         """Weigh everything by a frame, a `CellPosterior` under a uniform prior over the covered
-        cells. `exponent` (0..1): how much one of many frames may say of the place; `news` (0..1):
-        how much of it was not seen before. Whether it fits the belief at all is judged by what it
-        says in full, so that a robot on streets that the policy does not know goes on by its
-        odometry."""
-        masses = posterior.grid_masses()
-        self._judge(self._likelihood(masses, news))
-        likelihood = self.trust * self._likelihood(masses, exponent * news) + 1 - self.trust
-        plane = self._divided(torch.from_numpy(likelihood)).to(self.dtype)
-        self.masses *= lattice.seen(plane, self.offsets, beyond=1.0)
-        self._normalise()
+        cells. `exponent` (0..1): how much one of many frames may say of the place; `novelty`
+        (0..1): how much of it was not seen before. Whether it fits the belief at all is judged by
+        what it says in full, so that a robot on streets that the policy does not know goes on by
+        its odometry."""
+        masses = posterior.to_grid()
+        self._update_inlier(self._likelihood(masses, novelty))
+        inlier = self.inlier_probability
+        likelihood = inlier * self._likelihood(masses, exponent * novelty) + 1 - inlier
+        plane = self._divide(torch.from_numpy(likelihood)).to(self.dtype)
+        self.masses *= lattice.resample(plane, self.offsets, beyond=1.0)
+        self._normalize()
 
-    def _judge(self, likelihood):
-        """Trust after a frame: how likely it is under the belief, beside 1, the mean of all
-        places, which it would be from a policy that does not know its way."""
+    def _update_inlier(self, likelihood):
+        """The inlier probability after a frame: how likely it is under the belief, beside 1, the
+        mean of all places, which an outlier would have."""
         masses = self.cell_masses()
         fit = float((masses * likelihood).sum()) + 1 - masses.sum()
-        trust, floor = self.trust, self.config.floor
-        self.trust = float(np.clip(trust * fit / (trust * fit + 1 - trust), floor, 1 - floor))
+        inlier, floor = self.inlier_probability, self.config.probability_floor
+        updated = inlier * fit / (inlier * fit + 1 - inlier)
+        self.inlier_probability = float(np.clip(updated, floor, 1 - floor))
 
     def likelihood(self, posterior, exponent=1.0):
         """Likelihood of every terminal cell (n, n), row 0 in the north, relative to the mean of
         the covered ones. Off the map and where there is no imagery a frame says nothing: 1."""
-        return self._likelihood(posterior.grid_masses(), exponent)
+        return self._likelihood(posterior.to_grid(), exponent)
 
     def _likelihood(self, masses, exponent):
         covered = self._covered
@@ -204,29 +220,29 @@ class Belief:
         mean = ratio[covered].mean()
         return np.where(covered, ratio / max(mean, 1e-300), 1.0)
 
-    def see_yaw(self, yaw_rad, std_rad, exponent=1.0):
+    def update_heading(self, yaw_rad, std_rad, exponent=1.0):
         """Weigh all headings by a measured one, of a compass, with its standard deviation;
-        `exponent` (0..1): how much of it is news."""
+        `exponent` (0..1): how much of it is novelty."""
         weights = self._near(yaw_rad, std_rad) ** exponent
         weights = torch.from_numpy(weights / weights.mean()).to(self.dtype)
         self.masses *= weights[:, None, None]
-        self._normalise()
+        self._normalize()
 
     def _near(self, yaw_rad, std_rad):
         """Likelihood (K,) of a measured heading; a robot that is off the map has any, so the mean
         is one."""
         variance = std_rad**2 + self.yaw_step_rad**2 / 12
         turn = (self.yaws_rad - yaw_rad + np.pi) % (2 * np.pi) - np.pi
-        weights = np.exp(-(turn**2) / (2 * variance)) + self.config.floor / len(turn)
+        weights = np.exp(-(turn**2) / (2 * variance)) + self.config.probability_floor / len(turn)
         return weights / weights.mean()
 
-    def _normalise(self):
+    def _normalize(self):
         self._marginal = None
         total = lattice.total(self.masses) + self.off_map
         self.masses /= total
         self.off_map /= total
 
-    def _divided(self, plane):
+    def _divide(self, plane):
         """A plane of terminal cells, (n, n), as one of lattice cells."""
         return plane.repeat_interleave(self.fine, 0).repeat_interleave(self.fine, 1)
 
@@ -239,7 +255,7 @@ class Belief:
         return self._marginal
 
     def _summed_up(self):
-        total = lattice.summed(self.masses, self.offsets).double()
+        total = lattice.sum_headings(self.masses, self.offsets).double()
         terminals = len(self._path_index)
         return (
             total.unflatten(0, (terminals, -1)).unflatten(2, (terminals, -1)).sum((1, 3)).numpy()
@@ -272,7 +288,7 @@ class Belief:
         inside = np.ones(self._path_index.shape, bool)
         if indices is not None:
             inside = np.isin(self._path_index, indices)
-        inside = self._divided(torch.from_numpy(inside))
+        inside = self._divide(torch.from_numpy(inside))
         rows, columns = (_from_first_to_last(inside.any(axis)) for axis in (1, 0))
         masses = self.masses[:, rows, columns] * inside[rows, columns]
         origin = self._middle(masses, rows.start, columns.start)

@@ -16,7 +16,7 @@ import torch
 KERNEL_SIGMAS = 4
 
 
-def shifted(masses, cells):
+def shift(masses, cells):
     """Each lattice moved by whole `cells` (K, 2), south and east."""
     if not cells.any():
         return masses
@@ -33,7 +33,7 @@ def _span(shift, n):
     return slice(max(shift, 0), max(n + min(shift, 0), 0))
 
 
-def blurred(masses, variance):
+def blur(masses, variance):
     """Each lattice after a random step of `variance` cells squared along each axis, whose kernel
     has just this variance."""
     if variance <= 0:
@@ -59,7 +59,7 @@ def _filter(plane, kernel_south, kernel_east, to):
     cv2.sepFilter2D(plane, -1, kernel_east, kernel_south, dst=to, borderType=zero)
 
 
-def turned(masses, offsets, variance):
+def rotate(masses, offsets, variance):
     """Masses after a random turn of `variance` headings squared; some go on to the lattices of
     the headings beside, whose offsets differ, where each cell spreads over those it covers."""
     if variance <= 0:
@@ -92,7 +92,7 @@ def shares(shifts):
     return np.stack([before, 1 - np.abs(south_east), after], axis=-1)
 
 
-def summed(masses, offsets):
+def sum_headings(masses, offsets):
     """Masses of all lattices on the cells that they cover, in shares of the area: (n, n)."""
     count, n, _ = masses.shape
     parts = (_nine(offsets, masses).T @ masses.flatten(1)).view(3, 3, n, n)
@@ -103,7 +103,7 @@ def summed(masses, offsets):
     return total[1:-1, 1:-1]
 
 
-def seen(plane, offsets, beyond):
+def resample(plane, offsets, beyond):
     """What the cells of each lattice see of a plane (n, n): its means over their areas
     (K, n, n). `beyond` the square it has one value."""
     n = len(plane)

@@ -33,20 +33,26 @@ class Motion:
 
 @dataclass(frozen=True)
 class MotionNoise:
-    """How far odometry can be wrong. Standard deviations:
-
-    `position_m` per root metre travelled, each axis; `yaw_rad` per root metre travelled;
-    `yaw_share` of a turn; while nothing is measured, `unknown_m_s` and `unknown_rad_s`, the speed
-    and turn rate that the robot may have. `lost_per_s`, the rate at which anything at all may
-    happen to it: it is carried away, or the belief was wrong.
-    """
+    """How far odometry can be wrong: standard deviations, and one rate. Raises ConfigError where
+    one is negative."""
 
     position_m: float = 0.5
+    """Metres per root metre travelled, each axis."""
+
     yaw_rad: float = 0.01
+    """Radians per root metre travelled."""
+
     yaw_share: float = 0.05
+    """Share of each turn."""
+
     unknown_m_s: float = 3.0
+    """Speed that the robot may have while nothing is measured."""
+
     unknown_rad_s: float = 0.3
-    lost_per_s: float = 1e-4
+    """Turn rate that the robot may have while nothing is measured."""
+
+    kidnap_rate_per_s: float = 1e-4
+    """Rate at which anything at all may happen: the robot is carried off, the belief was wrong."""
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -70,6 +76,6 @@ class MotionNoise:
             + (self.unknown_rad_s * motion.unknown_s) ** 2
         )
 
-    def lost(self, motion):
+    def kidnap_probability(self, motion):
         """Probability (0..1) that during a `Motion` anything at all happened."""
-        return float(-np.expm1(-self.lost_per_s * motion.duration_s))
+        return float(-np.expm1(-self.kidnap_rate_per_s * motion.duration_s))

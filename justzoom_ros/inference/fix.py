@@ -7,6 +7,7 @@ covariance of everything.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
@@ -14,13 +15,24 @@ from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, radius_m
 
 
+class FixStatus(str, Enum):
+    """Whether a `Fix` may be used; as text 'fix' or 'no_fix'."""
+
+    FIX = 'fix'
+    NO_FIX = 'no_fix'
+
+    __str__ = str.__str__
+
+
 @dataclass(frozen=True)
-class FixDecision:
-    """When to be sure: `min_confidence` (0..1), the least mass of the first hypothesis;
-    `max_radius_m`, the greatest half axis of the 90 % ellipse."""
+class FixCriteria:
+    """When to be sure. Raises ConfigError for values out of range."""
 
     min_confidence: float = 0.8
+    """Least mass (0..1) of the first hypothesis."""
+
     max_radius_m: float = 50.0
+    """Greatest half axis of the 90 % ellipse."""
 
     def __post_init__(self):
         if not 0 <= self.min_confidence <= 1:
@@ -44,7 +56,7 @@ class Hypothesis:
 
 @dataclass(frozen=True)
 class Fix:
-    """One answer. `status` is 'fix' or 'no_fix', `reason` says why not. `confidence` is the mass
+    """One answer. `status` is a `FixStatus`, `reason` says why not. `confidence` is the mass
     of the first of `hypotheses`, `radius_90_m` half the long axis of the 90 % ellipse of
     `covariance_m2` (2, 2), ENU. Of a robot in motion `yaw_rad` and `yaw_std_rad` are the heading,
     counter-clockwise from east, and `off_map` the probability that it is not on the map."""
@@ -56,7 +68,7 @@ class Fix:
     covariance_m2: np.ndarray
     radius_90_m: float
     confidence: float
-    status: str
+    status: FixStatus
     reason: str
     hypotheses: tuple[Hypothesis, ...]
     posterior: CellPosterior
@@ -65,24 +77,24 @@ class Fix:
     off_map: float = 0.0
 
 
-def decide(posterior, decision=None):
-    """The `Fix` of a `CellPosterior` under a `FixDecision`."""
-    return decide_among(posterior, posterior.modes(), decision)
+def make_fix(posterior, criteria=None):
+    """The `Fix` of a `CellPosterior` under a `FixCriteria`."""
+    return make_fix_from_modes(posterior, posterior.modes(), criteria)
 
 
-def decide_among(posterior, modes, decision=None, off_map=0.0, points=None):
+def make_fix_from_modes(posterior, modes, criteria=None, off_map=0.0, points=None):
     """The `Fix` of a `CellPosterior` whose `Mode`s are known already, heaviest first. With the
     probability `off_map`, which the masses of the modes leave room for, none of it holds.
     `points`: positions (N, 2) and masses (N,) that the ellipse has to hold, the centres of the
     posterior's leaves unless given."""
-    decision = decision or FixDecision()
+    criteria = criteria or FixCriteria()
     hypotheses = tuple(_hypothesis(posterior.region, mode) for mode in modes)
     mean, covariance = posterior.mean_m, posterior.covariance_m2
     reason = 'nothing was explored down to terminal cells'
     if modes:
         points = points or (posterior.centers_m, posterior.masses)
         widened = _widened(modes[0], *points, 0.9 / max(1 - off_map, 0.9))
-        reason = _doubt(modes, radius_m(widened), decision)
+        reason = _doubt(modes, radius_m(widened), criteria)
         if not reason:
             mean, covariance = modes[0].mean_m, widened
     return Fix(
@@ -90,7 +102,7 @@ def decide_among(posterior, modes, decision=None, off_map=0.0, points=None):
         covariance_m2=covariance,
         radius_90_m=radius_m(covariance),
         confidence=modes[0].mass if modes else 0.0,
-        status='no_fix' if reason else 'fix',
+        status=FixStatus.NO_FIX if reason else FixStatus.FIX,
         reason=reason,
         hypotheses=hypotheses,
         posterior=posterior,
@@ -98,15 +110,15 @@ def decide_among(posterior, modes, decision=None, off_map=0.0, points=None):
     )
 
 
-def _doubt(modes, radius, decision):
+def _doubt(modes, radius, criteria):
     """Why the first mode is not sure enough, '' where it is."""
-    if modes[0].mass < decision.min_confidence:
+    if modes[0].mass < criteria.min_confidence:
         return (
             f'ambiguous: the first of {len(modes)} hypotheses holds {modes[0].mass:.0%}, less '
-            f'than {decision.min_confidence:.0%}'
+            f'than {criteria.min_confidence:.0%}'
         )
-    if radius > decision.max_radius_m:
-        return f'too wide: the 90 % radius is {radius:.0f} m, over {decision.max_radius_m:.0f} m'
+    if radius > criteria.max_radius_m:
+        return f'too wide: the 90 % radius is {radius:.0f} m, over {criteria.max_radius_m:.0f} m'
     return ''
 
 

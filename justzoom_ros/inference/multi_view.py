@@ -41,7 +41,7 @@ class Mount:
         return np.abs(turn) <= self.fov_rad / 2
 
 
-def exponents(mounts):
+def overlap_weights(mounts):
     """Exponent (N,) of each camera's posterior: the mean, over its field of view, of one by the
     number of cameras that look there. Cameras apart have 1 each, N alike 1 / N each."""
     bearings = (np.arange(BEARINGS) + 0.5) * 2 * np.pi / BEARINGS
@@ -50,7 +50,7 @@ def exponents(mounts):
     return (seen * alone).sum(axis=1) / seen.sum(axis=1).clip(1)
 
 
-def combined(posteriors, exponents=None):
+def fuse_posteriors(posteriors, exponents=None):
     """The `CellPosterior` of several views of one place, over one region.
 
     The leaves are the finest of all; an unexplored leaf counts as uniform inside. Raises

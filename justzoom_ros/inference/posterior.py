@@ -143,7 +143,7 @@ class CellPosterior:
         reach = int(radius_m // side)
         offsets = np.arange(-reach, reach + 1) * side
         disc = np.hypot(*np.meshgrid(offsets, offsets)) <= radius_m
-        picture = self.grid_masses()
+        picture = self.to_grid()
         near = cv2.filter2D(picture, -1, disc.astype(float), borderType=cv2.BORDER_CONSTANT)
         # Of points that are as good, the one nearest to the mass itself.
         row, column = np.unravel_index(np.argmax(near + 1e-6 * picture), picture.shape)
@@ -200,7 +200,7 @@ class CellPosterior:
 
     # --- pictures ------------------------------------------------------------------------------
 
-    def grid_masses(self):
+    def to_grid(self):
         """Mass of every terminal cell, (n, n) with row 0 in the north and column 0 in the west;
         an unexplored leaf is spread evenly. For pictures: n is grid ** depth."""
         region = self.region

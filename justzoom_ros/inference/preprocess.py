@@ -1,6 +1,6 @@
 """From pixels to what the encoder sees, the same for training and running.
 
-Images are uint8 (H, W, 3) RGB until `normalised`, float32 (..., 3, H, W) after it.
+Images are uint8 (H, W, 3) RGB until `normalize`, float32 (..., 3, H, W) after it.
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def enough_px(config):
     return ENOUGH * round(height * config.ground_aspect), ENOUGH * height
 
 
-def normalised(images):
+def normalize(images):
     """uint8 (..., H, W, 3) numpy or torch -> float32 tensor (..., 3, H, W), MEAN 0 and STD 1."""
     images = torch.as_tensor(images).movedim(-1, -3).float()
     mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (MEAN, STD))

@@ -49,12 +49,12 @@ class SearchConfig:
             raise ConfigError('unexplored must lie in 0..1, width and temperature be positive')
 
 
-def search(policy, embeddings, ground, config=None, worth=None):
+def search(policy, embeddings, ground, config=None, expand_mask=None):
     """The posterior of one ground embedding (D,).
 
     `policy` offers `start` and `step` as `ZoomPolicy`, `embeddings` is a `MapEmbeddings`.
-    `worth[k]` (branching ** k,) bool, k = 1 .. depth - 1, says which cells alone are worth looking
-    into; the others stay leaves, with the mass that the policy gives them.
+    `expand_mask[k]` (branching ** k,) bool, k = 1 .. depth - 1, says which cells alone are
+    expanded; the others stay leaves, with the mass that the policy gives them.
     """
     config = config or SearchConfig()
     region = embeddings.region
@@ -66,8 +66,8 @@ def search(policy, embeddings, ground, config=None, worth=None):
         bound = config.unexplored * (nodes.masses.sum() + unexplored)
         allowed = (bound - unexplored) / (region.depth - level)
         chosen = _chosen(nodes.masses, allowed, config)
-        if worth is not None:
-            chosen = _worth_it(chosen, worth[level][nodes.indices[chosen]])
+        if expand_mask is not None:
+            chosen = _masked(chosen, expand_mask[level][nodes.indices[chosen]])
         chosen = np.sort(chosen)  # siblings together: the decoder shares what they have in common
         leaves.append(nodes.without(chosen))
         unexplored += leaves[-1].masses.sum()
@@ -110,9 +110,9 @@ def _next_step(policy, embeddings, nodes, cache, config):
         part = nodes.only(slice(start, start + CHUNK))
         actions = torch.from_numpy(part.indices % embeddings.region.branching)
         maps = embeddings.at(nodes.level, part.indices)
-        ways = cache.select(torch.from_numpy(part.parents))
+        prefixes = cache.select(torch.from_numpy(part.parents))
         ahead = embeddings.ahead(nodes.level, part.indices)
-        logits, chunk = policy.step(actions.to(maps.device), maps, ways, ahead)
+        logits, chunk = policy.step(actions.to(maps.device), maps, prefixes, ahead)
         masses.append(_probabilities(logits, config.temperature))
         caches += [] if last else [chunk]
     children = _children(embeddings, nodes, np.concatenate(masses))
@@ -140,8 +140,8 @@ def _chosen(masses, allowed, config):
     return order[: 1 if config.method == 'greedy' else config.width]
 
 
-def _worth_it(chosen, flags):
-    """Those of the chosen nodes that are worth it; if none is, the first."""
+def _masked(chosen, flags):
+    """Those of the chosen nodes that are expand_mask it; if none is, the first."""
     return chosen[flags] if flags.any() else chosen[:1]
 
 

@@ -15,7 +15,7 @@ SILENCE_S = 5.0
 """Without an image for so long, an active node complains."""
 
 
-class Laps:
+class StageTimer:
     """Takes the time of a frame's STAGES, one after the other, from its arrival on."""
 
     def __init__(self, started_s, clock=time.monotonic):
@@ -33,7 +33,7 @@ class Laps:
         return self._last_s - self._started_s
 
 
-class Health:
+class NodeDiagnostics:
     """Counts what happens to frames, from any thread, and tells the state of the node."""
 
     def __init__(self, clock=time.monotonic):
@@ -67,7 +67,7 @@ class Health:
             self.last_error = self._problem = error
 
     def localized(self, fix, laps, age_s):
-        """A frame was localized: its `Laps` since its arrival, `age_s` since its stamp."""
+        """A frame was localized: its `StageTimer` since its arrival, `age_s` since its stamp."""
         with self._lock:
             self.counts['localized'] += 1
             self.counts['fixes'] += fix.status == 'fix'

@@ -18,7 +18,7 @@ UNKNOWN_MOTION = 'no odometry reaches up to the images: the belief spreads meanw
 ODOMETRY_KEPT = 10_000
 
 
-class Pilot:
+class FrameProcessor:
     """Localizes frames on a `Localizer`, in motion as MOTIONS says. `report(text)` is called once
     for each kind of trouble."""
 
@@ -30,11 +30,11 @@ class Pilot:
 
     # --- the executor's thread -----------------------------------------------------------------
 
-    def hear_odometry(self, message):
+    def add_odometry(self, message):
         """A `nav_msgs/Odometry`."""
         self._heard.append((self._take_odometry, message))
 
-    def hear_imu(self, message):
+    def add_imu(self, message):
         """A `sensor_msgs/Imu` with an orientation."""
         self._heard.append((self._take_imu, message))
 
@@ -45,7 +45,7 @@ class Pilot:
 
     # --- the worker's thread -------------------------------------------------------------------
 
-    def locate(self, images, mounts, stamp_ns, decision):
+    def locate(self, images, mounts, stamp_ns, criteria):
         """The `Fix` of the images of a rig with their `Mount`s. Raises ImageError."""
         while self._heard:
             take, message = self._heard.popleft()
@@ -53,9 +53,8 @@ class Pilot:
         if not self._tracking:
             if self.motion == 'auto':
                 self._say(WITHOUT_ODOMETRY)
-            self.localizer.decision = decision
-            return self.localizer.locate_rig(images, mounts)
-        fix = self.tracker.locate(images, stamp_ns, mounts, decision)
+            return self.localizer.locate_rig(images, mounts, criteria)
+        fix = self.tracker.locate(images, stamp_ns, mounts, criteria)
         if self.tracker.motion.unknown_s > 0:
             self._say(UNKNOWN_MOTION)
         return fix
@@ -63,12 +62,12 @@ class Pilot:
     def _take_odometry(self, message):
         if self.tracker:
             self._tracking = True
-            self._say(self.tracker.hear(pose_of(message)))
+            self._say(self.tracker.add_odometry(pose_of(message)))
 
     def _take_imu(self, message):
         measured = self.tracker and compass_of(message)
         if measured:
-            self.tracker.hear_compass(*measured)
+            self.tracker.add_heading(*measured)
 
     def _take_begin(self, prior):
         self._said.clear()

@@ -5,10 +5,10 @@ k gives the distribution of action k. Pre-norm blocks of causal attention with r
 embedding and a SwiGLU feed-forward, RMSNorm throughout, no biases (Just Zoom In, arXiv 2603.25686;
 the parameters carry the names of the published checkpoints).
 
-Teacher forcing runs whole sequences through `forward`. A search goes down many ways of the tree at
-once, two tokens at a time: `extend` (ways.py says what they share).
+Teacher forcing runs whole sequences through `forward`. A search goes down many branches of the
+tree at once, two tokens at a time: `extend` (prefix_batch.py says what they share).
 
-Shapes: B batch, T tokens, N ways, D width, H heads, A actions.
+Shapes: B batch, T tokens, N prefixes, D width, H heads, A actions.
 """
 
 from dataclasses import dataclass
@@ -50,19 +50,19 @@ class Decoder(nn.Module):
             tokens = block(tokens, rotation)
         return self.final_norm(tokens)
 
-    def extend(self, tokens, ways):
-        """Two tokens more on each of N `Ways`, (2, N, D) -> (states (N, D) of the second ones,
-        `Cache` of the longer ways). Never drops out.
+    def extend(self, tokens, prefixes):
+        """Two tokens more on each of N prefixes, (2, N, D) -> (states (N, D) of the second ones,
+        `KVCache` of the longer prefixes). Never drops out.
 
         Only the second states are read: of the last block the first tokens need no more than
         the keys and values that the second ones look at.
         """
-        turns, mask, new = self._turns(ways.length), ways.mask(tokens), []
+        turns, mask, new = self._turns(prefixes.length), prefixes.mask(tokens), []
         for layer, block in enumerate(self.blocks):
             read = 1 if layer + 1 == len(self.blocks) else 2
-            tokens, pair = block.extend(tokens, turns, mask, ways, ways.past(layer), read)
+            tokens, pair = block.extend(tokens, turns, mask, prefixes, prefixes.past(layer), read)
             new.append(pair)
-        return self.final_norm(tokens[-1]), ways.continued(new)
+        return self.final_norm(tokens[-1]), prefixes.continued(new)
 
     def _rotation(self, start, count):
         """Cosine and sine (T, D / H) of the rotary angles of token positions start.. ."""
@@ -92,9 +92,11 @@ class Block(nn.Module):
         x = x + self.dropout(self.self_attn(self.norm1(x), rotation))
         return x + self.dropout(self.ffn(self.norm2(x)))
 
-    def extend(self, tokens, turns, mask, ways, past, read):
+    def extend(self, tokens, turns, mask, prefixes, past, read):
         """Tokens (2, N, D) -> (states (read, N, D) of the last ones, keys and values of both)."""
-        attended, pair = self.self_attn.extend(self.norm1(tokens), turns, mask, ways, past, read)
+        attended, pair = self.self_attn.extend(
+            self.norm1(tokens), turns, mask, prefixes, past, read
+        )
         x = tokens[-read:] + attended
         return x + self.ffn(self.norm2(x)), pair
 
@@ -115,18 +117,18 @@ class Attention(nn.Module):
         y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
         return self.out_proj(y.transpose(1, 2).flatten(2))
 
-    def extend(self, x, turns, mask, ways, past, read):
+    def extend(self, x, turns, mask, prefixes, past, read):
         """As `Block.extend`, of normalised tokens; `past` the keys and values of the groups."""
         q = _turned(self.q_proj(x[-read:]), turns[-read:])
         k, v = _turned(self.k_proj(x), turns), self.v_proj(x)
-        queries, keys = ways.grouped(q), ways.grouped(k, past[0])
+        queries, keys = prefixes.grouped(q), prefixes.grouped(k, past[0])
         y = F.scaled_dot_product_attention(
             self._split(queries),
             self._split(keys),
-            self._split(ways.grouped(v, past[1])),
+            self._split(prefixes.grouped(v, past[1])),
             attn_mask=mask[-queries.shape[1] :],
         )
-        return self.out_proj(ways.apart(y.transpose(1, 2).flatten(2))), (k, v)
+        return self.out_proj(prefixes.apart(y.transpose(1, 2).flatten(2))), (k, v)
 
     def _split(self, x):
         """(B, T, D) -> (B, H, T, D / H)."""

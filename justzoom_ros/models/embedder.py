@@ -70,7 +70,13 @@ class Embedder(nn.Module):
             policy.provenance = json.loads(metadata.get('provenance', '{}'))
         except (ConfigError, ValueError) as error:
             raise WeightsError(f'{path}: {error}') from error
-        return policy._filled(tensors, path)
+        return policy._filled(cls.renamed(tensors), path)
+
+    @classmethod
+    def renamed(cls, tensors):
+        """Tensors of a file by their present names; a network whose parameters were once called
+        otherwise says so here."""
+        return tensors
 
     def take(self, path):
         """Take over the parameters of a file of `save`, of the same configuration. Raises

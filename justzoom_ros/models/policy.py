@@ -21,7 +21,7 @@ from justzoom_ros.models.config import PolicyConfig
 from justzoom_ros.models.decoder import Decoder
 from justzoom_ros.models.embedder import Embedder
 from justzoom_ros.models.encoder import EncoderConfig
-from justzoom_ros.models.prefix_batch import Ways
+from justzoom_ros.models.prefix_batch import PrefixBatch
 
 
 class ZoomPolicy(Embedder):
@@ -38,9 +38,14 @@ class ZoomPolicy(Embedder):
                 'of even size'
             )
         self.decoder = Decoder(config.decoder, self.encoder.width, config.branching)
-        self.glance = Glance(self.encoder.width) if config.look_ahead else None
+        self.lookahead = LookaheadHead(self.encoder.width) if config.look_ahead else None
 
-    # --- decisions -----------------------------------------------------------------------------
+    @classmethod
+    def renamed(cls, tensors):
+        """The look-ahead head was `glance` in earlier weights."""
+        return {name.replace('glance.', 'lookahead.', 1): t for name, t in tensors.items()}
+
+    # --- logits -----------------------------------------------------------------------------
 
     def forward(self, ground, satellite, sequence, children=None):
         """Teacher forcing: logits (B, S, A) of each action, given the true ones before it.
@@ -64,23 +69,25 @@ class ZoomPolicy(Embedder):
     def start(self, ground, root, children=None):
         """First step: ground (B, D), root (B, D) the whole map, children (B, A, D) its cells
         -> (logits (B, A), cache)."""
-        ways = Ways(torch.arange(len(ground)))
-        states, cache = self.decoder.extend(torch.stack([ground, root]), ways)
+        prefixes = PrefixBatch(torch.arange(len(ground)))
+        states, cache = self.decoder.extend(torch.stack([ground, root]), prefixes)
         return self._scores(states, children), cache
 
     def step(self, actions, maps, cache, children=None):
         """One zoom further: actions (N,) just taken, maps (N, D) of the cells that they led to,
-        `cache` of the N ways there, as it is or selected from, children (N, A, D) of those cells
-        -> (logits (N, A), cache)."""
-        ways = cache if isinstance(cache, Ways) else cache.select(torch.arange(len(actions)))
+        `cache` of the N prefixes there, as it is or selected from, children (N, A, D) of those
+        cells -> (logits (N, A), cache)."""
+        prefixes = (
+            cache if isinstance(cache, PrefixBatch) else cache.select(torch.arange(len(actions)))
+        )
         tokens = torch.stack([self.decoder.action_embed(actions), maps])
-        states, cache = self.decoder.extend(tokens, ways)
+        states, cache = self.decoder.extend(tokens, prefixes)
         return self._scores(states, children), cache
 
     def _scores(self, states, children):
         """Logits (..., A) of states (..., D), with children (..., A, D) where it looks ahead."""
         logits = self.decoder.output_head(states)
-        return logits if self.glance is None else logits + self.glance(states, children)
+        return logits if self.lookahead is None else logits + self.lookahead(states, children)
 
     def _embedded(self, crops):
         return self.encode_satellite(crops.flatten(0, -4)).unflatten(0, crops.shape[:-3])
@@ -109,7 +116,7 @@ class ZoomPolicy(Embedder):
         return published_policy(cls, source, encoder_config, num_heads, config)
 
 
-class Glance(nn.Module):
+class LookaheadHead(nn.Module):
     """How well each child cell matches what the decoder expects: states (..., D) and children
     (..., A, D) -> (..., A), a scaled dot product after one matrix."""
 

@@ -1,7 +1,7 @@
-"""Ways down the zoom tree: what the decoder remembers of them, and how they share it.
+"""PrefixBatch down the zoom tree: what the decoder remembers of them, and how they share it.
 
-Shapes: B ways that are remembered, N that go on from them, P tokens on each so far, D width. A way
-goes on by two tokens, (2, N, D): first all actions, then all map embeddings.
+Shapes: B prefixes that are remembered, N that go on from them, P tokens on each so far, D width. A
+prefix goes on by two tokens, (2, N, D): first all actions, then all map embeddings.
 """
 
 from functools import cached_property
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 ROOM = 8
-"""Ways of a group at most: the larger the groups, the fewer there are, but the more of their
+"""Prefixes of a group at most: the larger the groups, the fewer there are, but the more of their
 scores are masked."""
 
 
-class Cache:
-    """Keys and values (B, P, D) of the tokens on B ways, one pair per layer. `make` returns them;
-    it is called once they are needed, which those of the last step never are."""
+class KVCache:
+    """Keys and values (B, P, D) of the tokens on B prefixes, one pair per layer. `make` returns
+    them; it is called once they are needed, which those of the last step never are."""
 
     def __init__(self, make):
         self._make = make
@@ -28,9 +28,9 @@ class Cache:
         return made
 
     def select(self, rows):
-        """The `Ways` that go on from `rows` (N,) of the batch, repeated and ordered as they
+        """The `PrefixBatch` that go on from `rows` (N,) of the batch, repeated and ordered as they
         come."""
-        return Ways(rows, self)
+        return PrefixBatch(rows, self)
 
     @staticmethod
     def join(caches):
@@ -40,15 +40,15 @@ class Cache:
             layers = zip(*(cache.pairs for cache in caches), strict=True)
             return [tuple(torch.cat(part) for part in zip(*la, strict=True)) for la in layers]
 
-        return caches[0] if len(caches) == 1 else Cache(make)
+        return caches[0] if len(caches) == 1 else KVCache(make)
 
 
-class Ways:
-    """N ways that go on from `rows` (N,) of a cache, or begin where there is none.
+class PrefixBatch:
+    """N prefixes that go on from `rows` (N,) of a cache, or begin where there is none.
 
-    Some that go on from the same row are a group, G groups in all, with room for S ways each. So
-    attention looks at what a group has in common once, not once for each way: the queries of a
-    group are the rows of one matrix, and a mask keeps its ways apart.
+    Some that go on from the same row are a group, G groups in all, with room for S prefixes each.
+    So attention looks at what a group has in common once, not once for each prefix: the queries of
+    a group are the rows of one matrix, and a mask keeps its prefixes apart.
     """
 
     def __init__(self, rows, cache=None):
@@ -63,11 +63,11 @@ class Ways:
 
     @property
     def length(self):
-        """P, the number of tokens on each way so far."""
+        """P, the number of tokens on each prefix so far."""
         return self._cache.pairs[0][0].shape[1] if self._cache else 0
 
     def past(self, layer):
-        """Keys and values (G, P, D) of a layer that the groups have in common, None where ways
+        """Keys and values (G, P, D) of a layer that the groups have in common, None where prefixes
         begin."""
         if self._cache is None:
             return None, None
@@ -76,7 +76,7 @@ class Ways:
         return tuple(part.index_select(0, shared) for part in pair)
 
     def grouped(self, new, past=None):
-        """What T tokens of each way (T, N, D) add to what its group has: (G, P + T S, D)."""
+        """What T tokens of each prefix (T, N, D) add to what its group has: (G, P + T S, D)."""
         parts = [self._spread(token) for token in new.unbind()]
         return torch.cat(parts if past is None else [past, *parts], dim=1)
 
@@ -87,16 +87,17 @@ class Ways:
 
     def mask(self, like):
         """(2 S, P + 2 S), to be added to the scores of a group's tokens: each sees what the group
-        has in common, and of its own way what is not after it."""
-        way = torch.arange(2 * self._room) % self._room
+        has in common, and of its own prefix what is not after it."""
+        place = torch.arange(2 * self._room) % self._room
         second = torch.arange(2 * self._room) >= self._room
-        own = (way[:, None] == way) & (second[:, None] >= second)
-        mask = torch.zeros(len(way), self.length + len(way))
+        own = (place[:, None] == place) & (second[:, None] >= second)
+        mask = torch.zeros(len(place), self.length + len(place))
         mask[:, self.length :].masked_fill_(~own, float('-inf'))
         return mask.to(like)
 
     def continued(self, new):
-        """The `Cache` of the longer ways, from the keys and values (2, N, D) of each layer."""
+        """The `KVCache` of the longer prefixes, from the keys and values (2, N, D) of each
+        layer."""
 
         def make():
             return [
@@ -104,14 +105,14 @@ class Ways:
                 for layer, pair in enumerate(new)
             ]
 
-        return Cache(make)
+        return KVCache(make)
 
     def _with_past(self, past, new):
         new = new.transpose(0, 1)
         return new if past is None else torch.cat([past[self._group.to(past.device)], new], dim=1)
 
     def _spread(self, token):
-        """One token of each way (N, D) at its place in its group: (G, S, D)."""
+        """One token of each prefix (N, D) at its place in its group: (G, S, D)."""
         if self._places is not None:
             room = token.new_zeros(self._groups * self._room, token.shape[-1])
             token = room.index_copy_(0, self._places.to(token.device), token)
@@ -119,8 +120,8 @@ class Ways:
 
 
 def _grouped(rows):
-    """Ways put into groups of one row and up to ROOM members: the row (G,) of each group, the
-    group (N,) of each way and its place (N,) in there."""
+    """Prefixes put into groups of one row and up to ROOM members: the row (G,) of each group, the
+    group (N,) of each prefix and its place (N,) in there."""
     order = np.argsort(rows, kind='stable')
     ordered = rows[order]
     rank = np.arange(len(rows)) - np.searchsorted(ordered, ordered)

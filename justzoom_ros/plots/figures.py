@@ -203,7 +203,7 @@ def _draw_marks(axes, marks, status):
 def _draw_posterior(axes, map, panel):
     """The map with the mass of each terminal cell as heat, the truth as a cross."""
     draw_map(axes, map, 480)
-    masses = np.asarray(panel.posterior.grid_masses(), float)
+    masses = np.asarray(panel.posterior.to_grid(), float)
     half = map.region.side_m / 2
     # The square root shows the faint rivals of a strong cell, which are what matters here.
     strength = np.sqrt(masses / max(masses.max(), 1e-12))

@@ -26,7 +26,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ConfigError, ImageError, JustZoomError
-from justzoom_ros.filtering import BeliefConfig, MotionNoise
+from justzoom_ros.filtering import HistogramFilterConfig, MotionNoise
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.inference.preprocess import enough_px
 from justzoom_ros.io.image_message import image_from_message
@@ -34,11 +34,11 @@ from justzoom_ros.io.motion_message import prior_of
 from justzoom_ros.io.stamps import StampGate, stamp_ns_of
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.live import parameters
-from justzoom_ros.live.diagnostics import Health, Laps
-from justzoom_ros.live.frame_processor import Pilot
+from justzoom_ros.live.diagnostics import NodeDiagnostics, StageTimer
+from justzoom_ros.live.frame_processor import FrameProcessor
 from justzoom_ros.live.latest_worker import LatestWorker
 from justzoom_ros.live.log import RosHandler, in_words
-from justzoom_ros.localizer import FixDecision, Localizer
+from justzoom_ros.localizer import FixCriteria, Localizer
 from justzoom_ros.plots.zoom_picture import zoom_picture
 from justzoom_ros.ros import messages
 from justzoom_ros.ros.declare import declare
@@ -74,7 +74,7 @@ class LocalizeNode(LifecycleNode):
         super().__init__('justzoom', **arguments)
         self._localizer = self._worker = self._pilot = None
         self._subscriptions_made, self._outputs = [], {}
-        self._gate, self._health = StampGate(), Health()
+        self._gate, self._health = StampGate(), NodeDiagnostics()
         self._epoch, self._publishing = 0, threading.Lock()
         self._other_images, self._belief_due_s = {}, 0.0
         self._torch_threads = torch.get_num_threads()
@@ -162,8 +162,8 @@ class LocalizeNode(LifecycleNode):
         noise = MotionNoise(
             position_m=self._value('odom_noise_m'), unknown_m_s=self._value('unknown_speed_m_s')
         )
-        config = TrackerConfig(BeliefConfig(headings=self._value('headings')), noise)
-        return Pilot(self._localizer, self._value('motion'), config, self._notice)
+        config = TrackerConfig(HistogramFilterConfig(headings=self._value('headings')), noise)
+        return FrameProcessor(self._localizer, self._value('motion'), config, self._notice)
 
     def _refuse(self, transition, error):
         self._health.refusal = f'{transition} failed: {in_words(error)}'
@@ -196,10 +196,10 @@ class LocalizeNode(LifecycleNode):
         if self._value('motion') == 'never':
             return
         quality = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.BEST_EFFORT)
-        add(self.create_subscription(Odometry, 'odom', self._pilot.hear_odometry, quality))
+        add(self.create_subscription(Odometry, 'odom', self._pilot.add_odometry, quality))
         add(self.create_subscription(NavSatFix, 'initial_fix', self._on_prior, 1))
         if self._value('imu_yaw'):
-            add(self.create_subscription(Imu, 'imu', self._pilot.hear_imu, quality))
+            add(self.create_subscription(Imu, 'imu', self._pilot.add_imu, quality))
 
     def _choose_mounts(self):
         """The `Mount` of each camera."""
@@ -301,7 +301,7 @@ class LocalizeNode(LifecycleNode):
                 self._report(error)
 
     def _localize(self, frame):
-        laps = Laps(frame.arrived_s)
+        laps = StageTimer(frame.arrived_s)
         laps.end('waiting')
         header = self._fix_header(frame.messages[0].header)
         # Undistortion knows the camera's own pixels only.
@@ -310,11 +310,11 @@ class LocalizeNode(LifecycleNode):
         if self._undistorter:
             images[0] = self._undistorter.undistort(images[0])
         laps.end('decoding')
-        decision = FixDecision(
+        criteria = FixCriteria(
             min_confidence=self._value('min_confidence'), max_radius_m=self._value('max_radius_m')
         )
         mounts = [self._mounts[number] for number in frame.messages]
-        fix = self._pilot.locate(images, mounts, stamp_ns_of(frame.messages[0]), decision)
+        fix = self._pilot.locate(images, mounts, stamp_ns_of(frame.messages[0]), criteria)
         laps.end('localizing')
         made = self._messages(fix, header, images[0])
         with self._publishing:
@@ -389,7 +389,7 @@ class LocalizeNode(LifecycleNode):
         values = {
             'state': state,
             'runtime': self._localizer.runtime if self._localizer else '',
-            'runtime choice': self._localizer.runtime_choice if self._localizer else '',
+            'runtime choice': self._localizer.selection_reason if self._localizer else '',
             'threads': self._value('threads') or self._torch_threads,
             'map': self._value('map'),
             'weights': self._value('weights'),

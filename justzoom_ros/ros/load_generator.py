@@ -16,7 +16,7 @@ STEP_M = 0.1
 """From one frame to the next."""
 
 
-class Station(LiveNode):
+class LoadGenerator(LiveNode):
     """Use as a context manager, see LiveNode. `diagnoses`: the values of each diagnostics message
     of the node."""
 

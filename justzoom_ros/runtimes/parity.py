@@ -10,7 +10,7 @@ import numpy as np
 
 from justzoom_ros.embeddings.cell_embeddings import MapEmbeddings
 from justzoom_ros.errors import ConfigError, RuntimeUnavailableError
-from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.inference.tree_search import search
 from justzoom_ros.region import Region
 
@@ -79,14 +79,14 @@ def _maps(runtime):
     config = runtime.config
     region = Region(0.0, 0.0, 1000.0, grid=config.grid, depth=2)
     counts = [region.branching**k for k in range(2 + config.look_ahead)]
-    crops = normalised(np.stack(pictures(sum(counts), config.crop_px, config.crop_px)))
+    crops = normalize(np.stack(pictures(sum(counts), config.crop_px, config.crop_px)))
     levels = runtime.encode_satellite(crops).float().split(counts)
     covered = tuple(np.ones(region.branching**k, bool) for k in range(3))
     return MapEmbeddings(region, levels, covered)
 
 
 def _posterior(runtime, maps, picture):
-    ground = runtime.encode_ground(normalised(ground_views(picture, runtime.config))[None])[0]
+    ground = runtime.encode_ground(normalize(ground_views(picture, runtime.config))[None])[0]
     masses = np.zeros(maps.region.branching**2)
     try:
         found = search(runtime, maps, ground.float())

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from justzoom_ros.embeddings.cell_embeddings import encode_map
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime
-from justzoom_ros.training.batches import MapCrops, Share
+from justzoom_ros.training.batches import MapCrops, Rank
 
 TABLE_STEPS = 50
 """So many steps the map embeddings stay as they are that a policy looks ahead into."""
@@ -26,7 +26,7 @@ class Area:
         """Batches (views, actions) of at least `count` views that training never draws, the
         stream being another than TRAINING."""
         config = replace(config, batch=64)
-        batches = self.source(config, Share(), stream)
+        batches = self.source(config, Rank(), stream)
         return (batches[number] for number in range(math.ceil(count / config.batch)))
 
     def ways(self, actions):
@@ -60,7 +60,7 @@ class Area:
         return self.map.region.branching ** torch.arange(actions.shape[1]).flip(0)
 
 
-class Turns(Dataset):
+class RoundRobin(Dataset):
     """Item `step` is that step's batch of the area whose turn it is; `batches` of each area."""
 
     def __init__(self, batches):

@@ -1,6 +1,6 @@
 """What a step of training sees: views with their actions, and the crops on the way there.
 
-Views come from a source: a callable (config, share, stream) -> Dataset whose item `step` is this
+Views come from a source: a callable (config, rank, stream) -> Dataset whose item `step` is this
 process's share of that step's batch, uint8 views (B, V, h, w, 3) and actions (B, S), and whose
 `identity` says, in plain JSON types, what the views are drawn from. `ViewBatches` draws a downward
 camera's from the map; `street.StreetBatches` cuts a forward camera's from pictures of streets.
@@ -17,7 +17,7 @@ TRAINING, VALIDATION, CALIBRATION = (), (1,), (2,)
 
 
 @dataclass(frozen=True)
-class Share:
+class Rank:
     """Which part of every batch this process takes: views rank, rank + world, ..."""
 
     rank: int = 0
@@ -28,12 +28,12 @@ class ViewBatches(Dataset):
     """Item `step` is this process's share of that step's batch: uint8 views (B, 1, h, w, 3) and
     actions (B, S). Every view has a seed of its own, so resuming or sharing changes nothing.
 
-    `views` is a `NadirViews`, `config` a `TrainConfig`, `share` a `Share`, `stream` one of those
+    `views` is a `NadirViews`, `config` a `TrainConfig`, `rank` a `Rank`, `stream` one of those
     above.
     """
 
-    def __init__(self, views, config, share, stream=TRAINING):
-        self.views, self.config, self.share, self.stream = views, config, share, stream
+    def __init__(self, views, config, rank, stream=TRAINING):
+        self.views, self.config, self.rank, self.stream = views, config, rank, stream
 
     @property
     def identity(self):
@@ -43,7 +43,7 @@ class ViewBatches(Dataset):
         return self.config.steps
 
     def __getitem__(self, step):
-        numbers = range(self.share.rank, self.config.batch, self.share.world)
+        numbers = range(self.rank.rank, self.config.batch, self.rank.world)
         seeds = [(self.config.seed, step, number, *self.stream) for number in numbers]
         images, positions = zip(*(self._sample(seed) for seed in seeds), strict=True)
         actions = self.views.region.encode_enu(*np.stack(positions).T)

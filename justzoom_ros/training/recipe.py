@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.preprocess import normalize
 
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 OPTIMIZERS = ('adamw', 'muon')
@@ -78,8 +78,8 @@ class Objective(nn.Module):
 
     def logits(self, views, actions, crops, rows, children=None):
         """Logits (B, S, A), the arguments being those of `forward`."""
-        maps = self.policy.encode_satellite(normalised(crops))[rows]
-        ground = self.policy.encode_ground(normalised(views))
+        maps = self.policy.encode_satellite(normalize(crops))[rows]
+        ground = self.policy.encode_ground(normalize(views))
         return self.policy.logits(ground, maps, actions, children)
 
 

@@ -127,12 +127,12 @@ class StreetBatches(Dataset):
     """Item `step` is this process's share of that step's batch: uint8 views (B, 2, h, w, 3) and
     actions (B, S). Every step has a seed of its own, so resuming or sharing changes nothing."""
 
-    def __init__(self, places, policy, street, augmentation, config, share, stream=TRAINING):
+    def __init__(self, places, policy, street, augmentation, config, rank, stream=TRAINING):
         """`places` StreetPlaces, `policy` a PolicyConfig, `street` a StreetConfig, `augmentation`
-        an Augmentation, `config` a TrainConfig, `share` a Share."""
+        an Augmentation, `config` a TrainConfig, `rank` a Rank."""
         self.places, self.policy, self.street = places, policy, street
         self.augmentation, self.config = augmentation, config
-        self.share, self.stream = share, stream
+        self.rank, self.stream = rank, stream
 
     @property
     def identity(self):
@@ -148,7 +148,7 @@ class StreetBatches(Dataset):
 
     def __getitem__(self, step):
         rng = np.random.default_rng((self.config.seed, step, *self.stream))
-        places = self.drawn(rng)[self.share.rank :: self.share.world]
+        places = self.drawn(rng)[self.rank.rank :: self.rank.world]
         seeds = [(self.config.seed, step, number, *self.stream) for number in places]
         views = [
             self.places.views(

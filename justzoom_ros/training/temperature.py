@@ -6,39 +6,32 @@ arXiv 1706.04599). Training fits one on views that it never trained on; `justzoo
 it on real images with known positions, after which covariances are published as known.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
+
+from justzoom_ros.inference.calibration import Calibration
 
 TEMPERATURES = np.geomspace(0.1, 10.0, 461)
 """A fine enough grid: neighbours differ by one percent, the likelihood by far less."""
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """A fitted `temperature`, on how many samples of which `source` ('views' drawn from the map or
-    'images' of a camera), and the negative log-likelihood of the true terminal cell, in nats, at
-    temperature 1 and at the fitted one."""
-
-    temperature: float
-    source: str
-    count: int
-    nll_before: float
-    nll_after: float
-
-    def to_dict(self):
-        """Plain JSON types, as stored in the weights."""
-        return asdict(self)
-
-
-def fit_temperature(logits, actions, source):
-    """The `Calibration` of logits (N, S, A) along the true ways with actions (N, S) int64."""
+def fit_temperature(logits, actions, source, calibration=None):
+    """The `Calibration` (another one with only its temperature changed, if given) of logits
+    (N, S, A) along true actions (N, S) int64. `source` as `Calibration` has it."""
     logits = logits.double()
     nll = np.array([_nll(logits, actions, temperature) for temperature in TEMPERATURES])
     best = int(np.argmin(nll))
     before = _nll(logits, actions, 1.0)
-    return Calibration(float(TEMPERATURES[best]), source, len(actions), before, float(nll[best]))
+    return replace(
+        calibration or Calibration(),
+        temperature=float(TEMPERATURES[best]),
+        source=source,
+        temperature_samples=len(actions),
+        temperature_nll_before=before,
+        temperature_nll_after=float(nll[best]),
+    )
 
 
 def _nll(logits, actions, temperature):
@@ -47,13 +40,13 @@ def _nll(logits, actions, temperature):
 
 
 def logits_along(localizer, images, progress=iter):
-    """Logits (N, S, A) and actions (N, S) of the true way of each GeoImage.
+    """Logits (N, S, A) and actions (N, S) of the true cell of each GeoImage.
 
     Raises DatasetError for a corrupt image, OutsideRegionError for one taken outside the region.
     """
-    logits, ways = [], []
+    logits, sequences = [], []
     for image in progress(images):
         actions = localizer.region.encode(image.latitude, image.longitude)
         logits.append(localizer.logits_along(image.load(), actions))
-        ways.append(actions)
-    return torch.stack(logits), torch.tensor(ways)
+        sequences.append(actions)
+    return torch.stack(logits), torch.tensor(sequences)

@@ -25,8 +25,8 @@ from tqdm import tqdm
 from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.files import writing
 from justzoom_ros.models import PolicyConfig, ZoomPolicy
-from justzoom_ros.training.areas import Turns
-from justzoom_ros.training.batches import CALIBRATION, TRAINING, VALIDATION, Share, quiet_worker
+from justzoom_ros.training.areas import RoundRobin
+from justzoom_ros.training.batches import CALIBRATION, TRAINING, VALIDATION, Rank, quiet_worker
 from justzoom_ros.training.history import History
 from justzoom_ros.training.recipe import Objective, learning_rate, optimizers, precision
 from justzoom_ros.training.temperature import fit_temperature
@@ -52,7 +52,7 @@ class Trainer:
         for area in {*self.areas, *self.judges}:
             check_fits(area.map, policy_config)
         self.config, self.out = train_config, Path(out)
-        self.share = Share(int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1)))
+        self.rank = Rank(int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1)))
         self.device = _device()
         torch.manual_seed(train_config.seed)
         self.policy = self.build(policy_config).to(self.device)
@@ -107,7 +107,7 @@ class Trainer:
     @property
     def leads(self):
         """True in the one process that writes files and shows progress."""
-        return self.share.rank == 0
+        return self.rank.rank == 0
 
     def run(self):
         """Train to the last step; returns the path of the weights."""
@@ -203,7 +203,7 @@ class Trainer:
 
     def _batches(self):
         areas = self.areas
-        batches = Turns([area.source(self.config, self.share, TRAINING) for area in areas])
+        batches = RoundRobin([area.source(self.config, self.rank, TRAINING) for area in areas])
         sampler = range(self.step, self.config.steps)
         if not self.config.workers:
             return DataLoader(batches, batch_size=None, sampler=sampler)
@@ -253,7 +253,7 @@ class Trainer:
     # --- devices and processes -----------------------------------------------------------------
 
     def _parallel(self):
-        if self.share.world == 1:
+        if self.rank.world == 1:
             return self.objective
         if not dist.is_initialized():
             dist.init_process_group('nccl' if self.device.type == 'cuda' else 'gloo')
@@ -309,7 +309,7 @@ class Trainer:
             what[role] = [
                 {
                     'map': area.map.checksum,
-                    **area.source(self.config, self.share, TRAINING).identity,
+                    **area.source(self.config, self.rank, TRAINING).identity,
                 }
                 for area in areas
             ]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from justzoom_ros.embeddings.cell_embeddings import encode_map
-from justzoom_ros.inference.preprocess import normalised
+from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.inference.tree_search import SearchConfig, search
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime
 
@@ -21,7 +21,7 @@ def recall_50m(policy, satellite_map, device, batches):
     embeddings = encode_map(satellite_map, runtime)
     hits = []
     for views, actions in batches:
-        grounds = runtime.encode_ground(normalised(views))
+        grounds = runtime.encode_ground(normalize(views))
         truths_m = cell_centres_m(satellite_map.region, actions)
         for ground, truth_m in zip(grounds, truths_m, strict=True):
             best = search(runtime, embeddings, ground, SearchConfig('exact')).best_cell

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from justzoom_ros.errors import ImageError
-from justzoom_ros.inference.preprocess import ground_views, normalised
+from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.io.images import read_picture, resize
 from justzoom_ros.models import PolicyConfig
 
@@ -43,7 +43,7 @@ def test_normalised_is_the_definition_of_imagenet():
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = ((images / 255.0 - mean) / std).transpose(0, 3, 1, 2)
-    got = normalised(images)
+    got = normalize(images)
     assert got.dtype == torch.float32
     np.testing.assert_allclose(got.numpy(), expected, atol=1e-5)
 

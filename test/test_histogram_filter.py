@@ -6,7 +6,7 @@ import torch
 
 from justzoom_ros import Region
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.filtering import Belief, BeliefConfig, Motion, MotionNoise
+from justzoom_ros.filtering import HistogramFilter, HistogramFilterConfig, Motion, MotionNoise
 from justzoom_ros.filtering.lattice import step_kernel
 from justzoom_ros.inference.posterior import CellPosterior
 
@@ -19,9 +19,9 @@ NOISE = MotionNoise(
     yaw_share=0.1,
     unknown_m_s=2.0,
     unknown_rad_s=0.2,
-    lost_per_s=1e-3,
+    kidnap_rate_per_s=1e-3,
 )
-CONFIG = BeliefConfig(headings=6, cell_m=20.0, off_map=0.02, floor=0.05)
+CONFIG = HistogramFilterConfig(headings=6, cell_m=20.0, off_map=0.02, probability_floor=0.05)
 
 
 def posterior_of(masses):
@@ -44,7 +44,7 @@ class BruteForce:
         rows, columns = REGION.rows_columns(REGION.depth, np.arange(CELLS))
         self.index = {(r, c): i for i, (r, c) in enumerate(zip(rows, columns, strict=True))}
         self.covered, self.yaw, self.off_map = covered, 0.0, CONFIG.off_map
-        self.trust = CONFIG.trust
+        self.inlier_probability = CONFIG.inlier_probability
         self.shift = [(0.0, 0.0)] * CONFIG.headings
         self.start = {
             (k, r, c): 1 / CONFIG.headings / covered.sum()
@@ -54,7 +54,7 @@ class BruteForce:
         }
         self.mass = {at: m * (1 - self.off_map) for at, m in self.start.items()}
 
-    def move(self, motion):
+    def predict(self, motion):
         step = 2 * np.pi / CONFIG.headings
         moved = {}
         for k in range(CONFIG.headings):
@@ -75,7 +75,7 @@ class BruteForce:
         self.step_all(variance / self.side**2)
         self.turn(NOISE.yaw_variance_rad2(motion) / step**2)
         self.off_map = 1 - sum(self.mass.values())
-        lost = NOISE.lost(motion)
+        lost = NOISE.kidnap_probability(motion)
         keep = {at: (1 - lost) * m for at, m in self.mass.items()}
         for at, m in self.start.items():
             keep[at] = keep.get(at, 0.0) + lost * (1 - CONFIG.off_map) * m
@@ -84,8 +84,11 @@ class BruteForce:
         # Two states, known and unknown streets, in a thousand small steps.
         for _ in range(1000):
             metres = motion.distance_m / 1000
-            lost, won = self.trust * metres / CONFIG.known_m, metres / CONFIG.unknown_m
-            self.trust += (1 - self.trust) * won - lost
+            lost, won = (
+                self.inlier_probability * metres / CONFIG.inlier_run_m,
+                metres / CONFIG.outlier_run_m,
+            )
+            self.inlier_probability += (1 - self.inlier_probability) * won - lost
 
     def step_all(self, variance):
         kernel = step_kernel(variance)
@@ -115,18 +118,27 @@ class BruteForce:
                             result[at] = result.get(at, 0.0) + m * p * share
         self.mass = result
 
-    def see(self, masses, exponent, news):
-        fit = sum(m * self.seen(at, masses, news) for at, m in self.mass.items()) + self.off_map
-        trust = self.trust * fit / (self.trust * fit + 1 - self.trust)
-        self.trust = trust = min(max(trust, CONFIG.floor), 1 - CONFIG.floor)
+    def update(self, masses, exponent, novelty):
+        fit = (
+            sum(m * self.resample(at, masses, novelty) for at, m in self.mass.items())
+            + self.off_map
+        )
+        inlier_probability = (
+            self.inlier_probability
+            * fit
+            / (self.inlier_probability * fit + 1 - self.inlier_probability)
+        )
+        self.inlier_probability = inlier_probability = min(
+            max(inlier_probability, CONFIG.probability_floor), 1 - CONFIG.probability_floor
+        )
         for at in self.mass:
-            likelihood = self.seen(at, masses, exponent * news)
-            self.mass[at] *= trust * likelihood + 1 - trust
+            likelihood = self.resample(at, masses, exponent * novelty)
+            self.mass[at] *= inlier_probability * likelihood + 1 - inlier_probability
         total = sum(self.mass.values()) + self.off_map
         self.mass = {at: m / total for at, m in self.mass.items()}
         self.off_map /= total
 
-    def seen(self, at, masses, exponent):
+    def resample(self, at, masses, exponent):
         """Mean likelihood over the square of a state."""
         k, r, c = at
         raised = np.where(self.covered, masses, 0.0) ** exponent
@@ -161,26 +173,28 @@ MOTIONS = (
 def test_it_is_the_brute_force_filter(dtype):
     covered = np.ones(CELLS, bool)
     covered[:9] = False
-    belief, brute = Belief(REGION, covered, CONFIG, dtype), BruteForce(covered)
+    belief, brute = HistogramFilter(REGION, covered, CONFIG, dtype), BruteForce(covered)
     for number, motion in enumerate(MOTIONS):
-        belief.move(motion, NOISE)
-        brute.move(motion)
+        belief.predict(motion, NOISE)
+        brute.predict(motion)
         assert belief.masses.numpy() == pytest.approx(brute.array(), abs=1e-6)
         posterior = some_posterior(number)
-        belief.see(posterior, 0.7, 0.8)
-        brute.see(posterior.masses, 0.7, 0.8)
+        belief.update(posterior, 0.7, 0.8)
+        brute.update(posterior.masses, 0.7, 0.8)
         assert belief.masses.numpy() == pytest.approx(brute.array(), abs=1e-6)
         assert belief.off_map == pytest.approx(brute.off_map, abs=1e-6)
-        assert belief.trust == pytest.approx(brute.trust, abs=1e-3 if motion.distance_m else 1e-6)
+        assert belief.inlier_probability == pytest.approx(
+            brute.inlier_probability, abs=1e-3 if motion.distance_m else 1e-6
+        )
         assert float(belief.masses.sum()) + belief.off_map == pytest.approx(1, abs=1e-6)
 
 
 def test_the_mean_of_the_belief_is_that_of_its_masses():
     """Moments from the lattices against those of every cell of every heading, one by one."""
-    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG, torch.float64)
+    belief = HistogramFilter(REGION, np.ones(CELLS, bool), CONFIG, torch.float64)
     for number, motion in enumerate(MOTIONS[:3]):
-        belief.move(motion, NOISE)
-        belief.see(some_posterior(number))
+        belief.predict(motion, NOISE)
+        belief.update(some_posterior(number))
     mean, covariance, yaw, length = belief.moments()
     masses, points, angles = [], [], []
     for k in range(CONFIG.headings):
@@ -201,13 +215,15 @@ def test_the_mean_of_the_belief_is_that_of_its_masses():
 
 def test_small_movements_add_up_without_blur():
     """A hundred steps of 7 cm are 7 m: the lattice moves along, nothing is smeared."""
-    exact = MotionNoise(position_m=0, yaw_rad=0, yaw_share=0, lost_per_s=0)
-    belief = Belief(REGION, np.ones(CELLS, bool), BeliefConfig(headings=4, off_map=0.0))
+    exact = MotionNoise(position_m=0, yaw_rad=0, yaw_share=0, kidnap_rate_per_s=0)
+    belief = HistogramFilter(
+        REGION, np.ones(CELLS, bool), HistogramFilterConfig(headings=4, off_map=0.0)
+    )
     belief.start_near((0.0, 0.0), np.eye(2), yaw_rad=0.0, yaw_std_rad=0.01)
     before = belief.moments()
     for _ in range(100):
         # Not along the length of the way: then headings between two lattices would spread.
-        belief.move(Motion(forward_m=0.07), exact)
+        belief.predict(Motion(forward_m=0.07), exact)
     mean, covariance, _, _ = belief.moments()
     heavy = belief.masses.sum((1, 2)).numpy()
     moved = heavy @ np.stack([np.cos(belief.yaws_rad), np.sin(belief.yaws_rad)], 1) * 7.0
@@ -224,10 +240,10 @@ def test_the_kernel_of_a_random_step_has_its_variance():
 
 
 def test_who_drives_off_the_map_is_off_the_map():
-    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG)
+    belief = HistogramFilter(REGION, np.ones(CELLS, bool), CONFIG)
     belief.start_near((0.0, 0.0), np.eye(2) * 100)
     for _ in range(10):
-        belief.move(Motion(forward_m=30.0, distance_m=30.0, duration_s=1.0), NOISE)
+        belief.predict(Motion(forward_m=30.0, distance_m=30.0, duration_s=1.0), NOISE)
     assert belief.off_map > 0.9
     assert float(belief.masses.sum()) + belief.off_map == pytest.approx(1, abs=1e-6)
 
@@ -239,44 +255,44 @@ def sharp(index, mass=0.9):
 
 
 def test_the_kidnapped_are_found_again():
-    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG)
+    belief = HistogramFilter(REGION, np.ones(CELLS, bool), CONFIG)
     standing = Motion(duration_s=1.0)
     for _ in range(5):
-        belief.move(standing, NOISE)
-        belief.see(sharp(7))
+        belief.predict(standing, NOISE)
+        belief.update(sharp(7))
     assert belief.posterior().best_cell.actions == REGION.actions(3, 7)
     for _ in range(5):
-        belief.move(standing, NOISE)
-        belief.see(sharp(56))
+        belief.predict(standing, NOISE)
+        belief.update(sharp(56))
     assert belief.posterior().best_cell.actions == REGION.actions(3, 56)
     assert belief.off_map < 0.05
 
 
 def test_one_frame_cannot_kill_the_truth():
-    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG)
+    belief = HistogramFilter(REGION, np.ones(CELLS, bool), CONFIG)
     for _ in range(4):
-        belief.see(sharp(7))
+        belief.update(sharp(7))
     masses = np.zeros(CELLS)
     masses[56] = 1.0
-    belief.see(posterior_of(masses))
+    belief.update(posterior_of(masses))
     for _ in range(2):
-        belief.see(sharp(7))
+        belief.update(sharp(7))
     assert belief.posterior().best_cell.actions == REGION.actions(3, 7)
 
 
 def test_a_compass_narrows_the_heading_and_a_turn_turns_it():
-    belief = Belief(REGION, np.ones(CELLS, bool), BeliefConfig(headings=36))
-    belief.see_yaw(1.0, 0.1)
+    belief = HistogramFilter(REGION, np.ones(CELLS, bool), HistogramFilterConfig(headings=36))
+    belief.update_heading(1.0, 0.1)
     _, _, yaw, length = belief.moments()
     assert yaw == pytest.approx(1.0, abs=0.03) and length > 0.9
-    belief.move(Motion(turn_rad=0.5), MotionNoise(yaw_share=0))
+    belief.predict(Motion(turn_rad=0.5), MotionNoise(yaw_share=0))
     assert belief.moments()[2] == pytest.approx(1.5, abs=0.03)
 
 
 def test_cells_without_imagery_keep_what_they_have():
     covered = np.ones(CELLS, bool)
     covered[20] = False
-    belief = Belief(REGION, covered, CONFIG)
+    belief = HistogramFilter(REGION, covered, CONFIG)
     masses = np.where(covered, 1.0, 0.0)
     masses[3] = 60.0
     likelihood = belief.likelihood(posterior_of(masses / masses.sum()))
@@ -286,9 +302,11 @@ def test_cells_without_imagery_keep_what_they_have():
 
 
 def test_finer_cells_where_terminal_ones_are_large():
-    belief = Belief(REGION, np.ones(CELLS, bool), BeliefConfig(headings=4, cell_m=7.0))
+    belief = HistogramFilter(
+        REGION, np.ones(CELLS, bool), HistogramFilterConfig(headings=4, cell_m=7.0)
+    )
     assert belief.cells == 24
-    belief.see(sharp(7))
+    belief.update(sharp(7))
     # As likely as not that the policy knows its way: three quarters of what it says count.
     assert belief.posterior().masses[7] == pytest.approx(0.75 * 0.9 + 0.25 / 64, rel=1e-3)
 
@@ -296,11 +314,14 @@ def test_finer_cells_where_terminal_ones_are_large():
 @pytest.mark.parametrize(
     ('make', 'problem'),
     [
-        (lambda: BeliefConfig(headings=3), 'at least 4 headings'),
-        (lambda: BeliefConfig(floor=0.0), 'floor'),
+        (lambda: HistogramFilterConfig(headings=3), 'at least 4 headings'),
+        (lambda: HistogramFilterConfig(probability_floor=0.0), 'probability_floor'),
         (lambda: MotionNoise(position_m=-1), 'position_m'),
         (lambda: MotionNoise(yaw_rad=float('nan')), 'yaw_rad'),
-        (lambda: Belief(REGION, np.ones(CELLS), BeliefConfig(cell_m=0.05)), 'larger cells'),
+        (
+            lambda: HistogramFilter(REGION, np.ones(CELLS), HistogramFilterConfig(cell_m=0.05)),
+            'larger cells',
+        ),
     ],
 )
 def test_what_cannot_be_is_named(make, problem):
@@ -309,6 +330,6 @@ def test_what_cannot_be_is_named(make, problem):
 
 
 def test_a_start_far_from_the_map_is_refused():
-    belief = Belief(REGION, np.ones(CELLS, bool), CONFIG)
+    belief = HistogramFilter(REGION, np.ones(CELLS, bool), CONFIG)
     with pytest.raises(ConfigError, match='nowhere near the map'):
         belief.start_near((1e5, 0.0), np.eye(2))

@@ -50,7 +50,7 @@ def test_several_ways_are_summed_up():
     rest |= dict.fromkeys(('convergence_25m_m', 'convergence_cost_m'))
     rest |= dict.fromkeys(('after_median_m', 'after_p90_m', 'after_recall_25m'))
     rest |= dict.fromkeys(('coverage_50', 'coverage_90', 'coverage_95'))
-    figures = sequence_metrics.summarize_ways([one | rest, two | rest])
+    figures = sequence_metrics.summarize_sequences([one | rest, two | rest])
     assert figures['converged_50m'] == figures['converged_50m_in_500m'] == 0.5
     assert figures['ends_sure_and_wrong'] == 1 and figures['false_sure'] == 2
     assert figures['convergence_50m_m'] == 100 and figures['anees'] is None

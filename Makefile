@@ -22,8 +22,8 @@ test: lint
 	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -ra test
 
 lint: install
-	$(RUN)/ruff check --config .ci/ruff.toml .
-	$(RUN)/ruff format --check --config .ci/ruff.toml .
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
 
 install: $(VENV)/.installed
 

@@ -32,6 +32,7 @@ setup(
     description='Where in the city is this camera? Cross-view geo-localization for ROS 2',
     license='Apache-2.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
+    package_data={PACKAGE: ['py.typed', 'registration/weights/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (SHARE, ['package.xml']),
@@ -62,7 +63,7 @@ setup(
         'tensorrt': ['torch-tensorrt>=2.8', 'transformers>=4.56'],
         'train': ['matplotlib', 'tensorboard'],
         'report': ['matplotlib'],
-        'test': ['colcon-common-extensions', 'hypothesis', 'pytest', 'ruff'],
+        'test': ['colcon-common-extensions', 'hypothesis', 'mypy', 'pytest', 'ruff'],
     },
     entry_points={
         'console_scripts': [

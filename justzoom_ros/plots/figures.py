@@ -140,7 +140,7 @@ def draw_frames(map, panels, path, columns=2):
 # --- parts -------------------------------------------------------------------------------------
 
 
-def new_figure(width_inches, height_inches):
+def new_figure(width_inches, height_inches, dpi=DPI):
     """An empty figure. Raises RuntimeUnavailableError without matplotlib."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -149,7 +149,7 @@ def new_figure(width_inches, height_inches):
         raise RuntimeUnavailableError(
             'pictures need matplotlib, which is not installed; pip install matplotlib'
         ) from None
-    figure = Figure(figsize=(width_inches, height_inches), dpi=DPI, facecolor='white')
+    figure = Figure(figsize=(width_inches, height_inches), dpi=dpi, facecolor='white')
     FigureCanvasAgg(figure)
     return figure
 

@@ -4,10 +4,13 @@ import numpy as np
 
 from justzoom_ros.plots.figures import new_figure, save
 
+CURVES_DPI = 120
+"""Curves have no map behind them, which is what the finer DPI of other pictures is for."""
+
 
 def draw_curves(histories, path):
     """NLL and R@50m over CPU minutes as a PNG. `histories` {name: History}."""
-    figure = new_figure(10, 4)
+    figure = new_figure(10, 4, CURVES_DPI)
     figure.set_layout_engine('constrained')
     left, right = figure.subplots(1, 2)
     for number, (name, history) in enumerate(histories.items()):

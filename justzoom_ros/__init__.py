@@ -1,32 +1,81 @@
 """justzoom_ros: where in the city is this camera? Cross-view geo-localization for ROS 2.
 
-The four public names are imported on first use, so that `import justzoom_ros` loads neither
-torch nor rclpy.
+The public names are imported on first use, so that `import justzoom_ros` loads neither torch nor
+rclpy. Editors and type checkers see them as ordinary imports.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from justzoom_ros.filtering import HistogramFilter, Motion, MotionNoise
+    from justzoom_ros.inference.calibration import Calibration
+    from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, Hypothesis
+    from justzoom_ros.inference.multi_view import Mount
+    from justzoom_ros.inference.posterior import CellPosterior
+    from justzoom_ros.inference.tree_search import SearchConfig
+    from justzoom_ros.localizer import Localizer
+    from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.models import PolicyConfig, ZoomPolicy
+    from justzoom_ros.pose import Pose
+    from justzoom_ros.region import Cell, Region
+    from justzoom_ros.tracker import Tracker, TrackerConfig
 
 __version__ = '0.1.0'
 
+__all__ = [
+    'Calibration',
+    'Cell',
+    'CellPosterior',
+    'Fix',
+    'FixCriteria',
+    'FixStatus',
+    'HistogramFilter',
+    'Hypothesis',
+    'Localizer',
+    'Motion',
+    'MotionNoise',
+    'Mount',
+    'PolicyConfig',
+    'Pose',
+    'Region',
+    'SatelliteMap',
+    'SearchConfig',
+    'Tracker',
+    'TrackerConfig',
+    'ZoomPolicy',
+]
+
 _HOMES = {
-    'Region': 'region',
+    'Calibration': 'inference.calibration',
     'Cell': 'region',
-    'SatelliteMap': 'maps.satellite_map',
-    'ZoomPolicy': 'models',
-    'PolicyConfig': 'models',
     'CellPosterior': 'inference.posterior',
-    'Localizer': 'localizer',
     'Fix': 'inference.fix',
+    'FixCriteria': 'inference.fix',
+    'FixStatus': 'inference.fix',
+    'HistogramFilter': 'filtering',
+    'Hypothesis': 'inference.fix',
+    'Localizer': 'localizer',
+    'Motion': 'filtering',
+    'MotionNoise': 'filtering',
+    'Mount': 'inference.multi_view',
+    'PolicyConfig': 'models',
+    'Pose': 'pose',
+    'Region': 'region',
+    'SatelliteMap': 'maps.satellite_map',
+    'SearchConfig': 'inference.tree_search',
     'Tracker': 'tracker',
+    'TrackerConfig': 'tracker',
+    'ZoomPolicy': 'models',
 }
-__all__ = sorted(_HOMES)
+"""Where each public name lives."""
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'.{_HOMES[name]}', __name__), name)
+    return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
 
 
-def __dir__():
-    return sorted([*globals(), *__all__])
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,55 @@ def test_the_ros_room_and_no_other_imports_ros(path):
     assert bool(ros) == (room(path) == 'ros') or path.name == '__init__.py'
 
 
+def module_name(path):
+    return '.'.join(path.relative_to(REPO).with_suffix('').parts).removesuffix('.__init__')
+
+
+# The package itself imports its public names on first use only.
+MODULES = {module_name(path): path for path in SOURCES if room(path) != '__init__'}
+
+
+def loaded_modules(path):
+    """Modules of the package that a file imports while it is itself imported."""
+    found, todo = set(), list(ast.parse(path.read_text()).body)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inner = {f'{node.module}.{alias.name}' for alias in node.names}
+            found |= inner & set(MODULES) or {node.module}
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            todo += ast.iter_child_nodes(node)
+    return found & set(MODULES)
+
+
+def circle(arrows):
+    """The nodes of a circle of arrows {from: {to}}, [] where there is none."""
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_a_circle_is_found():
+    assert set(circle({'a': {'b'}, 'b': {'c'}, 'c': {'b'}})) == {'b', 'c'}
+    assert circle({'a': {'b', 'c'}, 'b': {'c'}}) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle({name: loaded_modules(path) - {name} for name, path in MODULES.items()}) == []
+
+
+def test_no_rooms_import_each_other_in_a_circle_not_even_inside_functions():
+    arrows = {name: set() for name in FLOOR_OF}
+    for path in MODULES.values():
+        names = {name.split('.')[1] for name, _ in imports(path) if 'justzoom_ros.' in name}
+        arrows[room(path)] |= (names & set(FLOOR_OF)) - {room(path)}
+    assert circle(arrows) == []
+
+
 def test_nothing_imports_the_node():
     node = {'justzoom_ros.ros.node', 'justzoom_ros.ros.lifecycle'}
     for path in SOURCES:
@@ -207,9 +257,7 @@ sys.meta_path.insert(0, Hidden())
 
 def test_every_room_but_ros_is_importable_without_ros_and_tensorrt():
     names = [
-        '.'.join(path.relative_to(REPO).with_suffix('').parts).removesuffix('.__init__')
-        for path in SOURCES
-        if room(path) != 'ros' or path.name == 'node.py'
+        module_name(path) for path in SOURCES if room(path) != 'ros' or path.name == 'node.py'
     ]
     code = HIDE.format(hidden=['rclpy', 'torch_tensorrt', 'rcl_interfaces', 'sensor_msgs'])
     code += f'from importlib import import_module\nfor n in {names!r}: import_module(n)'
@@ -223,6 +271,18 @@ def test_the_node_without_ros_says_so_in_one_line():
     done = run(sys.executable, '-c', code, cwd=REPO)
     assert done.returncode == 2
     assert done.stderr == ("justzoom: error: No module named 'rclpy'; source your ROS 2 setup\n")
+
+
+def test_every_public_name_is_imported_on_first_use_and_known_to_editors():
+    assert sorted(justzoom_ros._HOMES) == justzoom_ros.__all__
+    tree = ast.parse((PACKAGE / '__init__.py').read_text())
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    told = {a.name: node.module for node in guarded.body for a in node.names}
+    assert told == {name: f'justzoom_ros.{home}' for name, home in justzoom_ros._HOMES.items()}
+    assert all(getattr(justzoom_ros, name).__name__ == name for name in justzoom_ros.__all__)
+    assert set(justzoom_ros.__all__) <= set(dir(justzoom_ros))
+    with pytest.raises(AttributeError, match='has no attribute'):
+        justzoom_ros.Localiser  # noqa: B018
 
 
 def test_import_is_instant_and_imports_nothing_heavy():

@@ -7,7 +7,7 @@ import pytest
 
 from justzoom_ros import Localizer, Tracker
 from justzoom_ros.filtering import Motion
-from justzoom_ros.training.nadir_views import NadirPose, look_down
+from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 
 REPO = Path(__file__).resolve().parents[1]
 SAVED = np.load(Path(__file__).parent / 'data' / 'before_the_move.npz')

@@ -10,14 +10,12 @@ from hypothesis import strategies as st
 from tiny import make_map
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.maps.nadir_camera import NadirPose, image_to_ground, look_down
 from justzoom_ros.training.nadir_views import (
     Appearance,
-    NadirPose,
     NadirViewConfig,
     NadirViews,
     develop,
-    image_to_ground,
-    look_down,
     reduced_map,
 )
 

@@ -6,27 +6,14 @@ is: light, colour, shade, vignetting, blur, noise, strangers in the way, JPEG.
 """
 
 from dataclasses import dataclass
-from math import pi, tan
+from math import pi
 
 import cv2
 import numpy as np
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.io.images import resize
-
-
-@dataclass(frozen=True)
-class NadirPose:
-    """A downward camera: over `east_m`, `north_m` of the region's centre, the top of its image
-    towards `yaw_rad` (counter-clockwise from east, REP-103), seeing `footprint_m` of ground from
-    left to right when level, tilted by `pitch_rad` (looks ahead) and `roll_rad` (looks right)."""
-
-    east_m: float
-    north_m: float
-    yaw_rad: float
-    footprint_m: float
-    pitch_rad: float = 0.0
-    roll_rad: float = 0.0
+from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 
 
 @dataclass(frozen=True)
@@ -141,45 +128,6 @@ def reduced_map(satellite_map, metres_per_px):
     side = round(satellite_map.region.side_m / max(metres_per_px, satellite_map.resolution_m))
     mask = resize(satellite_map.mask.astype(np.uint8) * 255, side, side)
     return resize(satellite_map.pixels, side, side), np.where(mask > 127, 255, 0).astype(np.uint8)
-
-
-def look_down(pixels, side_m, pose, size_px, fov_rad):
-    """What a pinhole camera at `pose` sees of a flat square `pixels` (n, n[, 3]), `side_m` wide
-    and north up: (h, w[, 3]) of the same type, 0 beyond the square."""
-    metres = side_m / len(pixels)
-    # Ground (east, north) -> continuous pixel coordinates of cv2, whose origin is a pixel centre.
-    to_px = np.array(
-        [[1, 0, side_m / 2 - metres / 2], [0, -1, side_m / 2 - metres / 2], [0, 0, metres]]
-    )
-    matrix = to_px @ image_to_ground(pose, size_px, fov_rad)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpPerspective(pixels, matrix, size_px, flags=flags)
-
-
-def image_to_ground(pose, size_px, fov_rad):
-    """Homography (3, 3) from pixels (column, row) of the camera to metres (east, north)."""
-    width, height = size_px
-    focal_px = width / 2 / tan(fov_rad / 2)
-    height_m = pose.footprint_m / 2 / tan(fov_rad / 2)
-    # Camera axes: x right, y down the image, z along the view. World: right, ahead, down.
-    centre = np.array([[1, 0, (1 - width) / 2], [0, 1, (1 - height) / 2], [0, 0, focal_px]])
-    cos, sin = np.cos(pose.yaw_rad), np.sin(pose.yaw_rad)
-    lay_down = np.array(
-        [
-            [height_m * sin, -height_m * cos, pose.east_m],
-            [-height_m * cos, -height_m * sin, pose.north_m],
-            [0, 0, 1],
-        ]
-    )
-    return lay_down @ _tilt(pose.pitch_rad, pose.roll_rad) @ centre
-
-
-def _tilt(pitch_rad, roll_rad):
-    """Rotation of camera rays: positive pitch looks ahead (up the image), roll to the right."""
-    cp, sp, cr, sr = np.cos(pitch_rad), np.sin(pitch_rad), np.cos(roll_rad), np.sin(roll_rad)
-    pitch = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    roll = np.array([[cr, 0, sr], [0, 1, 0], [-sr, 0, cr]])
-    return pitch @ roll
 
 
 def develop(view, appearance, rng):

@@ -14,7 +14,7 @@ from PIL import Image
 from justzoom_ros.evaluation.dead_reckoning import DriftConfig, dead_reckoned
 from justzoom_ros.io.bags import write_bag
 from justzoom_ros.io.datasets import GeoImage
-from justzoom_ros.training.nadir_views import NadirPose, look_down
+from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
 
 IMAGE_TOPIC = '/camera/image/compressed'

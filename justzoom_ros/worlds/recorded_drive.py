@@ -15,8 +15,8 @@ from justzoom_ros.files import writing
 from justzoom_ros.io.bags import ODOMETRY_TYPES, TRUTH_TYPES, Bag, read_track, write_bag
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.motion_message import pose_of
+from justzoom_ros.maps.nadir_camera import NadirPose
 from justzoom_ros.region import Region
-from justzoom_ros.training.nadir_views import NadirPose
 from justzoom_ros.worlds.flight import IMAGE_TOPIC, TRUTH_TOPIC, FlightConfig, take_picture
 from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
 

@@ -12,6 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+import yaml
 from colcon_support import REPO, colcon, sourced, workspace
 
 import justzoom_ros
@@ -87,6 +88,13 @@ def test_package_xml_is_format_3_of_the_same_version():
     assert root.findtext('version') == justzoom_ros.__version__
     assert root.findtext('license') == 'Apache-2.0'
     assert root.findtext('export/build_type') == 'ament_python'
+
+
+def test_the_citation_is_of_the_same_version():
+    cited = yaml.safe_load((REPO / 'CITATION.cff').read_text())
+    assert cited['version'] == justzoom_ros.__version__
+    assert cited['license'] == 'Apache-2.0'
+    assert cited['references'][0]['url'].endswith('2603.25686')
 
 
 def test_package_xml_names_every_ros_package_that_is_imported():

@@ -16,20 +16,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import (
-    HistogramFilter,
     HistogramFilterConfig,
     Motion,
     MotionNoise,
     Odometry,
     OdometryConfig,
+    make_filter,
 )
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, make_fix_from_modes
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.posterior import CellPosterior, Mode
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
+from justzoom_ros.ranges import check_ranges, ranged
 
 
 @dataclass(frozen=True)
@@ -45,32 +45,24 @@ class TrackerConfig:
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
     """Which samples of the odometry are believed."""
 
-    likelihood_exponent: float | None = None
+    likelihood_exponent: float | None = ranged(None, above=0, at_most=1)
     """Power (0..1] of each frame's likelihood; the one that the weights hold unless given."""
 
-    decorrelation_distance_m: float = 20.0
-    """Distance after which a frame is a whole new observation; before it counts in proportion."""
+    decorrelation_distance_m: float = ranged(20.0, above=0)
+    """Distance in metres after which a frame is a whole new observation; before, it counts in
+    proportion."""
 
-    decorrelation_angle_rad: float = 1.0
-    """Turn after which a frame is a whole new observation."""
+    decorrelation_angle_rad: float = ranged(1.0, above=0)
+    """Turn in radians after which a frame is a whole new observation."""
 
-    heading_decorrelation_m: float = 100.0
-    """Distance after which a measured heading is a whole new observation."""
+    heading_decorrelation_m: float = ranged(100.0, above=0)
+    """Distance in metres after which a measured heading is a whole new observation."""
 
-    unexplored_mass: float = 1e-3
+    unexplored_mass: float = ranged(1e-3, at_least=0, below=1)
     """Mass of the belief (0..1) that a search may leave unexpanded."""
 
     def __post_init__(self) -> None:
-        exponent = self.likelihood_exponent
-        if exponent is not None and not 0 < exponent <= 1:
-            raise ConfigError(f'likelihood_exponent is {exponent:g}; it must lie in 0..1')
-        for name in ('distance_m', 'angle_rad'):
-            if not getattr(self, f'decorrelation_{name}') > 0:
-                raise ConfigError(f'decorrelation_{name} must be positive')
-        if not self.heading_decorrelation_m > 0:
-            raise ConfigError('heading_decorrelation_m must be positive')
-        if not 0 <= self.unexplored_mass < 1:
-            raise ConfigError(f'unexplored_mass is {self.unexplored_mass:g}; it must lie in 0..1')
+        check_ranges(self)
 
 
 class Tracker:
@@ -78,7 +70,7 @@ class Tracker:
 
     def __init__(self, localizer: Localizer, config: TrackerConfig | None = None) -> None:
         self.localizer, self.config = localizer, config or TrackerConfig()
-        self.belief = HistogramFilter(localizer.region, localizer.covered, self.config.filter)
+        self.belief = make_filter(localizer.region, localizer.covered, self.config.filter)
         calibration = localizer.calibration
         self.likelihood_exponent = (
             self.config.likelihood_exponent or calibration.likelihood_exponent

@@ -1,12 +1,23 @@
 """The belief filter against one that is written as slowly and plainly as can be."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 
 from justzoom_ros import Region
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.filtering import HistogramFilter, HistogramFilterConfig, Motion, MotionNoise
+from justzoom_ros.filtering import (
+    HistogramFilter,
+    HistogramFilterConfig,
+    Motion,
+    MotionNoise,
+    base,
+    make_filter,
+    register_filter,
+    registered_filters,
+)
 from justzoom_ros.filtering.lattice import step_kernel
 from justzoom_ros.inference.posterior import CellPosterior
 
@@ -314,7 +325,7 @@ def test_finer_cells_where_terminal_ones_are_large():
 @pytest.mark.parametrize(
     ('make', 'problem'),
     [
-        (lambda: HistogramFilterConfig(headings=3), 'at least 4 headings'),
+        (lambda: HistogramFilterConfig(headings=3), 'headings is 3; it must be at least 4'),
         (lambda: HistogramFilterConfig(probability_floor=0.0), 'probability_floor'),
         (lambda: MotionNoise(position_m=-1), 'position_m'),
         (lambda: MotionNoise(yaw_rad=float('nan')), 'yaw_rad'),
@@ -333,3 +344,36 @@ def test_a_start_far_from_the_map_is_refused():
     belief = HistogramFilter(REGION, np.ones(CELLS, bool), CONFIG)
     with pytest.raises(ConfigError, match='nowhere near the map'):
         belief.start_near((1e5, 0.0), np.eye(2))
+
+
+# --- the registry --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StandingConfig:
+    """Settings of a filter for robots that never move."""
+
+
+class Standing(HistogramFilter):
+    """A toy filter: odometry says nothing."""
+
+    def __init__(self, region, covered, config):
+        super().__init__(region, covered, CONFIG)
+
+    def predict(self, motion, noise):
+        pass
+
+
+def test_settings_choose_the_filter_and_one_line_adds_one(monkeypatch):
+    monkeypatch.setattr(base, '_FILTERS', dict(base._FILTERS))
+    covered = np.ones(CELLS, bool)
+    assert isinstance(make_filter(REGION, covered, CONFIG), HistogramFilter)
+    with pytest.raises(ConfigError, match='StandingConfig are settings of no filter'):
+        make_filter(REGION, covered, StandingConfig())
+    register_filter(StandingConfig, Standing)
+    assert registered_filters() == (HistogramFilterConfig, StandingConfig)
+    belief = make_filter(REGION, covered, StandingConfig())
+    belief.start_near((10.0, 10.0), np.eye(2))
+    before = belief.moments()[0]
+    belief.predict(Motion(forward_m=50.0, distance_m=50.0), NOISE)
+    np.testing.assert_array_equal(belief.moments()[0], before)

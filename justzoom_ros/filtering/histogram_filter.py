@@ -17,7 +17,10 @@ import torch
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import lattice
+from justzoom_ros.filtering.motion_model import Motion, MotionNoise
 from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.ranges import check_ranges, ranged
+from justzoom_ros.region import Region
 
 FAINT = 1e-7
 """Cells with a smaller share of the greatest mass are not worth looking at."""
@@ -36,36 +39,29 @@ class HistogramFilterConfig:
     anything out, nor be ignored. Raises ConfigError for values out of range.
     """
 
-    headings: int = 36
-    """Number of headings, evenly spread."""
+    headings: int = ranged(36, at_least=4)
+    """Number of headings that the belief tells apart, evenly spread."""
 
-    cell_m: float = 40.0
-    """Cells of the lattice are no larger; where terminal cells are larger they are divided."""
+    cell_m: float = ranged(40.0, above=0)
+    """Greatest side of a lattice cell in metres: larger terminal cells are divided."""
 
-    off_map: float = 0.01
+    off_map: float = ranged(0.01, at_least=0, below=1)
     """Probability (0..1) that a start is off the map."""
 
-    inlier_probability: float = 0.75
+    inlier_probability: float = ranged(0.75, above=0, at_most=1)
     """Probability (0..1) that the first frame is an inlier."""
 
-    inlier_run_m: float = 300.0
-    """Mean distance over which frames stay inliers."""
+    inlier_run_m: float = ranged(300.0, above=0)
+    """Mean distance in metres over which frames stay inliers."""
 
-    outlier_run_m: float = 100.0
-    """Mean distance over which frames stay outliers."""
+    outlier_run_m: float = ranged(100.0, above=0)
+    """Mean distance in metres over which frames stay outliers."""
 
-    probability_floor: float = 0.05
+    probability_floor: float = ranged(0.05, above=0, below=1)
     """Bound (0..1) on the inlier probability, at either end."""
 
     def __post_init__(self) -> None:
-        if not (self.headings >= 4 and self.cell_m > 0):
-            raise ConfigError('a belief needs at least 4 headings and cells larger than 0 m')
-        if not (0 <= self.off_map < 1 and 0 < self.probability_floor < 1):
-            raise ConfigError('off_map and probability_floor of a belief must lie in 0..1')
-        if not 0 < self.inlier_probability <= 1:
-            raise ConfigError('inlier_probability of a belief must lie in 0..1')
-        if not (self.inlier_run_m > 0 and self.outlier_run_m > 0):
-            raise ConfigError('inlier_run_m and outlier_run_m of a belief must be positive')
+        check_ranges(self)
 
 
 class HistogramFilter:
@@ -76,7 +72,13 @@ class HistogramFilter:
     Raises ConfigError where the states are too many.
     """
 
-    def __init__(self, region, covered, config=None, dtype=torch.float32):
+    def __init__(
+        self,
+        region: Region,
+        covered: np.ndarray,
+        config: HistogramFilterConfig | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.region, self.config, self.dtype = region, config or HistogramFilterConfig(), dtype
         terminals = region.grid**region.depth
         self.fine = int(np.ceil(region.terminal_side_m / self.config.cell_m - 1e-9))
@@ -100,11 +102,17 @@ class HistogramFilter:
 
     # --- where it starts -----------------------------------------------------------------------
 
-    def start(self, yaw_rad=None, yaw_std_rad=0.0):
+    def start(self, yaw_rad: float | None = None, yaw_std_rad: float = 0.0) -> None:
         """Anywhere with imagery, with any heading or a normal one."""
         self._begin(self._start[0].clone(), yaw_rad, yaw_std_rad)
 
-    def start_near(self, mean_m, covariance_m2, yaw_rad=None, yaw_std_rad=0.0):
+    def start_near(
+        self,
+        mean_m: np.ndarray | tuple[float, float],
+        covariance_m2: np.ndarray,
+        yaw_rad: float | None = None,
+        yaw_std_rad: float = 0.0,
+    ) -> None:
         """Round a position (2,), normal with covariance (2, 2), in metres east and north. Raises
         ConfigError where the map has nothing there."""
         covariance = np.asarray(covariance_m2, float) + np.eye(2) * self.side_m**2 / 12
@@ -123,35 +131,36 @@ class HistogramFilter:
             )
         self._begin(masses / masses.sum(), yaw_rad, yaw_std_rad)
 
-    def _begin(self, plane, yaw_rad, yaw_std_rad):
+    def _begin(self, plane: torch.Tensor, yaw_rad: float | None, yaw_std_rad: float) -> None:
         count = self.config.headings
-        self._first_yaw_rad, self._marginal = 0.0, None
+        self._first_yaw_rad = 0.0
+        self._marginal: np.ndarray | None = None
         self.offsets = np.zeros((count, 2))
         self.off_map, self.inlier_probability = self.config.off_map, self.config.inlier_probability
         weights = (
             np.full(count, 1 / count) if yaw_rad is None else self._near(yaw_rad, yaw_std_rad)
         )
-        weights = torch.from_numpy(weights / weights.sum()).to(self.dtype)
-        self.masses = (1 - self.off_map) * weights[:, None, None] * plane
+        shares = torch.from_numpy(weights / weights.sum()).to(self.dtype)
+        self.masses = (1 - self.off_map) * shares[:, None, None] * plane
 
-    def _uniform(self):
+    def _uniform(self) -> torch.Tensor:
         """The start of a robot that may be anywhere, (1, n, n)."""
         plane = self._divide(torch.from_numpy(self._covered).to(self.dtype))[None]
         return plane / plane.sum()
 
     @property
-    def yaws_rad(self):
+    def yaws_rad(self) -> np.ndarray:
         """Headings (K,) that the lattices stand for, counter-clockwise from east."""
         return self._first_yaw_rad + np.arange(self.config.headings) * self.yaw_step_rad
 
     @property
-    def yaw_step_rad(self):
+    def yaw_step_rad(self) -> float:
         """Between one heading and the next."""
         return 2 * np.pi / self.config.headings
 
     # --- what happens --------------------------------------------------------------------------
 
-    def predict(self, motion, noise):
+    def predict(self, motion: Motion, noise: MotionNoise) -> None:
         """Follow a `Motion` with its `MotionNoise`."""
         yaws = self.yaws_rad
         east = motion.forward_m * np.cos(yaws) - motion.left_m * np.sin(yaws)
@@ -172,21 +181,23 @@ class HistogramFilter:
         self._kidnap(noise.kidnap_probability(motion))
         self._predict_inlier(motion.distance_m)
 
-    def _predict_inlier(self, distance_m):
+    def _predict_inlier(self, distance_m: float) -> None:
         """The inlier probability after a distance: two states that change at constant rates."""
         lost, won = 1 / self.config.inlier_run_m, 1 / self.config.outlier_run_m
         stationary = won / (lost + won)
         decay = np.exp(-(lost + won) * distance_m)
         self.inlier_probability = stationary + (self.inlier_probability - stationary) * decay
 
-    def _kidnap(self, share):
+    def _kidnap(self, share: float) -> None:
         """With this probability anything at all happened: the robot is where it may start."""
         anywhere = (1 - self.config.off_map) * share / self.config.headings
         self.masses *= 1 - share
         self.masses += anywhere * self._start
         self.off_map = (1 - share) * self.off_map + share * self.config.off_map
 
-    def update(self, posterior, exponent=1.0, novelty=1.0):
+    def update(
+        self, posterior: CellPosterior, exponent: float = 1.0, novelty: float = 1.0
+    ) -> None:
         """Weigh everything by a frame, a `CellPosterior` under a uniform prior over the covered
         cells. `exponent` (0..1): how much one of many frames may say of the place; `novelty`
         (0..1): how much of it was not seen before. Whether it fits the belief at all is judged by
@@ -200,7 +211,7 @@ class HistogramFilter:
         self.masses *= lattice.resample(plane, self.offsets, beyond=1.0)
         self._normalize()
 
-    def _update_inlier(self, likelihood):
+    def _update_inlier(self, likelihood: np.ndarray) -> None:
         """The inlier probability after a frame: how likely it is under the belief, beside 1, the
         mean of all places, which an outlier would have."""
         masses = self.cell_masses()
@@ -209,26 +220,26 @@ class HistogramFilter:
         updated = inlier * fit / (inlier * fit + 1 - inlier)
         self.inlier_probability = float(np.clip(updated, floor, 1 - floor))
 
-    def likelihood(self, posterior, exponent=1.0):
+    def likelihood(self, posterior: CellPosterior, exponent: float = 1.0) -> np.ndarray:
         """Likelihood of every terminal cell (n, n), row 0 in the north, relative to the mean of
         the covered ones. Off the map and where there is no imagery a frame says nothing: 1."""
         return self._likelihood(posterior.to_grid(), exponent)
 
-    def _likelihood(self, masses, exponent):
+    def _likelihood(self, masses: np.ndarray, exponent: float) -> np.ndarray:
         covered = self._covered
         ratio = np.where(covered, masses, 0.0) ** exponent
         mean = ratio[covered].mean()
         return np.where(covered, ratio / max(mean, 1e-300), 1.0)
 
-    def update_heading(self, yaw_rad, std_rad, exponent=1.0):
+    def update_heading(self, yaw_rad: float, std_rad: float, exponent: float = 1.0) -> None:
         """Weigh all headings by a measured one, of a compass, with its standard deviation;
         `exponent` (0..1): how much of it is novelty."""
         weights = self._near(yaw_rad, std_rad) ** exponent
-        weights = torch.from_numpy(weights / weights.mean()).to(self.dtype)
-        self.masses *= weights[:, None, None]
+        likelihood = torch.from_numpy(weights / weights.mean()).to(self.dtype)
+        self.masses *= likelihood[:, None, None]
         self._normalize()
 
-    def _near(self, yaw_rad, std_rad):
+    def _near(self, yaw_rad: float, std_rad: float) -> np.ndarray:
         """Likelihood (K,) of a measured heading; a robot that is off the map has any, so the mean
         is one."""
         variance = std_rad**2 + self.yaw_step_rad**2 / 12
@@ -236,32 +247,32 @@ class HistogramFilter:
         weights = np.exp(-(turn**2) / (2 * variance)) + self.config.probability_floor / len(turn)
         return weights / weights.mean()
 
-    def _normalize(self):
+    def _normalize(self) -> None:
         self._marginal = None
         total = lattice.total(self.masses) + self.off_map
         self.masses /= total
         self.off_map /= total
 
-    def _divide(self, plane):
+    def _divide(self, plane: torch.Tensor) -> torch.Tensor:
         """A plane of terminal cells, (n, n), as one of lattice cells."""
         return plane.repeat_interleave(self.fine, 0).repeat_interleave(self.fine, 1)
 
     # --- what it comes to ----------------------------------------------------------------------
 
-    def cell_masses(self):
+    def cell_masses(self) -> np.ndarray:
         """Mass of every terminal cell, float64 (n, n), row 0 in the north."""
         if self._marginal is None:
-            self._marginal = self._summed_up()
+            self._marginal = self._sum_cells()
         return self._marginal
 
-    def _summed_up(self):
+    def _sum_cells(self) -> np.ndarray:
         total = lattice.sum_headings(self.masses, self.offsets).double()
         terminals = len(self._path_index)
         return (
             total.unflatten(0, (terminals, -1)).unflatten(2, (terminals, -1)).sum((1, 3)).numpy()
         )
 
-    def posterior(self):
+    def posterior(self) -> CellPosterior:
         """The `CellPosterior` over terminal cells, given that the robot is on the map."""
         masses = np.empty(self._path_index.size)
         masses[self._path_index] = self.cell_masses()
@@ -270,7 +281,7 @@ class HistogramFilter:
             self.region, levels, np.arange(len(masses)), masses / max(masses.sum(), 1e-300)
         )
 
-    def points(self):
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions (N, 2), metres east and north, and masses (N,), summing to one, of the lattice
         cells that hold nearly all, the headings taken together where they are on the mean. Not
         spread over the terminal cells, as `posterior` is, which would make them wider."""
@@ -282,13 +293,15 @@ class HistogramFilter:
         found = masses[rows, columns]
         return np.stack(positions, 1), found / found.sum()
 
-    def moments(self, indices=None):
+    def moments(
+        self, indices: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Mean (2,) and covariance (2, 2), metres east and north, yaw (radians) and the length
         (0..1) of the mean heading vector, of what lies in the terminal cells `indices` (all)."""
-        inside = np.ones(self._path_index.shape, bool)
+        chosen = np.ones(self._path_index.shape, bool)
         if indices is not None:
-            inside = np.isin(self._path_index, indices)
-        inside = self._divide(torch.from_numpy(inside))
+            chosen = np.isin(self._path_index, indices)
+        inside = self._divide(torch.from_numpy(chosen))
         rows, columns = (_from_first_to_last(inside.any(axis)) for axis in (1, 0))
         masses = self.masses[:, rows, columns] * inside[rows, columns]
         origin = self._middle(masses, rows.start, columns.start)
@@ -297,15 +310,17 @@ class HistogramFilter:
         ones = torch.ones(masses.shape[1:], dtype=torch.float64)
         features = [ones, ones * east, ones * north, ones * east**2, east * north, ones * north**2]
         sums = masses.flatten(1) @ torch.stack(features, -1).flatten(0, 1).to(self.dtype)
-        return self._put_together(sums.double().numpy(), origin)
+        return self._merge_moments(sums.double().numpy(), origin)
 
-    def _middle(self, masses, row, column):
+    def _middle(self, masses: torch.Tensor, row: int, column: int) -> tuple[float, float]:
         """Centre of the heaviest cell of the masses from a row and column on, to keep squares
         small in single precision."""
         south, east = divmod(int(masses.sum(0).argmax()), masses.shape[2])
         return float(self._east_m[column + east]), float(self._north_m[row + south])
 
-    def _put_together(self, sums, origin):
+    def _merge_moments(
+        self, sums: np.ndarray, origin: tuple[float, float]
+    ) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Moments over all lattices from those (K, 6) of each about its own offset."""
         east, north = self.offsets[:, 1] * self.side_m, -self.offsets[:, 0] * self.side_m
         mass, e, n, ee, en, nn = sums.T
@@ -318,12 +333,12 @@ class HistogramFilter:
         heading = (mass * np.exp(1j * self.yaws_rad)).sum() / total
         return mean + origin, covariance, float(np.angle(heading)), float(abs(heading))
 
-    def mass_within(self, east_m, north_m, radius_m):
+    def mass_within(self, east_m: float, north_m: float, radius_m: float) -> float:
         """Mass of the terminal cells whose centres lie within a radius of a point."""
         return self.posterior().mass_within(east_m, north_m, radius_m) * (1 - self.off_map)
 
 
-def _from_first_to_last(flags):
+def _from_first_to_last(flags: torch.Tensor) -> slice:
     """The slice of a vector that holds all its flags."""
     found = flags.nonzero()
     return slice(int(found[0]), int(found[-1]) + 1) if len(found) else slice(0, 1)

@@ -16,24 +16,24 @@ import torch
 KERNEL_SIGMAS = 4
 
 
-def shift(masses, cells):
+def shift(masses: torch.Tensor, cells: np.ndarray) -> torch.Tensor:
     """Each lattice moved by whole `cells` (K, 2), south and east."""
     if not cells.any():
         return masses
     moved = torch.zeros_like(masses)
     n = masses.shape[1]
     for k, (south, east) in enumerate(cells.clip(-n, n).tolist()):
-        into = _span(south, n), _span(east, n)
-        moved[(k, *into)] = masses[(k, _span(-south, n), _span(-east, n))]
+        part = masses[k, _span(-south, n), _span(-east, n)]
+        moved[k, _span(south, n), _span(east, n)] = part
     return moved
 
 
-def _span(shift, n):
+def _span(shift: int, n: int) -> slice:
     """The places that something shifted by `shift` comes to, of 0..n."""
     return slice(max(shift, 0), max(n + min(shift, 0), 0))
 
 
-def blur(masses, variance):
+def blur(masses: torch.Tensor, variance: float) -> torch.Tensor:
     """Each lattice after a random step of `variance` cells squared along each axis, whose kernel
     has just this variance."""
     if variance <= 0:
@@ -44,7 +44,7 @@ def blur(masses, variance):
     return result
 
 
-def step_kernel(variance):
+def step_kernel(variance: float) -> np.ndarray:
     """Probabilities (2 r + 1,) of steps -r..r with mean 0 and this variance (cells squared)."""
     if variance <= 0.5:
         return np.array([variance / 2, 1 - variance, variance / 2])
@@ -53,13 +53,15 @@ def step_kernel(variance):
     return kernel / kernel.sum()
 
 
-def _filter(plane, kernel_south, kernel_east, to):
+def _filter(
+    plane: np.ndarray, kernel_south: np.ndarray, kernel_east: np.ndarray, to: np.ndarray
+) -> None:
     """Write into `to` the sums of a plane's cells, weighted along both axes, zeros beyond it."""
     zero = cv2.BORDER_CONSTANT
     cv2.sepFilter2D(plane, -1, kernel_east, kernel_south, dst=to, borderType=zero)
 
 
-def rotate(masses, offsets, variance):
+def rotate(masses: torch.Tensor, offsets: np.ndarray, variance: float) -> torch.Tensor:
     """Masses after a random turn of `variance` headings squared; some go on to the lattices of
     the headings beside, whose offsets differ, where each cell spreads over those it covers."""
     if variance <= 0:
@@ -77,14 +79,14 @@ def rotate(masses, offsets, variance):
     return result
 
 
-def _round_kernel(variance, count):
+def _round_kernel(variance: float, count: int) -> np.ndarray:
     """Probabilities (count,) of a random turn by so many headings, all the way round."""
     kernel = step_kernel(min(variance, count**2))
     steps = (np.arange(len(kernel)) - len(kernel) // 2) % count
     return np.bincount(steps, kernel, minlength=count)
 
 
-def shares(shifts):
+def shares(shifts: np.ndarray) -> np.ndarray:
     """Of cells shifted by -1..1, `shifts` (K, 2) south and east: which shares of their area lie
     on the cells before, at and after their own, along each axis (2, K, 3)."""
     south_east = shifts.T
@@ -92,7 +94,7 @@ def shares(shifts):
     return np.stack([before, 1 - np.abs(south_east), after], axis=-1)
 
 
-def sum_headings(masses, offsets):
+def sum_headings(masses: torch.Tensor, offsets: np.ndarray) -> torch.Tensor:
     """Masses of all lattices on the cells that they cover, in shares of the area: (n, n)."""
     count, n, _ = masses.shape
     parts = (_nine(offsets, masses).T @ masses.flatten(1)).view(3, 3, n, n)
@@ -103,7 +105,7 @@ def sum_headings(masses, offsets):
     return total[1:-1, 1:-1]
 
 
-def resample(plane, offsets, beyond):
+def resample(plane: torch.Tensor, offsets: np.ndarray, beyond: float) -> torch.Tensor:
     """What the cells of each lattice see of a plane (n, n): its means over their areas
     (K, n, n). `beyond` the square it has one value."""
     n = len(plane)
@@ -113,12 +115,12 @@ def resample(plane, offsets, beyond):
     return means.add_(beyond).unflatten(1, (n, n))
 
 
-def _nine(offsets, like):
+def _nine(offsets: np.ndarray, like: torch.Tensor) -> torch.Tensor:
     """Shares (K, 9) of the area on the nine cells around, rows from the north."""
     south, east = torch.from_numpy(shares(offsets)).to(like)
     return (south[:, :, None] * east[:, None]).flatten(1)
 
 
-def total(masses):
+def total(masses: torch.Tensor) -> float:
     """The sum of all masses: of each row in their own precision, of these in double."""
     return float(masses.sum(-1).sum(dtype=torch.float64))

@@ -4,29 +4,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from justzoom_ros.errors import ConfigError
+from justzoom_ros.ranges import check_ranges, ranged
 
 
 @dataclass(frozen=True)
 class Motion:
-    """A movement as the robot sees it: `forward_m`, `left_m` in the frame that it started in
-    (REP-103), `turn_rad` counter-clockwise, `distance_m` the length of the way, `duration_s`.
-
-    For `unknown_s` of that time nothing was measured. `position_variance_m2` (per axis) and
-    `yaw_variance_rad2` are what the odometry itself says of its error.
-    """
+    """A movement as the robot sees it, in the frame that it started in (REP-103)."""
 
     forward_m: float = 0.0
+    """Displacement along the heading at the start."""
+
     left_m: float = 0.0
+    """Displacement to the left of the heading at the start."""
+
     turn_rad: float = 0.0
+    """Change of the heading, counter-clockwise."""
+
     distance_m: float = 0.0
+    """Length of the path."""
+
     duration_s: float = 0.0
+    """Time that it took."""
+
     unknown_s: float = 0.0
+    """Part of that time in which nothing was measured."""
+
     position_variance_m2: float = 0.0
+    """What the odometry itself says of its error in position, per axis."""
+
     yaw_variance_rad2: float = 0.0
+    """What the odometry itself says of its error in the turn."""
 
     @classmethod
-    def unknown(cls, duration_s):
+    def unknown(cls, duration_s: float) -> 'Motion':
         """A movement of which nothing was measured."""
         return cls(duration_s=duration_s, unknown_s=duration_s)
 
@@ -34,32 +44,30 @@ class Motion:
 @dataclass(frozen=True)
 class MotionNoise:
     """How far odometry can be wrong: standard deviations, and one rate. Raises ConfigError where
-    one is negative."""
+    one is negative or not finite."""
 
-    position_m: float = 0.5
-    """Metres per root metre travelled, each axis."""
+    position_m: float = ranged(0.5, at_least=0)
+    """Error of the position, metres per root metre travelled, each axis."""
 
-    yaw_rad: float = 0.01
-    """Radians per root metre travelled."""
+    yaw_rad: float = ranged(0.01, at_least=0)
+    """Error of the heading, radians per root metre travelled."""
 
-    yaw_share: float = 0.05
-    """Share of each turn."""
+    yaw_share: float = ranged(0.05, at_least=0)
+    """Error of the heading, as a share of each turn."""
 
-    unknown_m_s: float = 3.0
-    """Speed that the robot may have while nothing is measured."""
+    unknown_m_s: float = ranged(3.0, at_least=0)
+    """Speed in m/s that the robot may have while nothing is measured."""
 
-    unknown_rad_s: float = 0.3
-    """Turn rate that the robot may have while nothing is measured."""
+    unknown_rad_s: float = ranged(0.3, at_least=0)
+    """Turn rate in rad/s that the robot may have while nothing is measured."""
 
-    kidnap_rate_per_s: float = 1e-4
-    """Rate at which anything at all may happen: the robot is carried off, the belief was wrong."""
+    kidnap_rate_per_s: float = ranged(1e-4, at_least=0)
+    """Rate at which anything may happen: the robot is carried off, the belief was wrong."""
 
-    def __post_init__(self):
-        for name, value in vars(self).items():
-            if not (np.isfinite(value) and value >= 0):
-                raise ConfigError(f'motion noise {name} is {value}; it must be 0 or more')
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
-    def position_variance_m2(self, motion):
+    def position_variance_m2(self, motion: Motion) -> float:
         """Variance of the displacement of a `Motion`, each axis."""
         return (
             motion.position_variance_m2
@@ -67,7 +75,7 @@ class MotionNoise:
             + (self.unknown_m_s * motion.unknown_s) ** 2
         )
 
-    def yaw_variance_rad2(self, motion):
+    def yaw_variance_rad2(self, motion: Motion) -> float:
         """Variance of the turn of a `Motion`."""
         return (
             motion.yaw_variance_rad2
@@ -76,6 +84,6 @@ class MotionNoise:
             + (self.unknown_rad_s * motion.unknown_s) ** 2
         )
 
-    def kidnap_probability(self, motion):
+    def kidnap_probability(self, motion: Motion) -> float:
         """Probability (0..1) that during a `Motion` anything at all happened."""
         return float(-np.expm1(-self.kidnap_rate_per_s * motion.duration_s))

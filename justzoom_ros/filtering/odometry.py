@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering.motion_model import Motion
+from justzoom_ros.pose import Pose
+from justzoom_ros.ranges import check_ranges, ranged
 
 KEPT_S = 60.0
 """Frames are never later than this behind the odometry."""
@@ -27,42 +28,45 @@ FROZEN = 'the odometry is frozen: its pose stands while its twist moves'
 
 @dataclass(frozen=True)
 class OdometryConfig:
-    """`max_gap_s`: for so long after a sample its speed is taken to go on; `max_speed_m_s`: a pose
-    that moves faster has jumped; `frozen_s`: a pose that does not change for so long, though the
-    twist says that the robot moves, is frozen."""
+    """Which samples of the odometry are believed. Raises ConfigError where one is not positive."""
 
-    max_gap_s: float = 0.5
-    max_speed_m_s: float = 60.0
-    frozen_s: float = 1.0
+    max_gap_s: float = ranged(0.5, above=0)
+    """Seconds after a sample for which its speed is taken to go on."""
 
-    def __post_init__(self):
-        for name, value in vars(self).items():
-            if not (np.isfinite(value) and value > 0):
-                raise ConfigError(f'odometry {name} is {value}; it must be greater than 0')
+    max_speed_m_s: float = ranged(60.0, above=0)
+    """Speed in m/s above which a pose has jumped."""
+
+    frozen_s: float = ranged(1.0, above=0)
+    """Seconds after which a pose that does not change, while the twist moves, is frozen."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """A moment on the way so far, without jumps; everything but stamp and pose is a running sum.
-    `way` holds x, y, yaw (unwrapped), distance, variance of position, of yaw, unknown seconds."""
+    """A moment on the path so far, without jumps. `path` (7,) holds running sums: x, y, yaw
+    (unwrapped), distance, variance of position, of yaw, unknown seconds."""
 
     stamp_ns: int
-    way: np.ndarray
+    path: np.ndarray
 
 
 class Odometry:
     """A buffer of `Pose`s. Samples must come in the order of their stamps."""
 
-    def __init__(self, config=None):
+    def __init__(self, config: OdometryConfig | None = None) -> None:
         self.config = config or OdometryConfig()
         self.reset()
 
-    def reset(self):
+    def reset(self) -> None:
         """Forget everything."""
-        self._samples, self._last, self._still_since_ns = deque(), None, None
-        self._told = None, None
+        self._samples: deque[_Sample] = deque()
+        self._last: Pose | None = None
+        self._still_since_ns: int | None = None
+        self._told: tuple[int, np.ndarray] | None = None
 
-    def add(self, pose):
+    def add(self, pose: Pose) -> str:
         """Take one sample; returns what was wrong with it in words, '' where nothing was.
 
         A sample that is no later than the last, or not finite, is left out. A jump counts as a
@@ -79,21 +83,22 @@ class Odometry:
             return self._begin(pose)
         if seconds <= 0:
             return LATE
-        problem, step = self._step(pose, seconds)
-        self._samples.append(_Sample(pose.stamp_ns, self._samples[-1].way + step))
+        problem, step = self._step(self._last, pose, seconds)
+        self._samples.append(_Sample(pose.stamp_ns, self._samples[-1].path + step))
         self._last = pose
         while (pose.stamp_ns - self._samples[0].stamp_ns) / 1e9 > KEPT_S:
             self._samples.popleft()
         return problem
 
-    def motion(self, from_ns, to_ns):
+    def motion(self, from_ns: int, to_ns: int) -> Motion:
         """The `Motion` from one moment to a later one. Where it goes on from the end of the last
         one, it makes up for what was only guessed there, since samples came later."""
         seconds = max(0.0, (to_ns - from_ns) / 1e9)
         if not self._samples or seconds == 0:
             return Motion.unknown(seconds)
-        told_ns, told = self._told
-        start, end = (told if told_ns == from_ns else self._at(from_ns)), self._at(to_ns)
+        told = self._told
+        start = told[1] if told and told[0] == from_ns else self._at(from_ns)
+        end = self._at(to_ns)
         self._told = to_ns, end
         step = end - start
         step[3:] = step[3:].clip(0)  # a guess may have gone too far
@@ -104,37 +109,36 @@ class Odometry:
             position_variance_m2=step[4], yaw_variance_rad2=step[5],
         )  # fmt: skip
 
-    def _begin(self, pose):
+    def _begin(self, pose: Pose) -> str:
         self._samples.append(_Sample(pose.stamp_ns, np.zeros(7)))
         self._last = pose
         return ''
 
-    def _step(self, pose, seconds):
-        """(what is wrong, the step (7,) along the way) from the last pose to this one."""
-        last, config = self._last, self.config
+    def _step(self, last: Pose, pose: Pose, seconds: float) -> tuple[str, np.ndarray]:
+        """(what is wrong, the step (7,) along the path) from the last pose to this one."""
         moved = np.array([pose.x_m - last.x_m, pose.y_m - last.y_m])
         distance = float(np.hypot(*moved))
         turn = (pose.yaw_rad - last.yaw_rad + np.pi) % (2 * np.pi) - np.pi
         unknown = np.array([0, 0, 0, 0, 0, 0, seconds])
-        if distance > config.max_speed_m_s * seconds:
+        if distance > self.config.max_speed_m_s * seconds:
             return JUMPED, unknown
-        if self._frozen(pose, distance, turn):
+        if self._is_frozen(last, pose, distance, turn):
             return FROZEN, unknown
-        # The way so far may have another origin than the odometry: its start, and jumps.
-        x, y = _rotation(self._samples[-1].way[2] - last.yaw_rad) @ moved
+        # The path so far may have another origin than the odometry: its start, and jumps.
+        x, y = _rotation(self._samples[-1].path[2] - last.yaw_rad) @ moved
         noise = pose.speed_variance * seconds**2, pose.yaw_rate_variance * seconds**2
         return '', np.array([x, y, turn, distance, *noise, 0.0])
 
-    def _frozen(self, pose, distance, turn):
+    def _is_frozen(self, last: Pose, pose: Pose, distance: float, turn: float) -> bool:
         if distance > 0 or turn != 0 or not pose.moving:
             self._still_since_ns = None
             return False
         if self._still_since_ns is None:
-            self._still_since_ns = self._last.stamp_ns
+            self._still_since_ns = last.stamp_ns
         return (pose.stamp_ns - self._still_since_ns) / 1e9 > self.config.frozen_s
 
-    def _at(self, stamp_ns):
-        """The way (7,) at a moment: between samples linear, beyond them going on for max_gap_s,
+    def _at(self, stamp_ns: int) -> np.ndarray:
+        """The path (7,) at a moment: between samples linear, beyond them going on for max_gap_s,
         after which time goes by unmeasured."""
         samples = self._samples
         number = bisect_left(samples, stamp_ns, key=lambda sample: sample.stamp_ns)
@@ -143,23 +147,22 @@ class Odometry:
         end = samples[0] if number == 0 else samples[-1]
         beyond_s = (stamp_ns - end.stamp_ns) / 1e9
         if number == 0:
-            return end.way + np.array([0, 0, 0, 0, 0, 0, beyond_s])
+            return end.path + np.array([0, 0, 0, 0, 0, 0, beyond_s])
         known_s = min(beyond_s, self.config.max_gap_s)
-        way = _between(*self._last_two(), end.stamp_ns + round(known_s * 1e9))
-        return way + np.array([0, 0, 0, 0, 0, 0, beyond_s - known_s])
+        path = _between(*self._last_two(), end.stamp_ns + round(known_s * 1e9))
+        return path + np.array([0, 0, 0, 0, 0, 0, beyond_s - known_s])
 
-    def _last_two(self):
-        return (self._samples[-2] if len(self._samples) > 1 else self._samples[-1]), self._samples[
-            -1
-        ]
+    def _last_two(self) -> tuple[_Sample, _Sample]:
+        samples = self._samples
+        return (samples[-2] if len(samples) > 1 else samples[-1]), samples[-1]
 
 
-def _between(one, other, stamp_ns):
+def _between(one: _Sample, other: _Sample, stamp_ns: int) -> np.ndarray:
     span_ns = other.stamp_ns - one.stamp_ns
     share = (stamp_ns - one.stamp_ns) / span_ns if span_ns else 1.0
-    return one.way + share * (other.way - one.way)
+    return one.path + share * (other.path - one.path)
 
 
-def _rotation(angle_rad):
+def _rotation(angle_rad: float) -> np.ndarray:
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
     return np.array([[cos, -sin], [sin, cos]])

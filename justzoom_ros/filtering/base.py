@@ -1,0 +1,88 @@
+"""What a tracker asks of a filter over place and heading, and which filters there are.
+
+To add one: a class with these methods and a frozen dataclass of its settings, in a file of its
+own, and one `register_filter` in `filtering/__init__.py`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.filtering.motion_model import Motion, MotionNoise
+from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.region import Region
+
+
+class BeliefFilter(Protocol):
+    """Probabilities over place and heading in one region. From one thread at a time."""
+
+    off_map: float
+    """Probability (0..1) that the robot is not on the map."""
+
+    def start(self, yaw_rad: float | None = None, yaw_std_rad: float = 0.0) -> None:
+        """Forget everything: anywhere with imagery, with any heading or a normal one."""
+
+    def start_near(
+        self,
+        mean_m: np.ndarray | tuple[float, float],
+        covariance_m2: np.ndarray,
+        yaw_rad: float | None = None,
+        yaw_std_rad: float = 0.0,
+    ) -> None:
+        """Begin round a position (2,), metres east and north of the region's centre, with
+        covariance (2, 2). Raises ConfigError where the map has nothing there."""
+
+    def predict(self, motion: Motion, noise: MotionNoise) -> None:
+        """Follow a `Motion` that is wrong by a `MotionNoise`."""
+
+    def update(
+        self, posterior: CellPosterior, exponent: float = 1.0, novelty: float = 1.0
+    ) -> None:
+        """Weigh by one frame under a uniform prior, its likelihood raised to `exponent` (0..1); of
+        what it says the share `novelty` (0..1) was not seen before."""
+
+    def update_heading(self, yaw_rad: float, std_rad: float, exponent: float = 1.0) -> None:
+        """Weigh by a measured heading, counter-clockwise from east, and its standard deviation."""
+
+    def posterior(self) -> CellPosterior:
+        """Masses of the terminal cells, given that the robot is on the map."""
+
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions (N, 2), metres east and north, that hold nearly all of the mass on the map,
+        and their masses (N,), summing to one."""
+
+    def moments(
+        self, indices: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, float, float]:
+        """Mean (2,) and covariance (2, 2) of the position, ENU; mean yaw (radians) and the length
+        (0..1) of the mean heading vector; of the terminal cells with these path indices (all)."""
+
+    def mass_within(self, east_m: float, north_m: float, radius_m: float) -> float:
+        """Mass (0..1) within a radius of a point."""
+
+
+_FILTERS: dict[type, Callable[[Region, np.ndarray, Any], BeliefFilter]] = {}
+
+
+def register_filter(
+    config_class: type, make: Callable[[Region, np.ndarray, Any], BeliefFilter]
+) -> None:
+    """From now on settings of this class mean the filter that `make(region, covered, config)`
+    gives."""
+    _FILTERS[config_class] = make
+
+
+def registered_filters() -> tuple[type, ...]:
+    """The classes of settings for which there is a filter."""
+    return tuple(_FILTERS)
+
+
+def make_filter(region: Region, covered: np.ndarray, config: Any) -> BeliefFilter:
+    """The filter that goes with the class of `config`. `covered` (cells,): flags of the terminal
+    cells with imagery, in path order. Raises ConfigError for settings of no filter."""
+    if type(config) not in _FILTERS:
+        known = ', '.join(each.__name__ for each in _FILTERS)
+        raise ConfigError(f'{type(config).__name__} are settings of no filter; there is {known}')
+    return _FILTERS[type(config)](region, covered, config)

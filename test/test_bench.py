@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from justzoom_ros.bench import memory, node, parts
-from justzoom_ros.bench.timing import in_turns, ratio
-from justzoom_ros.bench.world import CITY, made_sure, picture, random_maps, small_policy
+from justzoom_ros.bench.inputs import CITY, picture, random_maps, sharpen, small_policy
+from justzoom_ros.bench.timing import ratio, time_in_turns
 from justzoom_ros.cli import bench
 from justzoom_ros.cli.main import main
 from justzoom_ros.inference.tree_search import SearchConfig, search
@@ -28,7 +28,7 @@ def test_things_take_turns_and_are_told_by_their_medians():
         return run
 
     things = {'slow': thing('slow', [4.0, 2.0, 9.0]), 'fast': thing('fast', [1.0, 1.0, 5.0])}
-    timings = in_turns(things, 3, lambda: clock.now_s, lambda: clock.now_s / 2)
+    timings = time_in_turns(things, 3, lambda: clock.now_s, lambda: clock.now_s / 2)
     assert order == ['slow', 'fast'] * 4
     assert (timings['slow'].median_s, timings['fast'].median_s) == (4.0, 1.0)
     figures = timings['slow'].to_dict()
@@ -42,7 +42,7 @@ def sure():
     """(policy, maps, ground) of the small size, its first step of one nat."""
     policy = small_policy()
     maps, ground = random_maps(policy), torch.randn(policy.width)
-    return made_sure(policy, maps, ground), maps, ground
+    return sharpen(policy, maps, ground), maps, ground
 
 
 @torch.inference_mode()

@@ -1,6 +1,8 @@
 """Does a localizer grow? Resident memory over thousands of frames."""
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,12 @@ SETTLED = 0.1
 """Share of the frames after which buffers have found their sizes."""
 
 
-def memory(map_path, weights, frames=10_000, progress=iter):
+def measure_memory(
+    map_path: str | Path,
+    weights: str | Path,
+    frames: int = 10_000,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> dict[str, Any]:
     """Resident memory (MB) of this process while a tracker localizes `frames` frames of 720
     lines: after the first tenth, at the end, and the growth between."""
     localizer = Localizer.open(map=map_path, weights=weights, runtime='auto')
@@ -35,7 +42,7 @@ def memory(map_path, weights, frames=10_000, progress=iter):
     }
 
 
-def growth(settled_mb, end_mb):
+def growth(settled_mb: float, end_mb: float) -> dict[str, float]:
     """The three figures, for JSON."""
     return {
         'resident after a tenth MB': round(settled_mb, 1),
@@ -44,7 +51,7 @@ def growth(settled_mb, end_mb):
     }
 
 
-def resident_mb(pid='self'):
+def resident_mb(pid: int | str = 'self') -> float:
     """Resident memory of a process, this one unless its id is given (Linux)."""
     for line in Path(f'/proc/{pid}/status').read_text().splitlines():
         if line.startswith('VmRSS:'):

@@ -3,16 +3,21 @@ part, what gets dropped, and whether the process grows."""
 
 import io
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 
+from justzoom_ros.bench.inputs import picture
 from justzoom_ros.bench.memory import SETTLED, growth, resident_mb
-from justzoom_ros.bench.world import picture
 from justzoom_ros.live.diagnostics import STAGES
+
+if TYPE_CHECKING:
+    from justzoom_ros.ros.load_generator import LoadGenerator
 
 RATES_HZ = (10, 30, 60)
 SECONDS = 10.0
@@ -22,73 +27,88 @@ SMALL_PX = (240, 320)
 """Height and width of the frames that are only there to be many."""
 
 
-def node(out, map_path, weights, seconds=SECONDS):
-    """{threads: {rate: figures of `_at_rate`}} of the real node in a process of its own, fed with
-    compressed images of 720 lines and odometry; in one thread, and in as many as torch takes."""
+def measure_node(
+    out: Path, map_path: Path, weights: Path, seconds: float = SECONDS
+) -> dict[str, Any]:
+    """{threads: {rate: figures of `_measure_rate`}} of the real node in a process of its own,
+    fed with compressed images of 720 lines and odometry; in one thread, and in as many as torch
+    takes."""
     frame = _jpeg(picture())
-    found = {'image kB': round(len(frame) / 1000, 1)}
+    found: dict[str, Any] = {'image kB': round(len(frame) / 1000, 1)}
     for threads in sorted({1, torch.get_num_threads()}):
-        with _station(out, map_path, weights, threads=threads) as (station, _):
+        with _loaded_node(out, map_path, weights, threads=threads) as (generator, _):
             found[f'threads {threads}'] = {
-                f'{rate_hz} Hz': _at_rate(station, frame, rate_hz, seconds) for rate_hz in RATES_HZ
+                f'{rate_hz} Hz': _measure_rate(generator, frame, rate_hz, seconds)
+                for rate_hz in RATES_HZ
             }
     return found
 
 
-def node_memory(out, map_path, weights, frames, progress=iter):
+def measure_node_memory(
+    out: Path,
+    map_path: Path,
+    weights: Path,
+    frames: int,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> dict[str, Any]:
     """Resident memory (MB) of the node's process over so many frames, sent as fast as it
-    answers: as `memory`."""
+    answers: as `measure_memory`."""
     frame = _jpeg(picture(*SMALL_PX))
-    with _station(out, map_path, weights) as (station, pid):
+    with _loaded_node(out, map_path, weights) as (generator, pid):
         settled_mb = resident_mb(pid)
         for number in progress(range(frames)):
-            station.ask(frame)
+            generator.ask(frame)
             if number == int(SETTLED * frames):
                 settled_mb = resident_mb(pid)
-        answered = {'frames': frames, 'fixes': len(station.arrivals)}
+        answered = {'frames': frames, 'fixes': len(generator.arrivals)}
         return answered | growth(settled_mb, resident_mb(pid))
 
 
-def _jpeg(pixels):
+def _jpeg(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, 'JPEG', quality=85)
     return file.getvalue()
 
 
 @contextmanager
-def _station(out, map_path, weights, **parameters):
-    """(station, pid) of an active node that takes compressed images."""
+def _loaded_node(
+    out: Path, map_path: Path, weights: Path, **parameters: int
+) -> Iterator[tuple['LoadGenerator', int]]:
+    """(load generator, pid) of an active node that takes compressed images."""
     from justzoom_ros.live.node_process import own_domain, running_node
     from justzoom_ros.ros.load_generator import LoadGenerator
     from justzoom_ros.ros.transitions import LifecycleClient
 
-    pids, paths = [], (Path(out), Path(map_path), Path(weights))
-    with own_domain(), running_node(*paths, pids.append, **parameters) as alive:
+    pids: list[int] = []
+    node = running_node(out, map_path, weights, pids.append, **parameters)
+    with own_domain(), node as alive:
         with LifecycleClient('/justzoom', alive) as driver:
             driver.change('configure')
             driver.change('activate')
-        with LoadGenerator(TOPIC, ODOMETRY) as station:
-            station.wait_until_there()
-            yield station, pids[0]
+        with LoadGenerator(TOPIC, ODOMETRY) as generator:
+            generator.wait_until_there()
+            yield generator, pids[0]
 
 
-def _at_rate(station, frame, rate_hz, seconds):
+def _measure_rate(
+    generator: 'LoadGenerator', frame: bytes, rate_hz: float, seconds: float
+) -> dict[str, Any]:
     """Publish at a rate and see what comes back: latency from publication to reception, how it is
     made up according to the node's diagnostics (medians, ms), and the share of frames dropped.
 
     What is not 'localizing', the policy's part with resizing, is the node's: DDS, waiting for
     the worker, decoding, publishing."""
-    count, sent_s = round(seconds * rate_hz), {}
-    station.diagnoses.clear()
+    count, sent_s = round(seconds * rate_hz), dict[int, float]()
+    generator.diagnoses.clear()
     started_s = time.monotonic()
     for number in range(count):
-        station.receive_arrivals(started_s + number / rate_hz)
-        stamp_ns = station.send(frame)
+        generator.receive_arrivals(started_s + number / rate_hz)
+        stamp_ns = generator.send(frame)
         sent_s[stamp_ns] = time.monotonic()
-    station.receive_arrivals(time.monotonic() + 2.0)
-    latencies_s = [station.arrivals[s] - sent_s[s] for s in sent_s if s in station.arrivals]
+    generator.receive_arrivals(time.monotonic() + 2.0)
+    latencies_s = [generator.arrivals[s] - sent_s[s] for s in sent_s if s in generator.arrivals]
     latency_ms = 1000 * np.array(latencies_s)
-    stages = _stages_ms(station.diagnoses)
+    stages = _stages_ms(generator.diagnoses)
     median_ms = float(np.median(latency_ms))
     return {
         'sent': count,
@@ -101,7 +121,7 @@ def _at_rate(station, frame, rate_hz, seconds):
     }
 
 
-def _stages_ms(diagnoses):
+def _stages_ms(diagnoses: Sequence[Mapping[str, str]]) -> dict[str, float]:
     """Medians of the stages over diagnostics, each of which tells medians of its last frames."""
     told = [d for d in diagnoses if d.get(f'{STAGES[0]} (s)')]
     return {s: 1000 * float(np.median([float(d[f'{s} (s)']) for d in told])) for s in STAGES}

@@ -1,6 +1,9 @@
 """`justzoom bench`: how fast and how large everything is on this machine."""
 
 import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 EXAMPLE = """examples:
   justzoom bench --json > bench.json            # everything: a quarter of an hour on two cores
@@ -18,7 +21,7 @@ SIZED = ('published', 'searches', 'embeddings')
 PARTS = ('published', 'searches', 'input', 'embeddings', 'node', 'memory')
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `bench` to the commands."""
     parser = subparsers.add_parser(
         'bench',
@@ -39,7 +42,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Measure, write, print."""
     import json
     import sys
@@ -54,7 +57,8 @@ def run(args):
         raise ConfigError(f'{", ".join(unknown)} is no part; choose of {", ".join(PARTS)}')
     if args.frames < 20:
         raise ConfigError(f'--frames is {args.frames}; it must be at least 20')
-    out, found, work = output_folder(args.out), {'machine': _machine()}, _work(parts, args.size)
+    out, work = output_folder(args.out), _work(parts, args.size)
+    found: dict[str, dict[str, Any]] = {'machine': _machine()}
     for number, (part, size) in enumerate(work, 1):
         name, started_s = f'{part} {size}'.strip(), time.monotonic()
         print(f'justzoom: measuring {name} ({number} of {len(work)})', file=sys.stderr)
@@ -65,51 +69,50 @@ def run(args):
     print(json.dumps(found) if args.json else '\n'.join(_lines(found)))
 
 
-def _work(parts, size):
+def _work(parts: Sequence[str], size: str) -> list[tuple[str, str]]:
     """[(part, size)] of what is to be measured; '' where a part has one size only."""
     sizes = SIZES if size == 'both' else (size,)
     return [(part, s) for part in parts for s in (sizes if part in SIZED else ('',))]
 
 
-def _measure(part, size, frames, out):
-    from justzoom_ros.bench import parts
+def _measure(part: str, size: str, frames: int, out: Path) -> dict[str, Any]:
+    from justzoom_ros.bench import embeddings, parts
 
-    if part in ('published', 'searches'):
-        return getattr(parts, part)(size)
+    if part == 'published':
+        return parts.measure_published(size)
+    if part == 'searches':
+        return parts.measure_searches(size)
     if part == 'embeddings':
-        from justzoom_ros.bench.embeddings import embeddings
-
-        return embeddings(size)
-    return parts.inputs() if part == 'input' else _with_demo(part, frames, out)
+        return embeddings.measure_embeddings(size)
+    return parts.measure_inputs() if part == 'input' else _measure_demo(part, frames, out)
 
 
-def _with_demo(part, frames, out):
+def _measure_demo(part: str, frames: int, out: Path) -> dict[str, Any]:
     """The parts that need the demo's map and weights."""
     from functools import partial
 
     from tqdm import tqdm
 
-    from justzoom_ros.bench.memory import memory
-    from justzoom_ros.bench.node import node, node_memory
+    from justzoom_ros.bench.memory import measure_memory
+    from justzoom_ros.bench.node import measure_node, measure_node_memory
     from justzoom_ros.worlds.demo import demo_map
 
     map_path = demo_map()
     weights = map_path / 'weights.safetensors'
     if part == 'node':
-        return node(out, map_path, weights)
+        return measure_node(out, map_path, weights)
     bars = {name: partial(tqdm, desc=name, unit='frame') for name in ('tracker', 'node')}
     return {
-        'tracker': memory(map_path, weights, frames, bars['tracker']),
-        'node': node_memory(out, map_path, weights, frames, bars['node']),
+        'tracker': measure_memory(map_path, weights, frames, bars['tracker']),
+        'node': measure_node_memory(out, map_path, weights, frames, bars['node']),
     }
 
 
-def _machine():
+def _machine() -> dict[str, Any]:
     """What the figures were measured on, and when."""
     import os
     import platform
-    from datetime import UTC, datetime
-    from pathlib import Path
+    from datetime import datetime, timezone
 
     import torch
 
@@ -119,7 +122,7 @@ def _machine():
         if line.startswith('model name')
     ]
     return {
-        'date': datetime.now(UTC).isoformat(timespec='seconds'),
+        'date': datetime.now(timezone.utc).isoformat(timespec='seconds'),
         'processor': names[0] if names else platform.machine(),
         'cores': os.cpu_count(),
         'load': round(os.getloadavg()[0], 2),
@@ -128,10 +131,10 @@ def _machine():
     }
 
 
-def _lines(found):
+def _lines(found: Mapping[str, Any]) -> list[str]:
     """Nested figures as indented lines."""
 
-    def walk(values, indent):
+    def walk(values: Mapping[str, Any], indent: str) -> Iterator[str]:
         for name, value in values.items():
             if isinstance(value, dict) and 'median_ms' in value:
                 yield f'{indent}{name:28s}{value["median_ms"]:10.2f} ms'

@@ -1,5 +1,7 @@
 """Invented weights and maps of any size: for times, random ones are as good as trained ones."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import torch
@@ -21,21 +23,21 @@ SURE_NATS = 1.0
 say something; an even posterior would leave nothing to prune."""
 
 
-def small_policy():
+def small_policy() -> ZoomPolicy:
     """The size of the shipped encoder: 0.7 million parameters, 48 pixels."""
     torch.manual_seed(0)
     config = PolicyConfig(ground_px=48, crop_px=48, decoder=DecoderConfig(layers=3, heads=6))
     return ZoomPolicy(config).eval()
 
 
-def base_policy():
+def base_policy() -> ZoomPolicy:
     """DINOv2-base, 86 million parameters, 384 pixels, six decoder layers: the published size."""
     torch.manual_seed(0)
     config = PolicyConfig(encoder=EncoderConfig('dinov2'), decoder=DecoderConfig())
     return ZoomPolicy(config).eval()
 
 
-def picture(height=720, width=1280):
+def picture(height: int = 720, width: int = 1280) -> np.ndarray:
     """A camera image, uint8 (height, width, 3): noise of all scales, the finer the fainter, so
     that it takes as many bytes as a photograph, 1.3 bits a pixel as JPEG of quality 85."""
     rng, found = np.random.default_rng(5), np.full((height, width, 3), 128.0)
@@ -46,14 +48,14 @@ def picture(height=720, width=1280):
     return np.clip(found, 0, 255).astype(np.uint8)
 
 
-class Ground:
+class PictureMap:
     """A map that is one picture of the whole region."""
 
-    def __init__(self, region, side_px=2048):
+    def __init__(self, region: Region, side_px: int = 2048) -> None:
         self.region = region
         self._pixels = pictures(1, side_px, side_px)[0]
 
-    def crop(self, actions, px):
+    def crop(self, actions: Sequence[int], px: int) -> np.ndarray:
         """What a cell looks like, uint8 (px, px, 3)."""
         from justzoom_ros.io.images import resize
 
@@ -66,7 +68,7 @@ class Ground:
         return resize(np.ascontiguousarray(part), px, px)
 
 
-def random_maps(policy, region=CITY, seed=1):
+def random_maps(policy: ZoomPolicy, region: Region = CITY, seed: int = 1) -> MapEmbeddings:
     """`MapEmbeddings` of random vectors, as a trained encoder's last norm leaves them."""
     generator = torch.Generator().manual_seed(seed)
     counts = [region.branching**k for k in range(region.depth)]
@@ -76,8 +78,9 @@ def random_maps(policy, region=CITY, seed=1):
 
 
 @torch.inference_mode()
-def made_sure(policy, maps, ground):
-    """Scale the last layer until the first step has an entropy of SURE_NATS."""
+def sharpen(policy: ZoomPolicy, maps: MapEmbeddings, ground: torch.Tensor) -> ZoomPolicy:
+    """Scale the policy's last layer until its first step has an entropy of SURE_NATS for a
+    ground embedding (D,); returns the policy."""
     root = maps.at(0, np.zeros(1, np.int64))
     logits, _ = policy.start(ground[None], root)
     low, high = 0.0, 1e6
@@ -91,7 +94,9 @@ def made_sure(policy, maps, ground):
 
 
 @torch.inference_mode()
-def encoded_crop(policy, ground_map, actions):
+def encode_crop(
+    policy: ZoomPolicy, picture_map: PictureMap, actions: Sequence[int]
+) -> torch.Tensor:
     """Embedding (D,) of the crop of a cell."""
-    crop = ground_map.crop(actions, policy.config.crop_px)
+    crop = picture_map.crop(actions, policy.config.crop_px)
     return policy.encode_satellite(normalize(crop[None]))[0]

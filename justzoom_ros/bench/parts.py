@@ -132,7 +132,7 @@ def measure_searches(size: str = 'small') -> dict[str, Any]:
 # --- (c) everything else of a frame --------------------------------------------------------------
 
 
-def measure_inputs() -> dict[str, Any]:
+def measure_inputs(runs: int = 20) -> dict[str, Any]:
     """From a compressed image of 720 lines to what the encoder takes; one map crop; one update of
     a belief over the published city and 36 headings."""
     policy, picture_map = small_policy(), PictureMap(CITY)
@@ -161,7 +161,7 @@ def measure_inputs() -> dict[str, Any]:
             'posterior: hypotheses': posterior.modes,
             'fix': partial(make_fix, posterior),
         },
-        20,
+        runs,
     )
     states = belief.masses.numel()
     return {

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from typing import Any
 
 EXAMPLE = """examples:
   justzoom city runs/city
@@ -14,7 +15,7 @@ Read it with:  justzoom evaluate ... runs/city/metadata.csv --select split=val
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `city`."""
     parser = subparsers.add_parser(
         'city',
@@ -68,7 +69,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Make the dataset."""
     import os
 

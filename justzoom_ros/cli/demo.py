@@ -4,6 +4,7 @@ import argparse
 import json
 import signal
 import sys
+from typing import Any
 
 EXAMPLE = """examples:
   justzoom demo
@@ -17,7 +18,7 @@ Exit status 1 means that it ran, but missed its goals.
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `demo`."""
     parser = subparsers.add_parser(
         'demo',
@@ -38,7 +39,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Run the demo; returns 1 where its goals are missed."""
     from tqdm import tqdm
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+from typing import Any
 
 EXAMPLE = """examples:
   justzoom export --weights runs/farm/weights.safetensors
@@ -14,7 +15,7 @@ and refused where it says something else. Runtime 'auto' of node, replay and eva
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `export` to the commands."""
     parser = subparsers.add_parser(
         'export',
@@ -39,7 +40,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Build, check, say where it is."""
     from justzoom_ros.models import ZoomPolicy
     from justzoom_ros.runtimes.export import export_engine
@@ -62,7 +63,7 @@ def run(args):
     print(json.dumps(made) if args.json else text)
 
 
-def _options(args):
+def _options(args: argparse.Namespace) -> dict[str, str]:
     """What was given for the exporter. Raises ConfigError where it knows no such thing."""
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.runtimes import onnx_runtime, tensorrt_runtime

@@ -2,6 +2,10 @@
 
 import argparse
 import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from justzoom_ros.inference.fix import Fix
 
 EXAMPLE = """example:
   justzoom localize frame.jpg --map maps/demo --weights maps/demo/weights.safetensors
@@ -9,7 +13,7 @@ EXAMPLE = """example:
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         'localize',
@@ -27,7 +31,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Localize every picture in turn."""
     from justzoom_ros.io.images import read_picture
     from justzoom_ros.localizer import Localizer
@@ -43,7 +47,7 @@ def run(args):
         print(json.dumps({'images': answers, 'runtime': localizer.runtime}))
 
 
-def _plain(fix):
+def _plain(fix: 'Fix') -> dict[str, Any]:
     """A fix as plain JSON types."""
     return {
         'status': fix.status,
@@ -60,7 +64,7 @@ def _plain(fix):
     }
 
 
-def _line(path, fix):
+def _line(path: str, fix: 'Fix') -> str:
     place = f'{fix.latitude:.7f} {fix.longitude:.7f}  90 % within {fix.radius_90_m:.0f} m'
     sure = f'{fix.confidence:.0%} sure' if fix.status == 'fix' else f'no fix: {fix.reason}'
     return f'{path}: {place}, {sure}'

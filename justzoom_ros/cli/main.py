@@ -6,7 +6,9 @@ each adds its parser and runs its job, importing what is heavy only then.
 
 import argparse
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from justzoom_ros import __version__
 from justzoom_ros.errors import JustZoomError
@@ -31,11 +33,11 @@ COMMANDS = (
 class Parser(argparse.ArgumentParser):
     """Says what is wrong on one line, as every other error is told."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: error: {message} (see {self.prog} --help)\n')
 
 
-def build_parser():
+def build_parser() -> Parser:
     """The whole command line as an argparse parser."""
     parser = Parser(
         prog='justzoom', description='Where in the city is this camera? One image and a map.'
@@ -47,7 +49,7 @@ def build_parser():
     return parser
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = build_parser().parse_args(arguments)
     try:

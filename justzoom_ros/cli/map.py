@@ -3,8 +3,13 @@
 import argparse
 import json
 import sys
+from typing import TYPE_CHECKING, Any
 
 from justzoom_ros.cli.map_embed import add_embed
+
+if TYPE_CHECKING:
+    from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.region import Region
 
 BUILD_EXAMPLE = """examples:
   justzoom map build ortho.tif -o maps/farm
@@ -13,7 +18,7 @@ BUILD_EXAMPLE = """examples:
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `map` and its jobs."""
     parser = subparsers.add_parser(
         'map',
@@ -27,7 +32,7 @@ def add_parser(subparsers):
     add_embed(jobs)
 
 
-def _add_build(jobs):
+def _add_build(jobs: Any) -> None:
     parser = jobs.add_parser(
         'build',
         help='make a map from imagery',
@@ -62,7 +67,7 @@ def _add_build(jobs):
     parser.set_defaults(run=build)
 
 
-def _add_info(jobs):
+def _add_info(jobs: Any) -> None:
     parser = jobs.add_parser(
         'info',
         help='say what a map holds',
@@ -74,7 +79,7 @@ def _add_info(jobs):
     parser.set_defaults(run=info)
 
 
-def _add_show(jobs):
+def _add_show(jobs: Any) -> None:
     parser = jobs.add_parser(
         'show',
         help='draw a map with its grid',
@@ -90,11 +95,11 @@ def _add_show(jobs):
     parser.set_defaults(run=show)
 
 
-def _add_json(parser):
+def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--json', action='store_true', help='print one JSON object')
 
 
-def build(args):
+def build(args: argparse.Namespace) -> None:
     """Run `justzoom map build`."""
     from justzoom_ros.maps.satellite_map import SatelliteMap
 
@@ -115,14 +120,14 @@ def build(args):
     _print_map(satellite_map, args.json)
 
 
-def info(args):
+def info(args: argparse.Namespace) -> None:
     """Run `justzoom map info`."""
     from justzoom_ros.maps.satellite_map import SatelliteMap
 
     _print_map(SatelliteMap.open(args.map), args.json)
 
 
-def show(args):
+def show(args: argparse.Namespace) -> None:
     """Run `justzoom map show`."""
     from justzoom_ros.maps.satellite_map import SatelliteMap
     from justzoom_ros.plots.map_picture import draw_map
@@ -133,7 +138,7 @@ def show(args):
     print(json.dumps({'picture': args.out}) if args.json else f'wrote {args.out}')
 
 
-def _region(args):
+def _region(args: argparse.Namespace) -> 'Region':
     """The region asked for, or the square that encloses the source."""
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.maps.build import enclosing_region, open_source
@@ -142,7 +147,8 @@ def _region(args):
     if (args.center is None) != (args.side is None):
         raise ConfigError('--center and --side go together; give both, or none for all of it')
     if args.center is not None:
-        return Region(*args.center, args.side, args.grid, args.depth, args.plane)
+        latitude, longitude = args.center
+        return Region(latitude, longitude, args.side, args.grid, args.depth, args.plane)
     with open_source(args.source) as imagery:
         region = enclosing_region(imagery, args.grid, args.depth, args.plane)
     print(
@@ -153,7 +159,7 @@ def _region(args):
     return region
 
 
-def _print_map(satellite_map, as_json):
+def _print_map(satellite_map: 'SatelliteMap', as_json: bool) -> None:
     facts = _facts(satellite_map)
     if as_json:
         print(json.dumps(facts))
@@ -179,7 +185,7 @@ def _print_map(satellite_map, as_json):
         print(f'{name + ":":13}{value}')
 
 
-def _facts(satellite_map):
+def _facts(satellite_map: 'SatelliteMap') -> dict[str, Any]:
     from dataclasses import asdict
 
     return {

@@ -4,6 +4,11 @@ import argparse
 import json
 import os
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from justzoom_ros.embeddings.cell_embeddings import EmbeddingBuild
+    from justzoom_ros.embeddings.parts import Shard
 
 EXAMPLE = """examples:
   justzoom map embed maps/town --weights runs/town/weights.safetensors
@@ -18,7 +23,7 @@ copy the .part files that they name into the folder `embeddings` of one map, and
 """
 
 
-def add_embed(jobs):
+def add_embed(jobs: Any) -> None:
     """Add `embed` to the jobs of `justzoom map`."""
     parser = jobs.add_parser(
         'embed',
@@ -40,7 +45,7 @@ def add_embed(jobs):
     parser.set_defaults(run=embed)
 
 
-def embed(args):
+def embed(args: argparse.Namespace) -> None:
     """Run `justzoom map embed`."""
     from justzoom_ros.embeddings.cell_embeddings import check_embeddings, make_embeddings
     from justzoom_ros.localizer import check_fits
@@ -61,7 +66,7 @@ def embed(args):
     _tell(made, shard, args)
 
 
-def _tell(made, shard, args):
+def _tell(made: 'EmbeddingBuild', shard: 'Shard', args: argparse.Namespace) -> None:
     facts = {
         'file': str(made.file) if made.file else None,
         'cells': len(made.cells.rows),
@@ -77,7 +82,7 @@ def _tell(made, shard, args):
         print(_line(facts, shard), file=sys.stderr)
 
 
-def _line(facts, shard):
+def _line(facts: dict[str, Any], shard: 'Shard') -> str:
     done = f'{facts["encoded"]} of {facts["cells"]} cells encoded now'
     if facts['file']:
         return f'{facts["file"]}: {facts["MB"]} MB, {done}'
@@ -87,7 +92,7 @@ def _line(facts, shard):
     )
 
 
-def _shard(text):
+def _shard(text: str | None) -> 'Shard':
     """The share that was asked for, or that torchrun gives this process."""
     from justzoom_ros.embeddings.parts import Shard
     from justzoom_ros.errors import ConfigError
@@ -99,16 +104,16 @@ def _shard(text):
     return Shard(int(os.environ['RANK']) + 1, int(os.environ['WORLD_SIZE']))
 
 
-def _under_torchrun():
+def _under_torchrun() -> bool:
     return 'RANK' in os.environ and 'WORLD_SIZE' in os.environ
 
 
-def _leads():
+def _leads() -> bool:
     """True in the one process of a machine that shows progress."""
     return os.environ.get('LOCAL_RANK', '0') == '0'
 
 
-def _choose_gpu():
+def _choose_gpu() -> None:
     import torch
 
     if torch.cuda.is_available():

@@ -52,3 +52,8 @@ class LiveError(JustZoomError):
 
 class MotionError(JustZoomError):
     """A message about movement, or a position to start from, cannot be used."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of another library says, its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,5 +1,8 @@
 """Moments, modes and regions of a posterior against counting and sampling; fixes from it."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +11,7 @@ from hypothesis import strategies as st
 from justzoom_ros.errors import ConfigError, OutsideRegionError
 from justzoom_ros.inference.fix import FixCriteria, make_fix
 from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, radius_m
+from justzoom_ros.plots.zoom_picture import zoom_picture
 from justzoom_ros.region import Region
 
 REGION = Region(41.0, -83.0, 256.0, grid=4, depth=2)  # 16 x 16 terminal cells of 16 m
@@ -215,3 +219,28 @@ def test_among_a_few_cells_the_mass_is_shared_as_before():
     )
     with pytest.raises(ConfigError, match='none of the cells'):
         posterior.among(np.array([], int))
+
+
+def test_a_fix_without_its_posterior_says_so_where_that_is_needed():
+    fix = make_fix(posterior_of(picture(c3_4=1.0)))
+    assert fix.require_posterior() is fix.posterior
+    with pytest.raises(ConfigError, match='was dropped'):
+        replace(fix, posterior=None).require_posterior()
+
+
+def test_the_debug_picture_of_a_fix_without_its_posterior_goes_to_its_position():
+    fix = make_fix(posterior_of(picture(c9_14=1.0)))
+    asked = []
+
+    def crop(actions):
+        asked.append(actions)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    satellite_map = SimpleNamespace(region=REGION, crop=crop)
+    image = np.full((8, 8, 3), 99, np.uint8)
+    strips = [
+        zoom_picture(image, each, satellite_map, tile_px=16)
+        for each in (fix, replace(fix, posterior=None))
+    ]
+    np.testing.assert_array_equal(*strips)
+    assert asked[:2] == asked[2:] == [(), fix.require_posterior().best_cell.actions[:1]]

@@ -80,7 +80,7 @@ def test_looking_ahead_is_the_policy_over_the_children_of_every_cell():
     wide = SearchConfig('beam', width=64)
     np.testing.assert_allclose(dense(search(policy, embeddings, ground, wide)), masses, atol=1e-9)
     deaf = setup(look_ahead=True)[0]
-    torch.nn.init.zeros_(deaf.glance.expect.weight)
+    torch.nn.init.zeros_(deaf.lookahead.expect.weight)
     assert not np.allclose(dense(search(deaf, embeddings, ground)), masses, atol=1e-3)
 
 

@@ -150,7 +150,8 @@ def occupied_cells(images, region):
 
 
 def _result(image, fix):
-    posterior, region = fix.posterior, fix.posterior.region
+    posterior = fix.require_posterior()
+    region = posterior.region
     truth_m = np.array(region.to_enu(image.latitude, image.longitude))
     true_cell = region.encode(image.latitude, image.longitude)
     best = posterior.best_cell

@@ -129,11 +129,11 @@ def track_of(images):
 
 def _replayed(fix, stamp_ns, truth=None):
     position = fix.latitude, fix.longitude, np.asarray(fix.covariance_m2)
-    near = None
+    posterior, near = fix.require_posterior(), None
     if truth is not None:
-        truth_m = fix.posterior.region.to_enu(*truth)
-        near = fix.posterior.mass_within(*truth_m, NEAR_M) * (1 - fix.off_map)
-    picture = belief_picture(fix.posterior.to_grid())
+        truth_m = posterior.region.to_enu(*truth)
+        near = posterior.mass_within(*truth_m, NEAR_M) * (1 - fix.off_map)
+    picture = belief_picture(posterior.to_grid())
     return ReplayedFix(stamp_ns, fix.status, fix.reason, *position, fix.confidence, near, picture)
 
 

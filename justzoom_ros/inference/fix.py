@@ -6,13 +6,18 @@ posterior, other hypotheses included. In doubt the answer is 'no_fix', with the 
 covariance of everything.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, radius_m
+from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, Mode, radius_m
+from justzoom_ros.region import Region
+
+Points = tuple[np.ndarray, np.ndarray]
+"""Positions (N, 2), east and north in metres, and their masses (N,), summing to one."""
 
 
 class FixStatus(str, Enum):
@@ -34,7 +39,7 @@ class FixCriteria:
     max_radius_m: float = 50.0
     """Greatest half axis of the 90 % ellipse."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.min_confidence <= 1:
             raise ConfigError(f'min_confidence is {self.min_confidence:g}; it must lie in 0..1')
         if not self.max_radius_m > 0:
@@ -43,60 +48,99 @@ class FixCriteria:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A place where the camera may be, with the probability `mass`: latitude and longitude in
-    degrees, `east_m` and `north_m` of the region's centre, covariance (2, 2) ENU."""
+    """A place where the camera may be."""
 
     latitude: float
+    """Degrees (WGS84)."""
+
     longitude: float
+    """Degrees (WGS84)."""
+
     east_m: float
+    """Metres east of the region's centre."""
+
     north_m: float
+    """Metres north of the region's centre."""
+
     covariance_m2: np.ndarray
+    """Covariance (2, 2) of east and north."""
+
     mass: float
+    """Probability (0..1) that the camera is there."""
 
 
 @dataclass(frozen=True)
 class Fix:
-    """One answer. `status` is a `FixStatus`, `reason` says why not. `confidence` is the mass
-    of the first of `hypotheses`, `radius_90_m` half the long axis of the 90 % ellipse of
-    `covariance_m2` (2, 2), ENU. Of a robot in motion `yaw_rad` and `yaw_std_rad` are the heading,
-    counter-clockwise from east, and `off_map` the probability that it is not on the map."""
+    """One answer: where the camera is, how surely, and whether that is sure enough."""
 
     latitude: float
+    """Degrees (WGS84), always finite."""
+
     longitude: float
+    """Degrees (WGS84), always finite."""
+
     east_m: float
+    """Metres east of the region's centre."""
+
     north_m: float
+    """Metres north of the region's centre."""
+
     covariance_m2: np.ndarray
+    """Covariance (2, 2) of east and north: its 90 % ellipse holds 90 % of the posterior."""
+
     radius_90_m: float
+    """Half the long axis of the 90 % ellipse of the covariance."""
+
     confidence: float
+    """Mass (0..1) of the first hypothesis, 0 where there is none."""
+
     status: FixStatus
+    """Whether a robot may use it."""
+
     reason: str
+    """Why there is no fix, '' where there is one."""
+
     hypotheses: tuple[Hypothesis, ...]
-    posterior: CellPosterior
+    """All places that are told apart, heaviest first."""
+
+    posterior: CellPosterior | None
+    """What the fix was made from. None where it was dropped to save memory: a posterior takes as
+    many numbers as the map has cells. What needs it calls `require_posterior`."""
+
     yaw_rad: float | None = None
+    """Heading counter-clockwise from east; None of a single frame, which says nothing of it."""
+
     yaw_std_rad: float | None = None
+    """Standard deviation of the heading; None where there is no heading."""
+
     off_map: float = 0.0
+    """Probability (0..1) that the camera is not on the map; 0 of a single frame."""
+
+    def require_posterior(self) -> CellPosterior:
+        """The posterior. Raises ConfigError where the fix has none any more."""
+        if self.posterior is None:
+            raise ConfigError('the posterior of this fix was dropped; it is needed here')
+        return self.posterior
 
 
-def make_fix(posterior, criteria=None):
-    """The `Fix` of a `CellPosterior` under a `FixCriteria`."""
+def make_fix(posterior: CellPosterior, criteria: FixCriteria | None = None) -> Fix:
+    """The `Fix` of a posterior. Without `criteria` those of `FixCriteria()` hold."""
     return make_fix_from_modes(posterior, posterior.modes(), criteria)
 
 
-def make_fix_from_modes(posterior, modes, criteria=None, off_map=0.0, points=None):
-    """The `Fix` of a `CellPosterior` whose `Mode`s are known already, heaviest first. With the
-    probability `off_map`, which the masses of the modes leave room for, none of it holds.
-    `points`: positions (N, 2) and masses (N,) that the ellipse has to hold, the centres of the
-    posterior's leaves unless given."""
-    criteria = criteria or FixCriteria()
-    hypotheses = tuple(_hypothesis(posterior.region, mode) for mode in modes)
-    mean, covariance = posterior.mean_m, posterior.covariance_m2
-    reason = 'nothing was explored down to terminal cells'
-    if modes:
-        points = points or (posterior.centers_m, posterior.masses)
-        widened = _widened(modes[0], *points, 0.9 / max(1 - off_map, 0.9))
-        reason = _doubt(modes, radius_m(widened), criteria)
-        if not reason:
-            mean, covariance = modes[0].mean_m, widened
+def make_fix_from_modes(
+    posterior: CellPosterior,
+    modes: Sequence[Mode],
+    criteria: FixCriteria | None = None,
+    off_map: float = 0.0,
+    points: Points | None = None,
+) -> Fix:
+    """The `Fix` of a posterior whose `modes` are known already, heaviest first.
+
+    With the probability `off_map`, which the masses of the modes leave room for, none of it holds.
+    `points` are what the ellipse has to hold, the centres of the posterior's leaves unless given.
+    """
+    mean, covariance, reason = _judge(posterior, modes, criteria or FixCriteria(), off_map, points)
     return Fix(
         *_position(posterior.region, mean),
         covariance_m2=covariance,
@@ -104,13 +148,30 @@ def make_fix_from_modes(posterior, modes, criteria=None, off_map=0.0, points=Non
         confidence=modes[0].mass if modes else 0.0,
         status=FixStatus.NO_FIX if reason else FixStatus.FIX,
         reason=reason,
-        hypotheses=hypotheses,
+        hypotheses=tuple(_hypothesis(posterior.region, mode) for mode in modes),
         posterior=posterior,
         off_map=off_map,
     )
 
 
-def _doubt(modes, radius, criteria):
+def _judge(
+    posterior: CellPosterior,
+    modes: Sequence[Mode],
+    criteria: FixCriteria,
+    off_map: float,
+    points: Points | None,
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Mean (2,), covariance (2, 2) and why there is no fix, '' where there is one."""
+    everything = posterior.mean_m, posterior.covariance_m2
+    if not modes:
+        return *everything, 'nothing was explored down to terminal cells'
+    points = points or (posterior.centers_m, posterior.masses)
+    widened = _widen(modes[0], *points, 0.9 / max(1 - off_map, 0.9))
+    reason = _doubt(modes, radius_m(widened), criteria)
+    return (*everything, reason) if reason else (modes[0].mean_m, widened, '')
+
+
+def _doubt(modes: Sequence[Mode], radius: float, criteria: FixCriteria) -> str:
     """Why the first mode is not sure enough, '' where it is."""
     if modes[0].mass < criteria.min_confidence:
         return (
@@ -122,20 +183,22 @@ def _doubt(modes, radius, criteria):
     return ''
 
 
-def _widened(mode, positions_m, masses, share):
+def _widen(mode: Mode, positions_m: np.ndarray, masses: np.ndarray, share: float) -> np.ndarray:
     """The mode's covariance, scaled up until its 90 % ellipse holds a share of the masses."""
     offset = positions_m - mode.mean_m
     squared = np.einsum('ni,ij,nj->n', offset, np.linalg.inv(mode.covariance_m2), offset)
     order = np.argsort(squared)
     reached = np.searchsorted(np.cumsum(masses[order]), share - 1e-12)
-    needed = squared[order[min(reached, len(order) - 1)]]
+    needed = squared[order[min(int(reached), len(order) - 1)]]
     return mode.covariance_m2 * max(1.0, needed / CHI2_2DOF[0.9])
 
 
-def _hypothesis(region, mode):
+def _hypothesis(region: Region, mode: Mode) -> Hypothesis:
     return Hypothesis(*_position(region, mode.mean_m), mode.covariance_m2, mode.mass)
 
 
-def _position(region, mean_m):
+def _position(region: Region, mean_m: np.ndarray) -> tuple[float, float, float, float]:
+    """Latitude, longitude, east and north of a point (2,)."""
     east, north = (float(x) for x in mean_m)
-    return *region.to_latlon(east, north), east, north
+    latitude, longitude = region.to_latlon(east, north)
+    return latitude, longitude, east, north

@@ -12,9 +12,10 @@ def zoom_picture(image, fix, satellite_map, tile_px=TILE_PX):
     """A strip uint8 (tile_px, tile_px * (1 + depth), 3) RGB: the camera image, then the map at
     every level on the way to the most probable cell, the next choice outlined.
 
-    `image` RGB uint8 (H, W, 3); `fix` with its posterior; `satellite_map` a `SatelliteMap`.
+    `image` RGB uint8 (H, W, 3); `fix` a `Fix`, of which the position counts where it has no
+    posterior; `satellite_map` a `SatelliteMap`.
     """
-    actions = fix.posterior.best_cell.actions
+    actions = _actions(fix, satellite_map.region)
     tiles = [_fitted(image, tile_px)]
     for level, action in enumerate(actions):
         crop = satellite_map.crop(actions[:level])
@@ -23,6 +24,12 @@ def zoom_picture(image, fix, satellite_map, tile_px=TILE_PX):
         tiles.append(_outlined(tile, action, satellite_map.region.grid))
     _write(tiles[0], f'{fix.status} {fix.confidence:.2f}')
     return np.concatenate(tiles, axis=1)
+
+
+def _actions(fix, region):
+    if fix.posterior is None:
+        return tuple(region.encode_enu(fix.east_m, fix.north_m))
+    return fix.posterior.best_cell.actions
 
 
 def _fitted(image, tile_px):

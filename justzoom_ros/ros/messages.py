@@ -108,7 +108,8 @@ def belief_message(fix, header, map_frame):
     """The posterior of a `Fix` as `nav_msgs/OccupancyGrid` in `map_frame`, one cell for each
     terminal cell: 100 for the most probable, the others by the square root of their share of it,
     so that faint rivals show."""
-    masses, region = fix.posterior.to_grid(), fix.posterior.region
+    posterior = fix.require_posterior()
+    masses, region = posterior.to_grid(), posterior.region
     shares = np.sqrt(masses / masses.max())[::-1]  # the first row of a grid is in the south
     message = OccupancyGrid(header=Header(stamp=header.stamp, frame_id=map_frame))
     message.info.map_load_time = header.stamp

@@ -100,7 +100,7 @@ class Localizer:
 
     @property
     def covered(self):
-        """Flags (cells,) of the terminal cells with imagery, in path order."""
+        """Flags (cells,) of the terminal cells with imagery, in the order of the cell index."""
         return self._embeddings.covered[-1]
 
     def posterior(self, image, search_config=None, expand_mask=None):
@@ -120,7 +120,7 @@ class Localizer:
         logits, cache = self._runtime.start(ground, maps.at(0, _ROOT), maps.ahead(0, _ROOT))
         steps = [logits[0]]
         for level in range(1, self.region.depth):
-            index = np.array([self.region.index(actions[:level])])
+            index = np.array([self.region.cell_index(actions[:level])])
             action = torch.tensor(actions[level - 1 : level], device=logits.device)
             here, ahead = maps.at(level, index), maps.ahead(level, index)
             logits, cache = self._runtime.step(action, here, cache, ahead)

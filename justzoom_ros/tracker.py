@@ -189,7 +189,7 @@ class Tracker:
         """For each level 0 .. depth - 1 which cells a search shall expand: flags (cells,)."""
         region = self.localizer.region
         masses = self.belief.posterior().masses
-        sums = (masses.reshape(region.branching**k, -1).sum(1) for k in range(region.depth))
+        sums = (masses.reshape(region.cell_count(k), -1).sum(1) for k in range(region.depth))
         return [_heaviest(of_level, self.config.unexplored_mass) for of_level in sums]
 
 

@@ -76,7 +76,7 @@ def test_two_views_are_judged_by_their_product(city, capsys):
     for place in rigs(read_images(city / 'metadata.csv'), 2):
         posterior = fuse_posteriors([localizer.posterior(image.load()) for image in place])
         cell = localizer.region.encode(place[0].latitude, place[0].longitude)
-        index = localizer.region.index(cell)
+        index = localizer.region.cell_index(cell)
         nll.append(-np.log(posterior.masses[posterior.indices == index][0]))
         hits.append(posterior.indices[np.argmax(posterior.masses)] == index)
     assert row['recall_cell'] == np.mean(hits)

@@ -105,13 +105,13 @@ def test_the_map_is_encoded_once(town):
     assert kept(town[0]).read_bytes() == town[2]
 
 
-def test_they_are_those_of_the_crops_in_path_order_and_of_their_children(town):
+def test_they_are_those_of_the_crops_in_the_order_of_the_cell_index_and_of_their_children(town):
     satellite_map, runtime = SatelliteMap.open(town[0]), runtime_of(town[1])
     found = map_embeddings(satellite_map, runtime, progress=False)
     for actions in ((7,), (3, 9)):
         crop = normalize(satellite_map.crop(actions, 16)[None])
         alone = runtime.encode_satellite(crop)
-        index = np.array([satellite_map.region.index(actions)])
+        index = np.array([satellite_map.region.cell_index(actions)])
         close = {'atol': 2e-3, 'rtol': 1e-3}
         torch.testing.assert_close(found.at(len(actions), index), alone, **close)
         if len(actions) == 2:

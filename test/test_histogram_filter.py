@@ -271,11 +271,11 @@ def test_the_kidnapped_are_found_again():
     for _ in range(5):
         belief.predict(standing, NOISE)
         belief.update(sharp(7))
-    assert belief.posterior().best_cell.actions == REGION.actions(3, 7)
+    assert belief.posterior().best_cell.actions == REGION.actions_of(3, 7)
     for _ in range(5):
         belief.predict(standing, NOISE)
         belief.update(sharp(56))
-    assert belief.posterior().best_cell.actions == REGION.actions(3, 56)
+    assert belief.posterior().best_cell.actions == REGION.actions_of(3, 56)
     assert belief.off_map < 0.05
 
 
@@ -288,7 +288,7 @@ def test_one_frame_cannot_kill_the_truth():
     belief.update(posterior_of(masses))
     for _ in range(2):
         belief.update(sharp(7))
-    assert belief.posterior().best_cell.actions == REGION.actions(3, 7)
+    assert belief.posterior().best_cell.actions == REGION.actions_of(3, 7)
 
 
 def test_a_compass_narrows_the_heading_and_a_turn_turns_it():

@@ -151,9 +151,9 @@ def test_cell_centres_encode_to_their_own_actions(region, data):
     )
     cell = region.cell(actions)
     assert tuple(region.encode_enu(cell.east_m, cell.north_m)) == actions
-    index = region.index(actions)
+    index = region.cell_index(actions)
     assert 0 <= index < region.branching**region.depth
-    assert region.actions(region.depth, index) == actions
+    assert region.actions_of(region.depth, index) == actions
     east, north = region.centers(region.depth, [index])[0]
     assert (east, north) == pytest.approx((cell.east_m, cell.north_m), abs=1e-6)
     assert region.to_enu(cell.latitude, cell.longitude) == pytest.approx((east, north), abs=1e-3)
@@ -175,12 +175,12 @@ def test_borders_belong_to_the_cell_east_or_south_and_the_square_owns_its_own():
 
 
 @pytest.mark.parametrize('grid, depth', [(2, 1), (2, 5), (3, 3), (4, 3), (5, 2), (7, 2), (8, 2)])
-def test_centres_of_a_level_are_in_path_order(grid, depth):
+def test_centres_of_a_level_are_in_the_order_of_the_cell_index(grid, depth):
     region = Region(45.0, 7.0, 1000.0, grid=grid, depth=depth)
     for level in range(depth + 1):
         centres = region.centers(level)
         assert centres.shape == (region.branching**level, 2)
-        by_cell = [region.cell(region.actions(level, i)) for i in range(len(centres))]
+        by_cell = [region.cell(region.actions_of(level, i)) for i in range(len(centres))]
         np.testing.assert_allclose(centres, [(c.east_m, c.north_m) for c in by_cell], atol=1e-9)
         rows, columns = region.rows_columns(level, np.arange(len(centres)))
         assert len({*zip(rows.tolist(), columns.tolist(), strict=True)}) == len(centres)
@@ -190,7 +190,7 @@ def test_cells_of_mixed_levels_have_their_own_centres():
     region = Region(45.0, 7.0, 640.0, grid=4, depth=3)
     paths = [(), (5,), (15, 0), (3, 7, 11)]
     levels = np.array([len(p) for p in paths])
-    centres = region.centers(levels, np.array([region.index(p) for p in paths]))
+    centres = region.centers(levels, np.array([region.cell_index(p) for p in paths]))
     cells = [region.cell(p) for p in paths]
     np.testing.assert_allclose(centres, [(c.east_m, c.north_m) for c in cells])
 
@@ -202,6 +202,73 @@ def test_arrays_encode_like_scalars():
     encoded = region.encode_enu(east, north)
     assert encoded.shape == (3, 5, 4)
     assert tuple(encoded[1, 2]) == tuple(region.encode_enu(east[1, 2], north[1, 2]))
+
+
+# --- the index of cells ------------------------------------------------------------------------
+
+
+def test_the_cell_index_reads_actions_as_digits():
+    region = Region(45.0, 7.0, 640.0, grid=3, depth=3)
+    assert region.cell_index(()) == 0
+    assert region.cell_index((7,)) == 7
+    assert region.cell_index((1, 2, 3)) == 1 * 81 + 2 * 9 + 3
+    assert region.cell_index([8, 8, 8]) == 728 == region.cell_count(3) - 1
+    several = np.array([[[0, 1], [1, 0]], [[8, 8], [4, 5]]])
+    assert region.cell_index(several).tolist() == [[1, 9], [80, 41]]
+
+
+def test_actions_of_undoes_the_cell_index_for_one_cell_and_for_many():
+    region = Region(45.0, 7.0, 640.0, grid=3, depth=3)
+    assert region.actions_of(0, 0) == ()
+    assert region.actions_of(3, 102) == (1, 2, 3)
+    assert region.actions_of(2, np.int64(41)) == (4, 5)
+    every = np.arange(729).reshape(27, 27)
+    actions = region.actions_of(3, every)
+    assert actions.shape == (27, 27, 3)
+    assert actions[3, 21].tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(region.cell_index(actions), every)
+
+
+def test_parents_and_children_are_those_of_the_actions():
+    region = Region(45.0, 7.0, 640.0, grid=2, depth=4)
+    index = region.cell_index((3, 0, 2, 1))
+    assert index == 3 * 64 + 2 * 4 + 1
+    assert region.parent(index) == region.cell_index((3, 0, 2)) == 50
+    assert region.parent(index, 3) == 3
+    assert region.parent(index, 4) == 0
+    assert region.parent(index, 0) == index
+    levels = np.array([0, 1, 2, 4])
+    assert region.parent(index, levels).tolist() == [201, 50, 12, 0]
+    assert region.children(50).tolist() == [200, 201, 202, 203]
+    children = region.children(np.array([0, 50]))
+    assert children.tolist() == [[0, 1, 2, 3], [200, 201, 202, 203]]
+    np.testing.assert_array_equal(region.parent(children), [[0] * 4, [50] * 4])
+
+
+def test_children_lie_within_their_parent():
+    region = Region(45.0, 7.0, 810.0, grid=3, depth=2)
+    parent = region.cell((4,))
+    centres = region.centers(2, region.children(region.cell_index((4,))))
+    assert np.abs(centres - (parent.east_m, parent.north_m)).max() == pytest.approx(90)
+
+
+def test_a_cell_counts_its_terminal_cells():
+    region = Region(45.0, 7.0, 810.0, grid=3, depth=3)
+    assert [region.terminal_count(level) for level in range(4)] == [729, 81, 9, 1]
+    assert region.terminal_count(np.array([3, 1])).tolist() == [1, 81]
+
+
+@pytest.mark.parametrize('level, index', [(0, 1), (1, 9), (2, -1), (3, 729)])
+def test_an_index_beyond_its_level_is_refused(level, index):
+    region = Region(45.0, 7.0, 810.0, grid=3, depth=3)
+    with pytest.raises(ConfigError, match=f'{index} is no cell of level {level}'):
+        region.actions_of(level, index)
+
+
+def test_one_impossible_row_of_actions_is_named():
+    region = Region(45.0, 7.0, 810.0, grid=3, depth=3)
+    with pytest.raises(ConfigError, match=r'\(2, 9\) is no cell'):
+        region.cell_index(np.array([[0, 1], [2, 9]]))
 
 
 # --- what is refused ---------------------------------------------------------------------------
@@ -260,6 +327,6 @@ def test_poles_are_refused(latitude, plane):
 @pytest.mark.parametrize('actions', [(16,), (-1,), (0, 0, 0, 0, 0), (3, 99)])
 def test_impossible_cells_are_refused(actions):
     region = Region(10.0, 20.0, 100.0)
-    for use in (region.cell, region.index):
+    for use in (region.cell, region.cell_index):
         with pytest.raises(ConfigError, match='no cell'):
             use(actions)

@@ -79,7 +79,7 @@ def test_crops_are_area_averages(tmp_path, grid, depth, cell_px):
     for level in range(depth):
         actions = (grid * grid - 2,) * level
         side = cell_px * grid ** (depth - level)
-        rows, columns = built.region.rows_columns(level, built.region.index(actions))
+        rows, columns = built.region.rows_columns(level, built.region.cell_index(actions))
         cell = image[rows * side : (rows + 1) * side, columns * side : (columns + 1) * side]
         for px in {min(px, side) for px in (8, 11, side)}:
             difference = np.abs(built.crop(actions, px) - area_average(cell, px))
@@ -159,7 +159,7 @@ def test_coverage_is_the_share_of_covered_pixels(town):
             r, c = rows[index] * side, columns[index] * side
             share = town.mask[r : r + side, c : c + side].mean()
             assert shares[index] == pytest.approx(share, abs=1e-12)
-            assert town.coverage(town.region.actions(level, index)) == pytest.approx(share)
+            assert town.coverage(town.region.actions_of(level, index)) == pytest.approx(share)
     # The imagery begins 50 m west of the centre, the region 160 m west of it.
     assert town.coverage(()) == pytest.approx(210 / 320 - 30 * 50 / 320**2, abs=0.005)
     assert town.info.coverage == pytest.approx(town.coverage(()))

@@ -37,11 +37,11 @@ def brute_force(policy, embeddings, ground):
     region = embeddings.region
     masses = np.zeros(region.branching**region.depth)
     for actions in product(range(region.branching), repeat=region.depth):
-        prefixes = [region.index(actions[:k]) for k in range(region.depth)]
+        prefixes = [region.cell_index(actions[:k]) for k in range(region.depth)]
         maps = torch.stack([embeddings.levels[k][i] for k, i in enumerate(prefixes)])
         sequence = torch.tensor([actions])
         chances = policy.logits(ground[None], maps[None], sequence).softmax(-1)[0]
-        masses[region.index(actions)] = np.prod(
+        masses[region.cell_index(actions)] = np.prod(
             [float(chances[k, a]) for k, a in enumerate(actions)]
         )
     masses *= embeddings.covered[region.depth]
@@ -63,7 +63,7 @@ def test_looking_ahead_is_the_policy_over_the_children_of_every_cell():
     region = embeddings.region
     masses = np.zeros(region.branching**region.depth)
     for actions in product(range(region.branching), repeat=region.depth):
-        ways = [region.index(actions[:k]) for k in range(region.depth)]
+        ways = [region.cell_index(actions[:k]) for k in range(region.depth)]
         maps = torch.stack([embeddings.levels[k][i] for k, i in enumerate(ways)])
         below = [
             embeddings.levels[k + 1][i * region.branching : (i + 1) * region.branching]
@@ -73,7 +73,7 @@ def test_looking_ahead_is_the_policy_over_the_children_of_every_cell():
             ground[None], maps[None], torch.tensor([actions]), torch.stack(below)[None]
         )
         chances = logits.softmax(-1)[0]
-        masses[region.index(actions)] = np.prod(
+        masses[region.cell_index(actions)] = np.prod(
             [float(chances[k, a]) for k, a in enumerate(actions)]
         )
     np.testing.assert_allclose(dense(search(policy, embeddings, ground)), masses, atol=1e-9)
@@ -129,7 +129,7 @@ def test_best_first_bounds_hold_against_exact(uncovered, unexplored):
     assert posterior.explored_mass >= 1 - unexplored - 1e-9 or uncovered
     for actions in product(range(4), repeat=3):
         low, high = posterior.bounds(actions)
-        truth = expected[embeddings.region.index(actions)]
+        truth = expected[embeddings.region.cell_index(actions)]
         assert low - 1e-9 <= truth <= high + 1e-9
     for mode in posterior.modes():
         assert mode.mass <= mode.mass_upper
@@ -153,7 +153,7 @@ def test_greedy_follows_the_most_probable_action():
     policy, embeddings, ground = setup(seed=3)
     region, actions = embeddings.region, ()
     while len(actions) < region.depth:
-        prefixes = [region.index(actions[:k]) for k in range(len(actions) + 1)]
+        prefixes = [region.cell_index(actions[:k]) for k in range(len(actions) + 1)]
         maps = torch.stack([embeddings.levels[k][i] for k, i in enumerate(prefixes)])
         logits = policy.logits(ground[None], maps[None], torch.tensor([[*actions, 0]]))
         actions += (int(logits[0, -1].argmax()),)
@@ -161,7 +161,7 @@ def test_greedy_follows_the_most_probable_action():
     explored = posterior.levels == region.depth
     assert explored.sum() == region.branching
     best = np.argmax(np.where(explored, posterior.masses, -1))
-    assert region.actions(region.depth, posterior.indices[best]) == actions
+    assert region.actions_of(region.depth, posterior.indices[best]) == actions
     assert posterior.masses.sum() == pytest.approx(1.0)
 
 

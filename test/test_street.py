@@ -397,7 +397,7 @@ def test_retrieval_learns_and_localizes(dataset, tiny_map, tmp_path):
     posterior = localizer.posterior(image)
     model = RetrievalModel.load(weights)
     with torch.inference_mode():
-        crops = [tiny_map.crop(tiny_map.region.actions(2, cell), 16) for cell in range(16)]
+        crops = [tiny_map.crop(tiny_map.region.actions_of(2, cell), 16) for cell in range(16)]
         cells = model.encode_satellite(normalize(np.stack(crops))).double()
         ground = model.encode_ground(normalize(ground_views(image, model.config))[None]).double()
         scale = model.scale.double() / model.provenance['calibration']['temperature']
@@ -421,7 +421,7 @@ def test_hard_negatives_are_the_cells_taken_for_each_other(dataset, tiny_map, tm
         cells.tolist()
     )
     assert len(crops) == len(cells) + len(wanted)
-    first = tiny_map.crop(tiny_map.region.actions(2, int(cells[0])), 16)
+    first = tiny_map.crop(tiny_map.region.actions_of(2, int(cells[0])), 16)
     assert np.array_equal(crops[0], first) and int(rows.max()) < len(cells)
 
 

@@ -19,8 +19,8 @@ from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.models import ZoomPolicy
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime
 
-INNER = sum(CITY.branching**k for k in range(CITY.depth))
-ALL = INNER + CITY.branching**CITY.depth
+INNER = sum(CITY.cell_count(k) for k in range(CITY.depth))
+ALL = INNER + CITY.cell_count(CITY.depth)
 WIDTHS = {'small': 192, 'base': 768}
 
 
@@ -43,7 +43,7 @@ def measure_rate(size: str) -> dict[str, Any]:
     policy = POLICIES[size]()
     runtime, picture_map = TorchRuntime(policy, 'cpu'), PictureMap(CITY)
     count = BATCH if size == 'small' else 4
-    actions = [CITY.actions(3, index) for index in range(count)]
+    actions = [CITY.actions_of(3, index) for index in range(count)]
     crops = normalize(np.stack([picture_map.crop(a, policy.config.crop_px) for a in actions]))
     timings = time_in_turns(
         {
@@ -107,7 +107,7 @@ class _City(PictureMap):
 
     def level_coverage(self, level: int) -> np.ndarray:
         """All is covered: float64 (branching ** level,)."""
-        return np.ones(CITY.branching**level)
+        return np.ones(CITY.cell_count(level))
 
 
 class _Interrupted(TorchRuntime):

@@ -71,9 +71,9 @@ class PictureMap:
 def random_maps(policy: ZoomPolicy, region: Region = CITY, seed: int = 1) -> MapEmbeddings:
     """`MapEmbeddings` of random vectors, as a trained encoder's last norm leaves them."""
     generator = torch.Generator().manual_seed(seed)
-    counts = [region.branching**k for k in range(region.depth)]
+    counts = [region.cell_count(k) for k in range(region.depth)]
     levels = tuple(torch.randn(n, policy.width, generator=generator) for n in counts)
-    covered = tuple(np.ones(region.branching**k, bool) for k in range(region.depth + 1))
+    covered = tuple(np.ones(region.cell_count(k), bool) for k in range(region.depth + 1))
     return MapEmbeddings(region, levels, covered)
 
 

@@ -49,7 +49,7 @@ def measure_published(size: str = 'small') -> dict[str, Any]:
     actions = locate_as_published(policy, picture_map, image)
     for level in range(CITY.depth):
         cell = actions[:level]
-        maps.levels[level][CITY.index(cell)] = encode_crop(policy, picture_map, cell)
+        maps.levels[level][CITY.cell_index(cell)] = encode_crop(policy, picture_map, cell)
     if locate_from_cache(runtime, maps, image) != actions:
         raise JustZoomError('the greedy answers of the published way and of ours differ')
     views = normalize(ground_views(image, policy.config))[None]
@@ -122,7 +122,7 @@ def measure_searches(size: str = 'small') -> dict[str, Any]:
         {**things, 'encode ground': partial(runtime.encode_ground, views)}, RUNS[size]
     )
     return {
-        'cells': CITY.branching**CITY.depth,
+        'cells': CITY.cell_count(CITY.depth),
         'explored mass': {n: round(thing().explored_mass, 4) for n, thing in things.items()},
         'times': to_rows(timings),
         'best first / encode ground': ratio(timings, 'best first', 'encode ground'),
@@ -141,7 +141,7 @@ def measure_inputs(runs: int = 20) -> dict[str, Any]:
     Image.fromarray(picture()).save(jpeg, 'JPEG', quality=85)
     message = type('Compressed', (), {'format': 'jpeg', 'data': jpeg.getvalue()})()
     image, half = image_from_message(message), image_from_message(message, enough_px(config))
-    cells = CITY.branching**CITY.depth
+    cells = CITY.cell_count(CITY.depth)
     belief, noise = HistogramFilter(CITY, np.ones(cells, bool)), MotionNoise()
     runtime, maps = TorchRuntime(policy, 'cpu'), random_maps(policy)
     ground = _ground(runtime, image)

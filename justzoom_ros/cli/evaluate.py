@@ -85,7 +85,7 @@ def run(args):
     progress = partial(tqdm, desc='evaluate', unit='image')
     results = evaluate(localizer, images, dict.fromkeys(args.search), progress)
     about = {
-        'protocol': f'full grid: {localizer.region.branching**localizer.region.depth} cells of '
+        'protocol': f'full grid: {localizer.region.cell_count(localizer.region.depth)} cells of '
         f'{localizer.region.terminal_side_m:.3g} m, {len(images)} images',
         'map': str(args.map),
         'weights': str(args.weights),

@@ -31,8 +31,8 @@ USER_CACHE = Path('~/.cache/justzoom_ros/embeddings')
 class MapEmbeddings:
     """`levels[k]` (branching ** k, D) of the cells that k actions lead to, k = 0 .. depth - 1, for
     a policy that looks ahead also k = depth, and `covered[k]` (branching ** k,) bool, k = 0 ..
-    depth: whether there is imagery at all. Both in path order. float16 is for keeping them alone:
-    what is asked for comes as float32."""
+    depth: whether there is imagery at all. Both in the order of the cell index. float16 is for
+    keeping them alone: what is asked for comes as float32."""
 
     region: Region
     levels: tuple[torch.Tensor, ...]

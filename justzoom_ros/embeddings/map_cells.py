@@ -18,8 +18,8 @@ BATCH = 64
 @dataclass(frozen=True)
 class MapCells:
     """The cells that a policy looks at, of all levels 0 .. levels - 1, as rows of one table: level
-    by level, in path order. `rows` are those with imagery, `covered[k]` (branching ** k,) bool the
-    same for each level 0 .. depth."""
+    by level, in the order of the cell index. `rows` are those with imagery, `covered[k]`
+    (branching ** k,) bool the same for each level 0 .. depth."""
 
     region: Region
     levels: int
@@ -37,7 +37,7 @@ class MapCells:
     @property
     def counts(self):
         """Number of cells of each level."""
-        return [self.region.branching**k for k in range(self.levels)]
+        return [self.region.cell_count(k) for k in range(self.levels)]
 
     @property
     def batches(self):
@@ -52,7 +52,7 @@ class MapCells:
         """The actions that lead to the cell of a row."""
         for level, count in enumerate(self.counts):
             if row < count:
-                return self.region.actions(level, row)
+                return self.region.actions_of(level, row)
             row -= count
         raise IndexError(row)
 

@@ -143,10 +143,9 @@ def mount_of(image):
 
 
 def occupied_cells(images, region):
-    """Path indices of the terminal cells in which the images were taken."""
+    """Indices of the terminal cells in which the images were taken."""
     positions = np.array([(image.latitude, image.longitude) for image in images])
-    ways = region.encode_enu(*region.to_enu(*positions.T))
-    return np.unique(ways @ region.branching ** np.arange(region.depth)[::-1])
+    return np.unique(region.cell_index(region.encode_enu(*region.to_enu(*positions.T))))
 
 
 def _result(image, fix):
@@ -177,10 +176,7 @@ def _mass_at(posterior, position_m):
     leaf = posterior.leaf_at(*position_m)
     if leaf < 0:
         return 0.0
-    region = posterior.region
-    return float(posterior.masses[leaf]) / region.branching ** int(
-        region.depth - posterior.levels[leaf]
-    )
+    return float(posterior.masses[leaf] / posterior.region.terminal_count(posterior.levels[leaf]))
 
 
 # --- figures -----------------------------------------------------------------------------------

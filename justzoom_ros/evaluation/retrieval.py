@@ -120,7 +120,7 @@ class RetrievalTrainer(Trainer):
         more = self._similar(area, own) if mines else own[:0]
         depth = area.map.region.depth
         cells = torch.cat([own, more]).tolist()
-        crops = [area.crops.crop(area.map.region.actions(depth, cell)) for cell in cells]
+        crops = [area.crops.crop(area.map.region.actions_of(depth, cell)) for cell in cells]
         return views, actions, torch.from_numpy(np.stack(crops)), rows
 
     @torch.inference_mode()
@@ -133,7 +133,7 @@ class RetrievalTrainer(Trainer):
         hits = []
         for views, actions in batches:
             found = (self._ground(views) @ gallery.T).argmax(dim=1).tolist()
-            guesses = [region.actions(region.depth, cell) for cell in found]
+            guesses = [region.actions_of(region.depth, cell) for cell in found]
             gaps = cell_centres_m(region, guesses) - cell_centres_m(region, actions)
             hits.append(np.hypot(*gaps.T) <= RADIUS_M)
         return float(np.concatenate(hits).mean()) if hits else float('nan')
@@ -182,12 +182,14 @@ class RetrievalTrainer(Trainer):
 
 @torch.inference_mode()
 def encode_gallery(model, satellite_map, crops):
-    """Unit embeddings (cells, D) float32 on the CPU of all terminal cells, in path order."""
+    """Unit embeddings (cells, D) float32 on the CPU of all terminal cells in their order."""
     region, device = satellite_map.region, next(model.parameters()).device
-    cells = range(region.branching**region.depth)
+    cells = range(region.cell_count(region.depth))
     parts = []
     for start in range(0, len(cells), GALLERY_BATCH):
-        part = [crops.crop(region.actions(region.depth, c)) for c in cells[start:][:GALLERY_BATCH]]
+        part = [
+            crops.crop(region.actions_of(region.depth, c)) for c in cells[start:][:GALLERY_BATCH]
+        ]
         parts.append(model.encode_satellite(normalize(np.stack(part)).to(device)).float().cpu())
     return torch.cat(parts)
 

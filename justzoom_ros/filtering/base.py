@@ -81,7 +81,7 @@ def registered_filters() -> tuple[type, ...]:
 
 def make_filter(region: Region, covered: np.ndarray, config: Any) -> BeliefFilter:
     """The filter that goes with the class of `config`. `covered` (cells,): flags of the terminal
-    cells with imagery, in path order. Raises ConfigError for settings of no filter."""
+    cells with imagery, in cell-index order. Raises ConfigError for settings of no filter."""
     if type(config) not in _FILTERS:
         known = ', '.join(each.__name__ for each in _FILTERS)
         raise ConfigError(f'{type(config).__name__} are settings of no filter; there is {known}')

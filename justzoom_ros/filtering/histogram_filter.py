@@ -67,9 +67,9 @@ class HistogramFilterConfig:
 class HistogramFilter:
     """Probabilities over east, north and heading, for one region.
 
-    `covered` (cells,) says which terminal cells, in path order, have imagery. `masses` (K, n, n),
-    `offsets` (K, 2) as in lattice.py, and `off_map` sum to one. Starts with no idea at all.
-    Raises ConfigError where the states are too many.
+    `covered` (cells,) says which terminal cells, in cell-index order, have imagery.
+    `masses` (K, n, n), `offsets` (K, 2) as in lattice.py, and `off_map` sum to one. Starts with no
+    idea at all. Raises ConfigError where the states are too many.
     """
 
     def __init__(
@@ -92,9 +92,9 @@ class HistogramFilter:
             )
         self.side_m = region.side_m / self.cells
         rows, columns = region.rows_columns(region.depth, np.arange(terminals**2))
-        self._path_index = np.empty((terminals, terminals), np.int64)
-        self._path_index[rows, columns] = np.arange(terminals**2)
-        self._covered = np.asarray(covered, bool)[self._path_index]
+        self._cell_index = np.empty((terminals, terminals), np.int64)
+        self._cell_index[rows, columns] = np.arange(terminals**2)
+        self._covered = np.asarray(covered, bool)[self._cell_index]
         axis = (torch.arange(self.cells, dtype=torch.float64) + 0.5) * self.side_m
         self._east_m, self._north_m = axis - region.side_m / 2, region.side_m / 2 - axis
         self._start = self._uniform()
@@ -267,15 +267,15 @@ class HistogramFilter:
 
     def _sum_cells(self) -> np.ndarray:
         total = lattice.sum_headings(self.masses, self.offsets).double()
-        terminals = len(self._path_index)
+        terminals = len(self._cell_index)
         return (
             total.unflatten(0, (terminals, -1)).unflatten(2, (terminals, -1)).sum((1, 3)).numpy()
         )
 
     def posterior(self) -> CellPosterior:
         """The `CellPosterior` over terminal cells, given that the robot is on the map."""
-        masses = np.empty(self._path_index.size)
-        masses[self._path_index] = self.cell_masses()
+        masses = np.empty(self._cell_index.size)
+        masses[self._cell_index] = self.cell_masses()
         levels = np.full(len(masses), self.region.depth)
         return CellPosterior(
             self.region, levels, np.arange(len(masses)), masses / max(masses.sum(), 1e-300)
@@ -298,9 +298,9 @@ class HistogramFilter:
     ) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Mean (2,) and covariance (2, 2), metres east and north, yaw (radians) and the length
         (0..1) of the mean heading vector, of what lies in the terminal cells `indices` (all)."""
-        chosen = np.ones(self._path_index.shape, bool)
+        chosen = np.ones(self._cell_index.shape, bool)
         if indices is not None:
-            chosen = np.isin(self._path_index, indices)
+            chosen = np.isin(self._cell_index, indices)
         inside = self._divide(torch.from_numpy(chosen))
         rows, columns = (_from_first_to_last(inside.any(axis)) for axis in (1, 0))
         masses = self.masses[:, rows, columns] * inside[rows, columns]

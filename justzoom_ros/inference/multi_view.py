@@ -67,13 +67,8 @@ def fuse_posteriors(posteriors, exponents=None):
     for posterior, exponent in zip(posteriors, exponents, strict=True):
         density = _densities(posterior, levels, indices)
         total += exponent * np.log(np.maximum(density, FLOOR * density.max()))
-    masses = np.exp(total - total.max()) * _cells(region, levels)
+    masses = np.exp(total - total.max()) * region.terminal_count(levels)
     return CellPosterior(region, levels, indices, masses / masses.sum())
-
-
-def _cells(region, levels):
-    """Number of terminal cells in cells of these levels."""
-    return np.power(float(region.branching), region.depth - levels)
 
 
 def _finest(region, posteriors):
@@ -85,7 +80,7 @@ def _finest(region, posteriors):
     split = set()
     for level, index in leaves:
         while level:
-            level, index = level - 1, index // region.branching
+            level, index = level - 1, region.parent(index)
             split.add((level, index))
     levels, indices = np.array(sorted(leaves - split)).T
     return levels, indices
@@ -98,14 +93,14 @@ def _same_leaves(one, other):
 def _densities(posterior, levels, indices):
     """Mass per terminal cell (N,) of leaves at least as fine as the posterior's own."""
     region = posterior.region
-    own = posterior.masses / _cells(region, posterior.levels)
+    own = posterior.masses / region.terminal_count(posterior.levels)
     found = np.zeros(len(levels))
     for level in np.unique(posterior.levels):
         at = posterior.levels == level
         order = np.argsort(posterior.indices[at])
         known, values = posterior.indices[at][order], own[at][order]
         below = np.flatnonzero(levels >= level)
-        above = indices[below] // region.branching ** (levels[below] - level)
+        above = region.parent(indices[below], levels[below] - level)
         where = np.searchsorted(known, above).clip(max=len(known) - 1)
         hit = known[where] == above
         found[below[hit]] = values[where[hit]]

@@ -79,7 +79,7 @@ class CellPosterior:
     @cached_property
     def entropy_nats(self):
         """Entropy over terminal cells, unexplored leaves counted as uniform inside."""
-        cells = np.power(float(self.region.branching), self.region.depth - self.levels)
+        cells = self.region.terminal_count(self.levels)
         some = self.masses > 0
         return float(-np.sum(self.masses[some] * np.log(self.masses[some] / cells[some])))
 
@@ -94,7 +94,7 @@ class CellPosterior:
     def best_cell(self):
         """The leaf of greatest density as a `Cell`: the most probable terminal cell."""
         best = self._by_density[0]
-        actions = self.region.actions(self.levels[best], self.indices[best])
+        actions = self.region.actions_of(self.levels[best], self.indices[best])
         return self.region.cell(actions)
 
     def leaf_at(self, east_m, north_m):
@@ -102,16 +102,16 @@ class CellPosterior:
 
         Raises OutsideRegionError beyond the square.
         """
-        index = self.region.index(self.region.encode_enu(east_m, north_m))
-        above = index // self.region.branching ** (self.region.depth - self.levels)
+        index = self.region.cell_index(self.region.encode_enu(east_m, north_m))
+        above = self.region.parent(index, self.region.depth - self.levels)
         found = np.flatnonzero(above == self.indices)
         return int(found[0]) if len(found) else -1
 
     def bounds(self, actions):
         """Lowest and highest probability that one terminal cell can have, given what was not
         explored. Equal after an exact search."""
-        level, index = len(actions), self.region.index(actions)
-        above = index // self.region.branching ** np.maximum(level - self.levels, 0)
+        level, index = len(actions), self.region.cell_index(actions)
+        above = self.region.parent(index, np.maximum(level - self.levels, 0))
         found = np.flatnonzero((above == self.indices) & (self.levels <= level))
         if not len(found):
             return 0.0, 0.0

@@ -121,10 +121,9 @@ def _next_step(policy, embeddings, nodes, cache, config):
 
 def _children(embeddings, nodes, probabilities):
     """The children with imagery of `nodes` (N,), from their probabilities (N, A)."""
-    branching = embeddings.region.branching
-    indices = (nodes.indices[:, None] * branching + np.arange(branching)).ravel()
+    indices = embeddings.region.children(nodes.indices).ravel()
     masses = (nodes.masses[:, None] * probabilities).ravel()
-    parents = np.repeat(np.arange(len(nodes.indices)), branching)
+    parents = np.repeat(np.arange(len(nodes.indices)), embeddings.region.branching)
     every = _Nodes(nodes.level + 1, indices, masses, parents)
     return every.only(np.flatnonzero(embeddings.covered[nodes.level + 1][indices]))
 

@@ -102,18 +102,18 @@ class SatelliteMap:
         return float(cells.mean())
 
     def level_coverage(self, level):
-        """Coverage of all cells of a level (0 to depth): float64 (branching ** level,) in path
-        order."""
+        """Coverage of all cells of a level (0 to depth): float64 (branching ** level,),
+        in the order of the cell index."""
         if not 0 <= level <= self.region.depth:
             raise ConfigError(f'level is {level!r}; it must be 0..{self.region.depth}')
         side = self.region.grid ** (self.region.depth - level)
         cells = _block_means(self._cell_coverage, side)
-        return cells[self.region.rows_columns(level, np.arange(self.region.branching**level))]
+        return cells[self.region.rows_columns(level, np.arange(self.region.cell_count(level)))]
 
     def _place(self, actions):
         """Level, row from the north and column from the west of a cell."""
         actions = tuple(actions)
-        index = self.region.index(actions)
+        index = self.region.cell_index(actions)
         row, column = self.region.rows_columns(len(actions), index)
         return len(actions), int(row), int(column)
 

@@ -78,16 +78,16 @@ def _maps(runtime):
     """Embeddings of a map of two levels that exists nowhere."""
     config = runtime.config
     region = Region(0.0, 0.0, 1000.0, grid=config.grid, depth=2)
-    counts = [region.branching**k for k in range(2 + config.look_ahead)]
+    counts = [region.cell_count(k) for k in range(2 + config.look_ahead)]
     crops = normalize(np.stack(pictures(sum(counts), config.crop_px, config.crop_px)))
     levels = runtime.encode_satellite(crops).float().split(counts)
-    covered = tuple(np.ones(region.branching**k, bool) for k in range(3))
+    covered = tuple(np.ones(region.cell_count(k), bool) for k in range(3))
     return MapEmbeddings(region, levels, covered)
 
 
 def _posterior(runtime, maps, picture):
     ground = runtime.encode_ground(normalize(ground_views(picture, runtime.config))[None])[0]
-    masses = np.zeros(maps.region.branching**2)
+    masses = np.zeros(maps.region.cell_count(2))
     try:
         found = search(runtime, maps, ground.float())
     except ConfigError:  # half precision overflowed: of such numbers there is no posterior

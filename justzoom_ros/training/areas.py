@@ -30,7 +30,7 @@ class Area:
         return (batches[number] for number in range(math.ceil(count / config.batch)))
 
     def ways(self, actions):
-        """Numbers (B,) of the terminal cells that actions (B, S) lead to, in path order."""
+        """Cell indices (B,) of the terminal cells that actions (B, S) lead to."""
         return (actions * self._powers(actions)).sum(dim=1)
 
     def children(self, policy, actions, step):

@@ -106,9 +106,7 @@ class StreetPlaces:
     def neighbourhoods(self):
         """Place numbers to train on, one array per cell a level above the terminal cells."""
         places = self.streams[TRAINING]
-        parents = self.actions[places, :-1] @ (
-            self.region.branching ** np.arange(self.region.depth - 1)[::-1]
-        )
+        parents = self.region.cell_index(self.actions[places, :-1])
         order = np.argsort(parents, kind='stable')
         cuts = np.flatnonzero(np.diff(parents[order])) + 1
         return np.split(places[order], cuts)

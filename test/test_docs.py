@@ -1,6 +1,8 @@
 """What the documentation names is there: files, modules, commands and their options."""
 
+import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ DOCS = sorted(
 OURS = ('docs/', 'config/', 'launch/', 'maps/demo', 'maps/city', 'test/', 'examples/', '.ci/',
         'justzoom_ros/', 'resource/')  # fmt: skip
 """How paths of this repository begin. Other paths in examples are the reader's own."""
-STRANGERS = {'gdal_edit.py'}
+STRANGERS = {'gdal_edit.py', 'OpenDroneMap'}
 """Programs of others."""
 
 each_doc = pytest.mark.parametrize('path', DOCS, ids=lambda path: str(path.relative_to(REPO)))
@@ -81,6 +83,45 @@ def test_every_module_is_there(path):
     missing = [n for n, home in homes.items() if not home.is_dir() and not
                home.with_suffix('.py').is_file()]  # fmt: skip
     assert missing == []
+
+
+@cache
+def members():
+    """{class of the package: names of its methods, fields and attributes}."""
+    found = {}
+    for path in PACKAGE.rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                inner = list(ast.walk(node))
+                names = {n.name for n in inner if isinstance(n, ast.FunctionDef)}
+                names |= {n.id for n in inner if isinstance(n, ast.Name)}
+                names |= {n.attr for n in inner if isinstance(n, ast.Attribute)}
+                found[node.name] = names | found.get(node.name, set())
+    return found
+
+
+@each_doc
+def test_every_class_has_the_member_that_is_named(path):
+    known = members()
+    spans = [re.match(r'([A-Z]\w+)\.([a-z]\w*)', span) for span in code(path.read_text())]
+    named = [span.groups() for span in spans if span and span[1] in known]
+    assert [name for name in named if name[1] not in known[name[0]]] == []
+
+
+@cache
+def sources():
+    return '\n'.join(path.read_text() for path in PACKAGE.rglob('*.py'))
+
+
+@pytest.mark.parametrize(
+    'path', [p for p in DOCS if p.name != 'CHANGELOG.md'], ids=lambda p: p.name
+)
+def test_every_class_that_is_named_occurs_in_the_code(path):
+    """Those of ROS too, such as NavSatFix: the code speaks of them. The changelog may speak of what
+    is no more."""
+    spans = ' '.join(code(path.read_text()))
+    names = set(re.findall(r'(?<![\w/.-])[A-Z][a-z]+(?:[A-Z][a-z]+)+(?![\w/-])', spans))
+    assert sorted(name for name in names - STRANGERS if name not in sources()) == []
 
 
 @each_doc

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from justzoom_ros.filtering.motion_model import Motion
+from justzoom_ros.io.stamps import has_jumped_back
 from justzoom_ros.pose import Pose
 from justzoom_ros.ranges import check_ranges, ranged
 
 KEPT_S = 60.0
 """Frames are never later than this behind the odometry."""
-
-JUMP_BACK_S = 1.0
-"""A sample so much older than the last is not late: time itself has jumped back."""
 
 LATE = 'a stamp of the odometry is not later than the one before; it is left out'
 NOT_FINITE = 'a pose of the odometry is not finite; it is left out'
@@ -77,10 +75,10 @@ class Odometry:
             return NOT_FINITE
         if self._last is None:
             return self._begin(pose)
-        seconds = (pose.stamp_ns - self._last.stamp_ns) / 1e9
-        if seconds <= -JUMP_BACK_S:
+        if has_jumped_back(self._last.stamp_ns, pose.stamp_ns):
             self.reset()
             return self._begin(pose)
+        seconds = (pose.stamp_ns - self._last.stamp_ns) / 1e9
         if seconds <= 0:
             return LATE
         problem, step = self._step(self._last, pose, seconds)

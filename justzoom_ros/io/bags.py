@@ -6,18 +6,25 @@ no ROS installation is needed. Everything that is wrong with a bag is a BagError
 
 import io
 from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys.store import Typestore
 
 from justzoom_ros.errors import BagError, DatasetError, JustZoomError
 from justzoom_ros.files import writing
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.io.stamps import from_nanoseconds, to_nanoseconds
+from justzoom_ros.pose import Pose
 
 IMAGE_TYPES = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image')
 ODOMETRY_TYPES = ('nav_msgs/msg/Odometry',)
@@ -37,55 +44,74 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class BagMessage:
-    """One message: its topic and type, the stamp of its header (nanoseconds; the time of the
-    recording where it has none), its bytes as recorded (CDR) and itself, deserialised."""
+    """One message of a bag."""
 
     topic: str
+    """Name of its topic."""
+
     type: str
+    """Its type, such as 'sensor_msgs/msg/Image'."""
+
     stamp_ns: int
+    """Stamp of its header in nanoseconds, the time of the recording where it has none."""
+
     raw: bytes
-    message: object
+    """Its bytes as recorded (CDR)."""
+
+    message: Any
+    """The message itself, deserialised."""
 
 
 class Bag:
     """An open bag; use as a context manager: `with Bag(path) as bag`.
 
-    `topics` is {name: type}, `counts` {name: number of messages}. Raises BagError for a path that
-    is missing, empty, truncated or no rosbag2.
+    Raises BagError for a path that is missing, empty, truncated or no rosbag2.
     """
 
-    def __init__(self, path):
-        self.path = Path(path)
-        self._reader = None
+    topics: dict[str, str]
+    """{name: type} of its topics."""
 
-    def __enter__(self):
+    counts: dict[str, int]
+    """{name: number of messages} of its topics."""
+
+    _reader: AnyReader
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __enter__(self) -> 'Bag':
         file = _storage(self.path)
-        with _naming(self.path):
+        with _errors_naming(self.path):
             reader = AnyReader([file], default_typestore=get_typestore(Stores.ROS2_KILTED))
             reader.open()
             self._reader = reader
-            self.topics = {name: info.msgtype for name, info in reader.topics.items()}
+            self.topics = {name: str(info.msgtype) for name, info in reader.topics.items()}
             self.counts = {name: info.msgcount for name, info in reader.topics.items()}
         if not sum(self.counts.values()):
             self._reader.close()
             raise BagError(f'bag {self.path} holds no messages')
         return self
 
-    def __exit__(self, *_):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._reader.close()
 
-    def topic(self, types, wanted=None):
+    def topic(self, types: Collection[str], wanted: str | None = None) -> str:
         """The name of the topic `wanted`, or of the only one that has one of `types`.
 
         Raises BagError, listing the topics there are, where there is none or a choice of them.
         """
         if wanted is not None:
             if wanted not in self.topics:
-                raise BagError(f'bag {self.path} has no topic {wanted}; {self._listing()}')
+                raise BagError(f'bag {self.path} has no topic {wanted}; {self._topics_text()}')
             if self.topics[wanted] not in types:
                 raise BagError(
                     f'topic {wanted} of bag {self.path} is a {self.topics[wanted]}, not a '
-                    f'{" or ".join(types)}; {self._listing()}'
+                    f'{" or ".join(types)}; {self._topics_text()}'
                 )
             candidates = [wanted]
         else:
@@ -93,17 +119,17 @@ class Bag:
         if len(candidates) != 1:
             found = 'no topic' if not candidates else 'more than one topic'
             raise BagError(
-                f'bag {self.path} has {found} of type {" or ".join(types)}; {self._listing()}'
+                f'bag {self.path} has {found} of type {" or ".join(types)}; {self._topics_text()}'
             )
         if not self.counts[candidates[0]]:
             raise BagError(f'topic {candidates[0]} of bag {self.path} has no messages')
         return candidates[0]
 
-    def messages(self, topics):
+    def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
         """Yield a BagMessage for each message on `topics`, in the order of the recording."""
         wanted = [c for c in self._reader.connections if c.topic in topics]
         left = sum(c.msgcount for c in wanted)
-        with _naming(self.path):
+        with _errors_naming(self.path):
             for connection, recorded_ns, raw in self._reader.messages(wanted):
                 message = self._reader.deserialize(raw, connection.msgtype)
                 stamp_ns = _stamp_ns(message) or recorded_ns
@@ -112,12 +138,12 @@ class Bag:
         if left > 0:
             raise BagError(f'bag {self.path} is truncated: {left} messages are missing')
 
-    def _listing(self):
+    def _topics_text(self) -> str:
         listed = (f'{name} ({kind}, {self.counts[name]})' for name, kind in self.topics.items())
         return 'it has ' + ', '.join(listed)
 
 
-def _storage(path):
+def _storage(path: Path) -> Path:
     """What to open for `path`: itself, or the only storage file in a folder without metadata."""
     if not path.exists():
         raise BagError(f'bag {path} does not exist')
@@ -132,7 +158,7 @@ def _storage(path):
 
 
 @contextmanager
-def _naming(path):
+def _errors_naming(path: Path) -> Iterator[None]:
     """Turn whatever the reader raises on a damaged bag into a BagError that names it."""
     try:
         yield
@@ -144,9 +170,10 @@ def _naming(path):
         raise BagError(f'bag {path} is damaged or truncated: {says:.300}') from error
 
 
-def _stamp_ns(message):
+def _stamp_ns(message: Any) -> int:
+    """The stamp of a message's header in nanoseconds, 0 where it has none."""
     header = getattr(message, 'header', None)
-    return header.stamp.sec * 10**9 + header.stamp.nanosec if header else 0
+    return to_nanoseconds(header.stamp) if header else 0
 
 
 # --- truth -------------------------------------------------------------------------------------
@@ -154,15 +181,21 @@ def _stamp_ns(message):
 
 @dataclass(frozen=True)
 class Track:
-    """True positions over time: nanoseconds ascending (N,), degrees (N,), degrees (N,);
-    `dropped` messages had no position (no fix, or not a number)."""
+    """True positions over time."""
 
     stamps_ns: np.ndarray
-    latitudes: np.ndarray
-    longitudes: np.ndarray
-    dropped: int = 0
+    """Their times in nanoseconds, ascending, int64 (N,)."""
 
-    def at(self, stamp_ns, max_gap_s=MAX_GAP_S):
+    latitudes: np.ndarray
+    """Degrees (WGS84), (N,)."""
+
+    longitudes: np.ndarray
+    """Degrees (WGS84), (N,)."""
+
+    dropped: int = 0
+    """Number of messages that had no position (no fix, or not a number)."""
+
+    def at(self, stamp_ns: int, max_gap_s: float = MAX_GAP_S) -> tuple[float, float] | None:
         """(latitude, longitude) at a time, linear between the neighbours; None where the nearest
         of them is more than `max_gap_s` seconds away. Beyond the ends the end itself."""
         after = int(np.searchsorted(self.stamps_ns, stamp_ns))
@@ -179,9 +212,10 @@ class Track:
         return float(lat[0] + share * (lat[1] - lat[0])), float(longitude)
 
 
-def read_track(bag, topic):
+def read_track(bag: Bag, topic: str) -> Track:
     """The Track of a NavSatFix topic. Raises BagError where no message has a position."""
-    samples, dropped = {}, 0
+    samples: dict[int, tuple[float, float]] = {}
+    dropped = 0
     for item in bag.messages([topic]):
         fix = item.message
         valid = abs(fix.latitude) <= 90 and abs(fix.longitude) <= 180  # False for NaN
@@ -199,7 +233,15 @@ def read_track(bag, topic):
 # --- writing -----------------------------------------------------------------------------------
 
 
-def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter, poses=()):
+def write_bag(
+    images: Iterable[GeoImage],
+    out: str | Path,
+    topic: str,
+    truth_topic: str,
+    frame_id: str = 'camera',
+    progress: Callable[[list[GeoImage]], Iterable[GeoImage]] = iter,
+    poses: Sequence[Pose] = (),
+) -> None:
     """Write GeoImages as a rosbag2 (mcap): CompressedImage on `topic`, NavSatFix on `truth_topic`,
     and the `Pose`s of a robot, where there are any, as Odometry on ODOM_TOPIC.
 
@@ -207,7 +249,7 @@ def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter,
     wraps the list of images, as tqdm does. Raises DatasetError for an image without a time or
     with another one's, OutputError where `out` cannot be written, BagError where it exists.
     """
-    images = in_time(images)
+    in_order = in_time(images)
     if Path(out).exists():
         raise BagError(f'{out} exists already; remove it or choose another place for the bag')
     with writing(out) as temporary:
@@ -218,39 +260,44 @@ def write_bag(images, out, topic, truth_topic, frame_id='camera', progress=iter,
             if poses:
                 wheels = writer.add_connection(ODOM_TOPIC, ODOMETRY_TYPES[0], typestore=store)
 
-            def write(connection, stamp_ns, message):
+            def write(connection: Any, stamp_ns: int, message: object) -> None:
                 raw = store.serialize_cdr(message, connection.msgtype)
                 writer.write(connection, stamp_ns, raw)
 
-            poses = deque(sorted(poses, key=lambda pose: pose.stamp_ns))
-            for image in progress(images):
-                while poses and poses[0].stamp_ns <= image.stamp_ns:
-                    pose = poses.popleft()
+            left = deque(sorted(poses, key=lambda pose: pose.stamp_ns))
+            for image in progress(in_order):
+                stamp_ns = _stamp_of(image)
+                while left and left[0].stamp_ns <= stamp_ns:
+                    pose = left.popleft()
                     write(wheels, pose.stamp_ns, odometry_message(store, pose))
-                write(truths, image.stamp_ns, truth_message(store, image))
-                write(frames, image.stamp_ns, image_message(store, image, frame_id))
+                write(truths, stamp_ns, truth_message(store, image))
+                write(frames, stamp_ns, image_message(store, image, frame_id))
         _name_storage(temporary, Path(out).name)
 
 
-def in_time(images):
+def in_time(images: Iterable[GeoImage]) -> list[GeoImage]:
     """GeoImages in the order of their times. Raises DatasetError where one has no time, or that
     of another."""
-    for image in images:
-        if image.stamp_ns is None:
-            raise DatasetError(
-                f'{image.row}: {image.path} has no time, in EXIF or in a column, to stamp it with'
-            )
-    images = sorted(images, key=lambda image: image.stamp_ns)
-    for earlier, later in zip(images, images[1:], strict=False):
+    in_order = sorted(images, key=_stamp_of)
+    for earlier, later in zip(in_order, in_order[1:], strict=False):
         if earlier.stamp_ns == later.stamp_ns:
             raise DatasetError(
                 f'{later.row}: {later.path} has the time of {earlier.path}; images of a bag '
                 'need different ones, add a column `stamp` in seconds'
             )
-    return images
+    return in_order
 
 
-def _name_storage(folder, name):
+def _stamp_of(image: GeoImage) -> int:
+    """The time of a GeoImage in nanoseconds. Raises DatasetError where it has none."""
+    if image.stamp_ns is None:
+        raise DatasetError(
+            f'{image.row}: {image.path} has no time, in EXIF or in a column, to stamp it with'
+        )
+    return image.stamp_ns
+
+
+def _name_storage(folder: Path, name: str) -> None:
     """The writer names the storage after the folder, which has a temporary name: put it right."""
     for old in folder.glob('*.mcap'):
         metadata = folder / 'metadata.yaml'
@@ -258,14 +305,14 @@ def _name_storage(folder, name):
         old.rename(folder / f'{name}.mcap')
 
 
-def image_message(store, image, frame_id):
+def image_message(store: Typestore, image: GeoImage, frame_id: str) -> Any:
     """A GeoImage as a CompressedImage message of a rosbags typestore."""
     types = store.types
     data = np.frombuffer(_jpeg(image), np.uint8)
-    return types[IMAGE_TYPES[0]](_header(types, image.stamp_ns, frame_id), 'jpeg', data)
+    return types[IMAGE_TYPES[0]](_header(types, _stamp_of(image), frame_id), 'jpeg', data)
 
 
-def _jpeg(image):
+def _jpeg(image: GeoImage) -> bytes:
     """The file's own bytes when it is a JPEG whose top is up, else its pixels as a JPEG."""
     pixels = image.load()  # raises for a corrupt file
     with Image.open(image.path) as picture:
@@ -276,7 +323,7 @@ def _jpeg(image):
     return buffer.getvalue()
 
 
-def truth_message(store, image):
+def truth_message(store: Typestore, image: GeoImage) -> Any:
     """The position of a GeoImage as a NavSatFix message of a rosbags typestore.
 
     Neither its altitude nor its accuracy is known, and the message says so.
@@ -284,7 +331,7 @@ def truth_message(store, image):
     types = store.types
     status = types['sensor_msgs/msg/NavSatStatus'](status=0, service=1)
     return types[TRUTH_TYPES[0]](
-        header=_header(types, image.stamp_ns, 'gps'),
+        header=_header(types, _stamp_of(image), 'gps'),
         status=status,
         latitude=image.latitude,
         longitude=image.longitude,
@@ -294,7 +341,7 @@ def truth_message(store, image):
     )
 
 
-def odometry_message(store, pose):
+def odometry_message(store: Typestore, pose: Pose) -> Any:
     """A `Pose` as an Odometry message of a rosbags typestore, in the frames odom and base_link.
     The twist is not known, which zero covariances say."""
     types, geometry = store.types, 'geometry_msgs/msg/'
@@ -312,7 +359,7 @@ def odometry_message(store, pose):
     )
 
 
-def _header(types, stamp_ns, frame_id):
-    seconds, nanoseconds = divmod(stamp_ns, 10**9)
+def _header(types: Mapping[str, Any], stamp_ns: int, frame_id: str) -> Any:
+    seconds, nanoseconds = from_nanoseconds(stamp_ns)
     stamp = types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds)
     return types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)

@@ -6,6 +6,7 @@ messages of rclpy, of rosbags, or stand-ins. The meaning of the encodings is tha
 """
 
 import io
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ YUV422 = {
 }
 
 
-def image_from_message(message, enough_px=None):
+def image_from_message(message: Any, enough_px: tuple[int, int] | None = None) -> np.ndarray:
     """The picture of a `sensor_msgs/Image` or `CompressedImage` as RGB uint8 (height, width, 3).
 
     Depths of 16 bits, `16UC1` included, are scaled from 0..65535 to 0..255. An orientation tag
@@ -62,7 +63,7 @@ def image_from_message(message, enough_px=None):
     )
 
 
-def _decode_raw(message):
+def _decode_raw(message: Any) -> np.ndarray:
     name = str(message.encoding)
     encoding = name if name in PLAIN else name.lower()
     if encoding in PLAIN:
@@ -77,7 +78,7 @@ def _decode_raw(message):
     raise ImageError(f'image encoding {name!r} is not a known picture; use {", ".join(known)}')
 
 
-def _decode_plain(message, encoding):
+def _decode_plain(message: Any, encoding: str) -> np.ndarray:
     channels, bits = PLAIN[encoding]
     pixels = _to_8_bits(_rows(message, channels, bits))
     pixels = pixels.reshape(len(pixels), -1, channels)
@@ -88,7 +89,7 @@ def _decode_plain(message, encoding):
     return np.ascontiguousarray(pixels[..., order])
 
 
-def _decode_bayer(message, encoding):
+def _decode_bayer(message: Any, encoding: str) -> np.ndarray:
     code, bits = BAYER[encoding]
     mosaic = _to_8_bits(_rows(message, 1, bits))
     if min(mosaic.shape) < 3:
@@ -96,14 +97,14 @@ def _decode_bayer(message, encoding):
     return cv2.cvtColor(mosaic, code)
 
 
-def _decode_yuv422(message, encoding):
+def _decode_yuv422(message: Any, encoding: str) -> np.ndarray:
     if message.width % 2:
         raise _error(message, 'the width must be even, two pixels share their colour')
     pixels = _rows(message, 2, 8)
     return cv2.cvtColor(pixels.reshape(len(pixels), -1, 2), YUV422[encoding])
 
 
-def _decode_nv21(message):
+def _decode_nv21(message: Any) -> np.ndarray:
     if message.width % 2 or message.height % 2:
         raise _error(message, 'width and height must be even, four pixels share their colour')
     # The rows of the half-resolution VU plane follow those of the Y plane.
@@ -111,7 +112,7 @@ def _decode_nv21(message):
     return cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV21)
 
 
-def _rows(message, channels, bits, rows=None):
+def _rows(message: Any, channels: int, bits: int, rows: int | None = None) -> np.ndarray:
     """The samples (rows, width * channels) as uint8 or uint16 of this machine's byte order,
     the padding at the end of each row cut off. A view of the message's data where possible."""
     height, width, step = int(message.height), int(message.width), int(message.step)
@@ -135,14 +136,14 @@ def _rows(message, channels, bits, rows=None):
     return rows_of_bytes.view(f'{order}u2').astype(np.uint16)
 
 
-def _to_8_bits(samples):
+def _to_8_bits(samples: np.ndarray) -> np.ndarray:
     """0..65535 to 0..255, rounded to the nearest; uint8 passes."""
     if samples.dtype == np.uint8:
         return samples
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _bytes(message):
+def _bytes(message: Any) -> np.ndarray:
     """The message's data, whatever holds it, as a flat uint8 array without a copy."""
     data = message.data
     if isinstance(data, (bytes, bytearray, memoryview)) or hasattr(data, 'typecode'):
@@ -150,12 +151,12 @@ def _bytes(message):
     return np.ascontiguousarray(data, dtype=np.uint8).ravel()
 
 
-def _decode_compressed(message, enough_px):
+def _decode_compressed(message: Any, enough_px: tuple[int, int] | None) -> np.ndarray:
     data = _bytes(message)
     if data.size == 0:
         raise _error(message, 'it is empty')
     try:
-        with Image.open(io.BytesIO(data), formats=COMPRESSED_FORMATS) as picture:
+        with Image.open(io.BytesIO(data.tobytes()), formats=COMPRESSED_FORMATS) as picture:
             if enough_px and _half_is_enough(picture.size, enough_px):
                 picture.draft(None, [side // 2 for side in picture.size])
             return _picture_pixels(picture)
@@ -167,18 +168,18 @@ def _decode_compressed(message, enough_px):
         raise _error(message, f'it cannot be decoded: {error}') from error
 
 
-def _half_is_enough(size, enough_px):
+def _half_is_enough(size: tuple[int, int], enough_px: tuple[int, int]) -> bool:
     return all(side // 2 >= enough for side, enough in zip(size, enough_px, strict=True))
 
 
-def _picture_pixels(picture):
+def _picture_pixels(picture: Image.Image) -> np.ndarray:
     if picture.mode.startswith('I;16'):
         grey = _to_8_bits(np.asarray(picture).astype(np.uint16))
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(picture if picture.mode == 'RGB' else picture.convert('RGB'))
 
 
-def _error(message, problem):
+def _error(message: Any, problem: str) -> ImageError:
     """An ImageError that names the message's encoding or format, and its size."""
     if hasattr(message, 'encoding'):
         size = f'{message.width} x {message.height}'

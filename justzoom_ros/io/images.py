@@ -1,5 +1,7 @@
 """Picture files as arrays, and arrays of another size: uint8 (H, W, 3) RGB."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
@@ -7,7 +9,7 @@ from PIL import Image, ImageOps
 from justzoom_ros.errors import ImageError
 
 
-def read_picture(path):
+def read_picture(path: str | Path) -> np.ndarray:
     """The pixels of a picture file, uint8 (H, W, 3) RGB, turned upright as its EXIF says.
 
     Raises ImageError where it is missing, truncated or no picture.
@@ -21,7 +23,7 @@ def read_picture(path):
         raise ImageError(f'{path} is corrupt: {error}') from error
 
 
-def resize(image, width, height):
+def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """Resize without aliasing: area averages downwards, bicubic upwards."""
     if image.shape[:2] == (height, width):
         return image

@@ -1,10 +1,11 @@
-"""Messages about movement to what the belief takes, without rclpy.
+"""Messages about movement to what the filter takes, without rclpy.
 
 Works on anything that has the fields of `nav_msgs/Odometry`, `sensor_msgs/Imu` or
 `sensor_msgs/NavSatFix`: messages of rclpy, of rosbags, or stand-ins.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ NO_FIX = -1
 """sensor_msgs/NavSatStatus.STATUS_NO_FIX"""
 
 
-def pose_of(message):
+def pose_of(message: Any) -> Pose:
     """The `Pose` of a `nav_msgs/Odometry`; its variances are those of the twist, where given."""
     position, twist = message.pose.pose.position, message.twist.twist
     covariance = message.twist.covariance
@@ -44,7 +45,7 @@ def pose_of(message):
     )
 
 
-def compass_of(message):
+def compass_of(message: Any) -> tuple[float, float] | None:
     """(yaw, its standard deviation), radians counter-clockwise from east (REP-103, REP-145), of a
     `sensor_msgs/Imu`, None where it has no orientation."""
     if message.orientation_covariance[0] == NO_ORIENTATION:
@@ -55,7 +56,7 @@ def compass_of(message):
     return yaw_of(message.orientation), math.sqrt(variance)
 
 
-def prior_of(message):
+def prior_of(message: Any) -> tuple[float, float, np.ndarray]:
     """(latitude, longitude, covariance (2, 2) m2 ENU) of a `sensor_msgs/NavSatFix` to start from.
     Raises MotionError where it says nothing."""
     covariance = np.array(message.position_covariance, float).reshape(3, 3)[:2, :2]
@@ -70,12 +71,12 @@ def prior_of(message):
     return message.latitude, message.longitude, covariance
 
 
-def yaw_of(q):
+def yaw_of(q: Any) -> float:
     """Yaw (radians) of a quaternion; NaN for one of length zero."""
     if not q.x**2 + q.y**2 + q.z**2 + q.w**2 > 1e-6:
         return math.nan
     return math.atan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y**2 + q.z**2))
 
 
-def _variance(value):
+def _variance(value: float) -> float:
     return float(value) if 0 < value < UNKNOWN_VARIANCE else 0.0

@@ -3,6 +3,9 @@
 No rclpy in here: anything with the fields of the message will do.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -15,16 +18,16 @@ FISHEYE_MODEL = 'equidistant'
 class Undistorter:
     """Undistorts images by the latest camera info; its tables are made once per calibration."""
 
-    def __init__(self):
-        self._info = None
-        self._key = None
-        self._tables = None
+    def __init__(self) -> None:
+        self._info: Any = None
+        self._key: tuple | None = None
+        self._tables: tuple[np.ndarray, np.ndarray] | None = None
 
-    def set_info(self, info):
+    def set_info(self, info: Any) -> None:
         """Take a `sensor_msgs/CameraInfo`; may be called from another thread."""
         self._info = info
 
-    def undistort(self, image):
+    def undistort(self, image: np.ndarray) -> np.ndarray:
         """RGB uint8 (H, W, 3) as an ideal pinhole camera with the same matrix would see it.
 
         Raises ImageError without camera info, or with one that does not fit the image.
@@ -38,12 +41,12 @@ class Undistorter:
                 f'{image.shape[1]} x {image.shape[0]}'
             )
         key = (info.width, info.height, info.distortion_model, tuple(info.k), tuple(info.d))
-        if key != self._key:
+        if self._tables is None or key != self._key:
             self._tables, self._key = _tables(info), key
         return cv2.remap(image, *self._tables, cv2.INTER_LINEAR)
 
 
-def _tables(info):
+def _tables(info: Any) -> tuple[np.ndarray, np.ndarray]:
     matrix = np.array(info.k, float).reshape(3, 3)
     distortion = np.array(info.d, float)
     if not (np.isfinite(matrix).all() and matrix[0, 0] > 0 and matrix[1, 1] > 0):
@@ -52,17 +55,17 @@ def _tables(info):
         raise ImageError('camera_info has distortion coefficients that are not finite')
     size, straight = (info.width, info.height), np.eye(3)
     if info.distortion_model == FISHEYE_MODEL and len(distortion) == 4:
-        make = cv2.fisheye.initUndistortRectifyMap
+        make_tables: Callable = cv2.fisheye.initUndistortRectifyMap
     elif _is_pinhole(info.distortion_model, len(distortion)):
-        make = cv2.initUndistortRectifyMap
+        make_tables = cv2.initUndistortRectifyMap
     else:
         raise ImageError(
             f'camera_info has distortion model {info.distortion_model!r} with '
             f'{len(distortion)} coefficients, which is not known'
         )
-    return make(matrix, distortion, straight, matrix, size, cv2.CV_16SC2)
+    return make_tables(matrix, distortion, straight, matrix, size, cv2.CV_16SC2)
 
 
-def _is_pinhole(model, coefficients):
+def _is_pinhole(model: str, coefficients: int) -> bool:
     known = model in PINHOLE_MODELS and coefficients in (4, 5, 8, 12, 14)
     return known or coefficients == 0

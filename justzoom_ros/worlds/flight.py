@@ -14,12 +14,13 @@ from PIL import Image
 from justzoom_ros.evaluation.dead_reckoning import DriftConfig, dead_reckoned
 from justzoom_ros.io.bags import write_bag
 from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
 
 IMAGE_TOPIC = '/camera/image/compressed'
 TRUTH_TOPIC = '/gps/fix'
-START_NS = 1_790_000_000 * 10**9
+START_NS = 1_790_000_000 * NS_PER_S
 """The flight's first stamp: an afternoon of September 2026."""
 
 

@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.files import writing
+from justzoom_ros.io.stamps import NS_PER_S, from_nanoseconds
 from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.city import make_city
 from justzoom_ros.worlds.city.config import CityConfig, photographer
@@ -163,9 +164,9 @@ class _BagWriter:
     def put(self, name, i, **fields):
         """Write one message with a header."""
         kind = TOPICS[name][1]
-        stamp_ns = self.moment.stamp_s * 10**9 + round(i * STEP_S * 1e9)
+        stamp_ns = self.moment.stamp_s * NS_PER_S + round(i * STEP_S * 1e9)
         frame_id = {'odom': 'odom', 'imu': 'base_link', 'truth': 'gps'}.get(name, 'camera')
-        stamp = self.types['builtin_interfaces/msg/Time'](*divmod(stamp_ns, 10**9))
+        stamp = self.types['builtin_interfaces/msg/Time'](*from_nanoseconds(stamp_ns))
         header = self.types['std_msgs/msg/Header'](stamp=stamp, frame_id=frame_id)
         message = self.types[kind](header=header, **fields)
         raw = self.store.serialize_cdr(message, kind)

@@ -69,6 +69,17 @@ def output_folder(path):
     return probe.parent
 
 
+def output_file(path):
+    """`path` as a Path of a file that can be written, its folder made where missing.
+
+    Raises OutputError where it cannot be: to be called before long work, not after it.
+    """
+    folder = output_folder(Path(path).parent)
+    if Path(path).is_dir():
+        raise OutputError(f'{path} cannot be written: it is a folder')
+    return folder / Path(path).name
+
+
 def write_json(path, value):
     """Write what JSON can hold, NaN excepted. Raises OutputError."""
     with writing(path) as temporary:

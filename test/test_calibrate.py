@@ -1,6 +1,7 @@
 """The temperature against logits whose true temperature is known."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -39,16 +40,16 @@ def photographed(tmp_path):
     return satellite_map, make_weights(tmp_path, satellite_map), tmp_path / 'images.csv'
 
 
-def test_logits_along_the_true_way_give_the_mass_of_the_true_cell(photographed):
+def test_logits_along_the_true_actions_give_the_mass_of_the_true_cell(photographed):
     from justzoom_ros.io.datasets import read_images
 
     satellite_map, weights, table = photographed
     localizer = Localizer.open(satellite_map.path, weights, progress=False)
     images = read_images(table)
     logits, actions = logits_along(localizer, images)
-    for image, steps, way in zip(images, logits, actions, strict=True):
+    for image, steps, path in zip(images, logits, actions, strict=True):
         posterior = localizer.posterior(image.load())
-        mass = float(steps.softmax(-1).gather(-1, way[:, None]).prod())
+        mass = float(steps.softmax(-1).gather(-1, path[:, None]).prod())
         leaf = posterior.leaf_at(*REGION.to_enu(image.latitude, image.longitude))
         assert mass == pytest.approx(float(posterior.masses[leaf]), rel=1e-4, abs=1e-9)
 
@@ -69,3 +70,47 @@ def test_calibrated_weights_are_used_and_known_to_be(photographed, tmp_path, cap
     )
     pixels = np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8)
     assert after.posterior(pixels).entropy_nats > before.posterior(pixels).entropy_nats
+
+
+def test_a_report_is_drawn_of_the_images(photographed, tmp_path):
+    satellite_map, weights, table = photographed
+    out, report = tmp_path / 'calibrated.safetensors', tmp_path / 'report.png'
+    arguments = ['--map', str(satellite_map.path), '--weights', str(weights), '-o', str(out)]
+    arguments += ['--images', str(table), '--report', str(report)]
+    assert main(['calibrate', *arguments]) == 0
+    with Image.open(report) as picture:
+        assert picture.format == 'PNG'
+
+
+@pytest.mark.parametrize(
+    ('options', 'says'),
+    [
+        ('--bags flight --sequence', '--sequence is made of the images; give --images'),
+        ('--bags flight --report report.png', '--report is made of the images; give --images'),
+        ('--images images.csv --report map', 'map cannot be written: it is a folder'),
+        ('--images images.csv -o map', 'map cannot be written: it is a folder'),
+    ],
+)
+def test_what_a_report_or_a_sequence_lacks_is_said_first(
+    photographed, tmp_path, monkeypatch, capsys, options, says
+):
+    satellite_map, weights, _ = photographed
+    monkeypatch.chdir(tmp_path)
+    arguments = ['--map', str(satellite_map.path), '--weights', str(weights), '-o', 'out.st']
+    assert main(['calibrate', *arguments, *options.split()]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and said[0].startswith('justzoom: error: ') and says in said[0]
+    assert not (tmp_path / 'out.st').exists() and not (tmp_path / 'report.png').exists()
+
+
+def test_a_report_without_matplotlib_is_refused_before_weights_are_written(
+    photographed, tmp_path, monkeypatch, capsys
+):
+    satellite_map, weights, table = photographed
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    out = tmp_path / 'out.safetensors'
+    arguments = ['--map', str(satellite_map.path), '--weights', str(weights), '-o', str(out)]
+    report = ['--images', str(table), '--report', str(tmp_path / 'report.png')]
+    assert main(['calibrate', *arguments, *report]) == 2
+    assert 'need matplotlib' in capsys.readouterr().err
+    assert not out.exists()

@@ -133,7 +133,7 @@ def test_pip_puts_both_commands_into_bin(tmp_path):
 # --- the floors ----------------------------------------------------------------------------------
 
 FLOORS = (
-    ('errors', 'files', 'ranges', 'registry', 'region', 'pose'),
+    ('errors', 'files', 'radii', 'ranges', 'registry', 'region', 'pose'),
     ('maps',),
     ('io', 'plots'),
     ('models', 'registration'),

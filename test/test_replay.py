@@ -19,19 +19,18 @@ from rosbags.typesys import Stores, get_typestore
 from tiny import REGION, make_map, make_weights
 
 from justzoom_ros.cli.main import main
-from justzoom_ros.evaluation.dead_reckoning import DriftConfig, dead_reckoned
-from justzoom_ros.evaluation.replay import (
-    ReplayedFix,
-    in_process,
-    judge,
-    summarize,
-    tracked,
-    write_results,
-)
+from justzoom_ros.evaluation.replay import ReplayedFix, localize_frames, track_frames
+from justzoom_ros.evaluation.replay_results import score_fix, summarize, write_results
 from justzoom_ros.filtering import Odometry
 from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track, write_bag
 from justzoom_ros.io.datasets import GeoImage
-from justzoom_ros.io.motion_message import pose_of
+from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
+from justzoom_ros.io.sequences import (
+    FrameEvent,
+    HeadingEvent,
+    SequenceTopics,
+    events_of_bag,
+)
 from justzoom_ros.localizer import FixCriteria, Localizer
 from justzoom_ros.tracker import Tracker
 
@@ -114,7 +113,7 @@ def read_csv(path):
 
 def test_fixes_are_those_of_the_images(localizer, bag, images):
     with Bag(bag) as opened:
-        fixes = list(in_process(opened, TOPIC, localizer))
+        fixes = list(localize_frames(events_of_bag(opened, SequenceTopics(TOPIC)), localizer))
     assert [fix.stamp_ns for fix in fixes] == [image.stamp_ns for image in images]
     for fix, image in zip(fixes, images, strict=True):
         alone = localizer.locate(image.load())
@@ -126,13 +125,13 @@ def test_fixes_are_those_of_the_images(localizer, bag, images):
 
 def test_bad_images_are_rows_too(localizer, broken_bag):
     with Bag(broken_bag) as opened:
-        fixes = list(in_process(opened, TOPIC, localizer))
+        fixes = list(localize_frames(events_of_bag(opened, SequenceTopics(TOPIC)), localizer))
     assert [i for i, fix in enumerate(fixes) if fix.status == 'error'] == [3, 6]
     assert 'cannot be decoded' in fixes[3].reason and 'not later' in fixes[6].reason
     assert fixes[3].latitude is None
 
 
-# --- judgement ---------------------------------------------------------------------------------
+# --- scores ------------------------------------------------------------------------------------
 
 
 def fix_at(east_m, north_m, status='fix', stamp_ns=0, std_m=10.0):
@@ -145,15 +144,15 @@ def track_at(east_m, north_m):
     return Track(np.array([0]), np.array([lat]), np.array([lon]))
 
 
-def test_judgement_by_hand():
+def test_scores_by_hand():
     here = track_at(5, 5)
     # The 90 % ellipse of a standard deviation of 10 m has a radius of 21.46 m.
     for off_m, inside in ((21.4, True), (21.5, False)):
-        item = judge(fix_at(5, 5 + off_m), REGION, here)
+        item = score_fix(fix_at(5, 5 + off_m), REGION, here)
         assert item.error_m == pytest.approx(off_m, abs=1e-6) and item.in_ellipse == inside
-    assert judge(fix_at(5, 5), REGION).truth is None
-    assert judge(fix_at(5, 5, stamp_ns=10**11), REGION, here).truth is None
-    assert judge(ReplayedFix(0, 'error'), REGION, here).error_m is None
+    assert score_fix(fix_at(5, 5), REGION).truth is None
+    assert score_fix(fix_at(5, 5, stamp_ns=10**11), REGION, here).truth is None
+    assert score_fix(ReplayedFix(0, 'error'), REGION, here).error_m is None
 
 
 def test_summary_by_hand():
@@ -165,7 +164,7 @@ def test_summary_by_hand():
         fix_at(5, 5, stamp_ns=10**11),
         ReplayedFix(0, 'error', 'cut'),
     ]
-    summary = summarize([judge(fix, REGION, here) for fix in fixes], REGION, here)
+    summary = summarize([score_fix(fix, REGION, here) for fix in fixes], REGION, here)
     counts = ('images', 'fix', 'no_fix', 'error', 'missed', 'truth_unknown')
     assert [summary[name] for name in counts] == [5, 3, 1, 1, 0, 1]
     every, sure = summary['all'], summary['fix_only']
@@ -178,7 +177,7 @@ def test_summary_by_hand():
 
 def test_truth_outside_the_region_is_counted_apart():
     away = track_at(500, 0)
-    summary = summarize([judge(fix_at(0, 0), REGION, away)], REGION, away)
+    summary = summarize([score_fix(fix_at(0, 0), REGION, away)], REGION, away)
     assert summary['truth_outside_region'] == 1 and summary['all']['images'] == 0
 
 
@@ -380,14 +379,15 @@ def moving_bag(files, images):
     stamps_ns = np.arange(images[0].stamp_ns, images[-1].stamp_ns + 1, 50_000_000)
     since = (stamps_ns - images[0].stamp_ns) / 250e6
     places = np.stack([5 * since, 0 * since], 1)
-    poses = dead_reckoned(stamps_ns, places, DriftConfig(0.0, 0.0))
+    poses = dead_reckon(stamps_ns, places, DriftConfig(0.0, 0.0))
     write_bag(images, files / 'moving', TOPIC, TRUTH, poses=poses)
     return files / 'moving'
 
 
 def test_written_odometry_is_read_as_it_was(moving_bag):
     with Bag(moving_bag) as bag:
-        poses = [pose_of(item.message) for item in bag.messages([bag.topic(ODOMETRY_TYPES)])]
+        topics = SequenceTopics(odometry=bag.topic(ODOMETRY_TYPES))
+        poses = [event.pose for event in events_of_bag(bag, topics)]
     odometry = Odometry()
     assert [odometry.add(pose) for pose in poses] == [''] * len(poses)
     whole = odometry.motion(poses[0].stamp_ns, poses[-1].stamp_ns)
@@ -408,7 +408,8 @@ class Looped:
 def test_a_bag_that_loops_gives_the_same_the_second_time(moving_bag, localizer):
     tracker = Tracker(localizer)
     with Bag(moving_bag) as bag:
-        fixes = list(tracked(Looped(bag), TOPIC, tracker, bag.topic(ODOMETRY_TYPES)))
+        events = events_of_bag(Looped(bag), SequenceTopics.find(bag))
+        fixes = list(track_frames(events, tracker))
     first, second = fixes[:8], fixes[8:]
     for one, other in zip(first, second, strict=True):
         assert (one.stamp_ns, one.latitude, one.longitude) == (
@@ -417,6 +418,15 @@ def test_a_bag_that_loops_gives_the_same_the_second_time(moving_bag, localizer):
             other.longitude,
         )
         np.testing.assert_array_equal(one.covariance_m2, other.covariance_m2)
+
+
+def test_measured_headings_reach_the_belief(localizer):
+    """A compass that says east leaves no mass to other headings, frame or not."""
+    tracker = Tracker(localizer)
+    image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    events = [HeadingEvent(10**9, 0.0, 0.1), FrameEvent(10**9, lambda: image)]
+    assert len(list(track_frames(events, tracker))) == 1
+    assert abs(tracker.fix().yaw_rad) < 0.2 and tracker.fix().yaw_std_rad < 0.5
 
 
 def test_replay_follows_the_odometry_of_a_bag(files, moving_bag, tmp_path, capsys):
@@ -435,6 +445,6 @@ def test_several_bags_are_summed_up(files, moving_bag, bag, tmp_path, capsys):
     arguments = ['--map', files / 'map', '--weights', weights, '-o', tmp_path, '--json']
     assert main(['replay', str(bag), str(moving_bag), *map(str, arguments)]) == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary['all']['ways'] == 2 and set(summary['ways']) == {'bag', 'moving'}
+    assert summary['all']['sequences'] == 2 and set(summary['sequences']) == {'bag', 'moving'}
     assert (tmp_path / 'moving' / 'belief.png').is_file()
     assert json.loads((tmp_path / 'summary.json').read_text()) == summary

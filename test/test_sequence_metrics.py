@@ -7,7 +7,7 @@ import pytest
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.evaluation import sequence_metrics
-from justzoom_ros.evaluation.dead_reckoning import DriftConfig, dead_reckoned
+from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 
 WAY = np.array([0.0, 10.0, 20.0, 40.0, 50.0])
 
@@ -61,13 +61,13 @@ def test_made_odometry_is_the_way_but_for_its_errors():
     angle = np.linspace(0, 3, 400)
     places = 200 * np.stack([np.cos(angle), np.sin(angle)], 1)
     stamps_ns = np.arange(400) * 10**9
-    exact = dead_reckoned(stamps_ns, places, DriftConfig(0.0, 0.0))
+    exact = dead_reckon(stamps_ns, places, DriftConfig(0.0, 0.0))
     here = np.array([(pose.x_m, pose.y_m) for pose in exact])
     np.testing.assert_allclose(
         np.hypot(*(here[-1] - here[0])), np.hypot(*(places[-1] - places[0])), rtol=1e-9
     )
     assert exact[0].yaw_rad == 0 and exact[-1].yaw_rad == pytest.approx(3.0, abs=0.01)
-    drifting = dead_reckoned(stamps_ns, places, DriftConfig(0.05, 0.001))
+    drifting = dead_reckon(stamps_ns, places, DriftConfig(0.05, 0.001))
     assert drifting[-1].yaw_rad - exact[-1].yaw_rad == pytest.approx(0.001 * 399, rel=1e-6)
     lengths = np.hypot(*np.diff([(p.x_m, p.y_m) for p in drifting], axis=0).T)
     true = np.hypot(*np.diff(places, axis=0).T)

@@ -49,18 +49,16 @@ def run(args):
 
     from tqdm import tqdm
 
-    from justzoom_ros.errors import ConfigError
     from justzoom_ros.localizer import Localizer
     from justzoom_ros.models import ZoomPolicy
     from justzoom_ros.training.temperature import fit_temperature, logits_along
 
-    if not (args.images or args.bags):
-        raise ConfigError('calibrate needs --images, --bags or both')
+    _check(args)
     localizer = Localizer.open(args.map, args.weights)
     policy, said = ZoomPolicy.load(args.weights), []
     found = localizer.calibration
-    if args.images:
-        images = _images(args, localizer)
+    images = _images(args, localizer) if args.images else []
+    if images:
         bar = lambda items: tqdm(items, desc='calibrate', unit='image')  # noqa: E731
         found = fit_temperature(*logits_along(localizer, images, bar), 'images', found)
         said.append(
@@ -69,7 +67,7 @@ def run(args):
         )
         localizer.calibrate(found)
     if args.bags or args.sequence:
-        exponent, scale, fixes = _motion(args, localizer)
+        exponent, scale, fixes = _motion(args, localizer, images)
         found = replace(exponent.added_to(found), covariance_scale=scale, covariance_fixes=fixes)
         said.append(
             f'exponent {exponent.likelihood_exponent:g} from {exponent.frames} frames of '
@@ -79,10 +77,27 @@ def run(args):
     policy.provenance['calibration'] = found.to_dict()
     policy.provenance['maps'] = [localizer.map.checksum]
     policy.save(args.out, half=True)
+    if args.report:
+        _report(args.report, localizer, images)
     text = f'{args.out}: {"; ".join(said)}'
     print(json.dumps({'weights': args.out, **found.to_dict()}) if args.json else text)
+
+
+def _check(args):
+    """Whatever is missing is said before anything is fitted or written."""
+    from justzoom_ros.errors import ConfigError
+    from justzoom_ros.files import output_file
+    from justzoom_ros.plots.figures import new_figure
+
+    if not (args.images or args.bags):
+        raise ConfigError('calibrate needs --images, --bags or both')
+    for option in ('sequence', 'report'):
+        if getattr(args, option) and not args.images:
+            raise ConfigError(f'--{option} is made of the images; give --images with it')
+    output_file(args.out)
     if args.report:
-        _report(args, localizer)
+        new_figure(1, 1)  # raises where matplotlib is missing
+        output_file(args.report)
 
 
 def _images(args, localizer):
@@ -91,7 +106,7 @@ def _images(args, localizer):
     return read_images(args.images, parse_select(args.select), localizer.region)
 
 
-def _motion(args, localizer):
+def _motion(args, localizer, images):
     """Fit the exponent, and the factor on covariances with it, on bags or on the images as one
     sequence."""
     from dataclasses import replace
@@ -101,44 +116,33 @@ def _motion(args, localizer):
     from justzoom_ros.evaluation.sequence_calibration import (
         fit_covariance,
         fit_exponent,
-        observations_of_bag,
-        observations_of_images,
+        observe,
+        observe_bag,
     )
-    from justzoom_ros.io.bags import (
-        IMAGE_TYPES,
-        ODOMETRY_TYPES,
-        TRUTH_TYPES,
-        Bag,
-        in_time,
-        read_track,
-    )
+    from justzoom_ros.io.sequences import events_of_images
     from justzoom_ros.tracker import TrackerConfig
 
     sequences = []
     if args.sequence:
-        sequences.append(observations_of_images(in_time(_images(args, localizer)), localizer))
-    for path in tqdm(args.bags, desc='bags', unit='bag'):
-        with Bag(path) as bag:
-            track = read_track(bag, bag.topic(TRUTH_TYPES))
-            topics = bag.topic(IMAGE_TYPES), bag.topic(ODOMETRY_TYPES)
-            sequences.append(observations_of_bag(bag, *topics, track, localizer))
+        sequences.append(observe(events_of_images(images, localizer.region), localizer))
+    bags = tqdm(args.bags, desc='bags', unit='bag')
+    sequences += [observe_bag(path, localizer) for path in bags]
     bar = lambda items: tqdm(items, desc='exponents')  # noqa: E731
     exponent = fit_exponent(sequences, localizer, TrackerConfig(), progress=bar)
     config = replace(TrackerConfig(), likelihood_exponent=exponent.likelihood_exponent)
     return exponent, *fit_covariance(sequences, localizer, config)
 
 
-def _report(args, localizer):
+def _report(path, localizer, images):
     """Draw how sure the policy is and how often it is right, before and after."""
     from dataclasses import replace
 
     from justzoom_ros.evaluation.evaluate import evaluate, reliability_curve
     from justzoom_ros.plots.calibration import draw_reliability
 
-    images, curves = _images(args, localizer), {}
-    fitted = localizer.calibration
+    curves, fitted = {}, localizer.calibration
     for name, temperature in (('before', 1.0), ('after', fitted.temperature)):
         localizer.calibrate(replace(fitted, temperature=temperature))
         label, curve = reliability_curve(evaluate(localizer, images, ('exact',))['exact'])
         curves[f'{name}: {label}'] = curve
-    draw_reliability(curves, args.report)
+    draw_reliability(curves, path)

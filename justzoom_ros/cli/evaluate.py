@@ -37,7 +37,7 @@ def add_parser(subparsers):
     add('--frames', type=int, default=0, metavar='N', help='with -o, draw the N images of largest '
         'error with their posteriors (last search) into frames.png')  # fmt: skip
     add('--json', action='store_true', help='print the summary as JSON')
-    add = parser.add_argument_group('as one way').add_argument
+    add = parser.add_argument_group('as one sequence').add_argument
     add('--sequence', action='store_true', help='the images in the order of their times, each in '
         'the light of those before it and of odometry made from the true positions; with -o '
         'writes what replay writes')  # fmt: skip
@@ -100,33 +100,34 @@ def run(args):
 
 
 def _sequence(args, localizer, images):
-    """The images as the frames of one way."""
+    """The images as the frames of one sequence."""
     import json
     import math
     from functools import partial
 
     from tqdm import tqdm
 
-    from justzoom_ros.evaluation.dead_reckoning import DriftConfig
-    from justzoom_ros.evaluation.replay import (
+    from justzoom_ros.evaluation.replay import track_frames, track_of
+    from justzoom_ros.evaluation.replay_results import (
         describe,
         describe_sequence,
-        judge,
+        score_fix,
         summarize,
-        track_of,
-        tracked_images,
         write_results,
     )
+    from justzoom_ros.io.dead_reckoning import DriftConfig
+    from justzoom_ros.io.sequences import events_of_images
     from justzoom_ros.tracker import Tracker
 
     drift = DriftConfig(args.odometry_noise / 100, math.radians(args.yaw_drift) / 60)
     progress = partial(tqdm, desc='evaluate', unit='image')
-    fixes = list(tracked_images(images, Tracker(localizer), drift, progress))
+    events = events_of_images(images, localizer.region, drift, progress)
+    fixes = list(track_frames(events, Tracker(localizer)))
     track = track_of(images)
     if args.out:
         summary = write_results(args.out, localizer.map, fixes, track)
     else:
-        judged = [judge(fix, localizer.region, track) for fix in fixes]
-        summary = summarize(judged, localizer.region, track)
+        scored = [score_fix(fix, localizer.region, track) for fix in fixes]
+        summary = summarize(scored, localizer.region, track)
     text = f'{describe(summary)}\n{describe_sequence(summary)}'
     print(json.dumps(summary) if args.json else text)

@@ -34,6 +34,8 @@ def add_parser(subparsers):
     add = parser.add_argument_group('in process').add_argument
     add('--odom', metavar='TOPIC', help='Odometry topic, where there are several; a bag may have '
         'none')  # fmt: skip
+    add('--imu', metavar='TOPIC', help='Imu topic with absolute orientations, as of a compass; '
+        'not used unless given')  # fmt: skip
     add('--single', action='store_true', help='each image by itself, not in the light of those '
         'before it and of the odometry')  # fmt: skip
     add('--headings', type=int, default=36, help='that the belief tells apart (default 36)')
@@ -60,7 +62,7 @@ def run(args):
     from pathlib import Path
 
     from justzoom_ros.evaluation import sequence_metrics
-    from justzoom_ros.evaluation.replay import describe
+    from justzoom_ros.evaluation.replay_results import describe
     from justzoom_ros.files import output_folder, write_json
     from justzoom_ros.maps.satellite_map import SatelliteMap
 
@@ -73,13 +75,13 @@ def run(args):
         print(json.dumps(summary) if args.json else f'{args.out}: {describe(summary)}')
         return
     names = _names(args.bags)
-    ways = {
+    sequences = {
         name: _replay(args, bag, map, localizer, output_folder(out / name))['sequence']
         for name, bag in names.items()
     }
     summary = {
-        'all': sequence_metrics.summarize_sequences(list(filter(None, ways.values()))),
-        'ways': ways,
+        'all': sequence_metrics.summarize_sequences(list(filter(None, sequences.values()))),
+        'sequences': sequences,
     }
     write_json(Path(args.out) / 'summary.json', summary)
     print(json.dumps(summary) if args.json else sequence_metrics.describe(summary['all']))
@@ -100,17 +102,21 @@ def _names(bags):
 
 def _replay(args, path, map, localizer, out):
     """Replay one bag into one folder; returns its summary."""
-    from justzoom_ros.evaluation.replay import write_results
+    from justzoom_ros.evaluation.replay_results import write_results
     from justzoom_ros.io.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
+    from justzoom_ros.io.sequences import SequenceTopics
 
     with Bag(path) as bag:
-        topic = bag.topic(IMAGE_TYPES, args.image_topic)
+        if args.live or args.single:
+            topics = SequenceTopics(bag.topic(IMAGE_TYPES, args.image_topic))
+        else:
+            topics = SequenceTopics.find(bag, args.image_topic, args.odom, args.imu)
         has_truth = args.truth or any(kind in TRUTH_TYPES for kind in bag.topics.values())
         track = read_track(bag, bag.topic(TRUTH_TYPES, args.truth)) if has_truth else None
         if args.live:
-            fixes = _live(args, bag, topic)
+            fixes = _live(args, bag, topics.frames)
         else:
-            fixes = _in_process(args, bag, topic, localizer, track)
+            fixes = _in_process(args, bag, topics, localizer, track)
     return write_results(out, map, fixes, track, args.max_gap)
 
 
@@ -142,25 +148,24 @@ def _localizer(args):
     )
 
 
-def _in_process(args, bag, topic, localizer, track):
+def _in_process(args, bag, topics, localizer, track):
     from functools import partial
 
     from tqdm import tqdm
 
-    from justzoom_ros.evaluation.replay import in_process, tracked
+    from justzoom_ros.evaluation.replay import localize_frames, track_frames
     from justzoom_ros.filtering import HistogramFilterConfig
-    from justzoom_ros.io.bags import ODOMETRY_TYPES
+    from justzoom_ros.io.sequences import events_of_bag
     from justzoom_ros.tracker import Tracker, TrackerConfig
 
-    has_odometry = args.odom or any(kind in ODOMETRY_TYPES for kind in bag.topics.values())
-    if args.single or not has_odometry:
-        progress = partial(tqdm, desc='replay', unit='image', total=bag.counts[topic])
-        return list(in_process(bag, topic, localizer, progress))
-    odom = bag.topic(ODOMETRY_TYPES, args.odom)
-    total = bag.counts[topic] + bag.counts[odom]
-    progress = partial(tqdm, desc='replay', unit='msg', total=total)
+    single = topics.odometry is None
+    total = sum(bag.counts[name] for name in topics.names)
+    progress = partial(tqdm, desc='replay', unit='image' if single else 'msg', total=total)
+    events = events_of_bag(bag, topics, track, progress)
+    if single:
+        return list(localize_frames(events, localizer))
     tracker = Tracker(localizer, TrackerConfig(HistogramFilterConfig(headings=args.headings)))
-    return list(tracked(bag, topic, tracker, odom, track, progress))
+    return list(track_frames(events, tracker))
 
 
 def _live(args, bag, topic):

@@ -12,13 +12,11 @@ import numpy as np
 
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluation.evaluate import (
-    POINT_RADIUS_M,
     evaluate,
     occupied_cells,
     rigs,
     summarize,
 )
-from justzoom_ros.evaluation.metrics import RADII_M
 from justzoom_ros.evaluation.retrieval import RetrievalLocalizer, RetrievalModel
 from justzoom_ros.files import write_json
 from justzoom_ros.inference.tree_search import SearchConfig
@@ -27,6 +25,7 @@ from justzoom_ros.localizer import Localizer
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models.embedder import read_safetensors
 from justzoom_ros.plots.learning_curves import draw_curves
+from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
 from justzoom_ros.training.history import read_history
 
 SPLITS = ('val', 'blocks', 'other_city')
@@ -72,7 +71,7 @@ def compare(dataset, weights, config, progress=iter):
 
 def _protocol(config):
     cells = 'cells in which an image was taken' if config.occupied else 'all cells with imagery'
-    return f'{cells} compete; point@50m is the point with most mass within {POINT_RADIUS_M:g} m'
+    return f'{cells} compete; point@50m is the point with most mass within {NEAR_M:g} m'
 
 
 def _split_rows(dataset, split, weights, config, progress):
@@ -101,7 +100,7 @@ def _row(localizer, results, method, search, views, split, places):
         **{'method': method, 'search': search, 'views': views, 'split': split},
         'places': len(results),
         'recall_cell': figures['recall_cell'],
-        **{f'recall_{radius}m': figures[f'recall_{radius}m'] for radius in RADII_M},
+        **{f'recall_{radius}m': figures[f'recall_{radius}m'] for radius in RECALL_RADII_M},
         'point_recall_50m': figures['point']['recall_50m'],
         'median_m': figures['median_m'],
         'nll_nats': figures['nll_nats'],
@@ -133,7 +132,7 @@ def _milliseconds(localizer, search, places):
 def _chance(region, results):
     """Share that a cell drawn evenly from the square would have within 50 m: the disc's area that
     lies inside the square, averaged over the truths."""
-    half, radius = region.side_m / 2, 50.0
+    half, radius = region.side_m / 2, NEAR_M
     offsets = np.linspace(-radius, radius, 41)
     disc = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(-1, 2)
     disc = disc[np.hypot(*disc.T) <= radius]

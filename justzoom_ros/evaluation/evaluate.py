@@ -5,7 +5,7 @@ of a place. The protocol is the full grid: all terminal cells with imagery compe
 a robot; or, as in retrieval benchmarks, occupied cells only: those in which an image was taken.
 
 Three positions are judged. The *guess* is the centre of the most probable terminal cell, right or
-wrong, as in the published results. The *point* has most mass within POINT_RADIUS_M. The *fix* is
+wrong, as in the published results. The *point* has most mass within NEAR_M. The *fix* is
 what a robot gets: the mean of one hypothesis, or in doubt the mean of everything, with a
 covariance to match.
 """
@@ -22,12 +22,7 @@ from justzoom_ros.inference.fix import make_fix
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.plots.figures import Mark, Panel, draw_errors, draw_frames
-
-CALIBRATION_RADIUS_M = 50.0
-"""ECE compares the mass within this distance of the guess with how often the truth is there."""
-
-POINT_RADIUS_M = 50.0
-"""The point of least risk is the one with most mass within this distance."""
+from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
 
 CSV_COLUMNS = (
     *('search', 'id', 'truth_latitude', 'truth_longitude', 'latitude', 'longitude', 'error_m'),
@@ -44,7 +39,7 @@ class Result:
     Positions are metres east and north of the region's centre. `cell_hit`: the most probable
     terminal cell is the true one; `point_m`, where most mass is near; `fix_cell_hit`: the one that
     the fix lies in is. `truth_mass`: mass of the true terminal cell. `held` {mass: whether the
-    smallest region of that mass holds the truth}; `mass_near`: mass within CALIBRATION_RADIUS_M
+    smallest region of that mass holds the truth}; `mass_near`: mass within NEAR_M
     of the guess.
     """
 
@@ -160,14 +155,14 @@ def _result(image, fix):
         fix=replace(fix, posterior=None),
         truth_m=truth_m,
         guess_m=guess_m,
-        point_m=posterior.best_point(POINT_RADIUS_M),
+        point_m=posterior.best_point(NEAR_M),
         guess_latitude=best.latitude,
         guess_longitude=best.longitude,
         cell_hit=best.actions == true_cell,
         fix_cell_hit=tuple(region.encode_enu(fix.east_m, fix.north_m)) == true_cell,
         truth_mass=_mass_at(posterior, truth_m),
         held={mass: posterior.holds(*truth_m, mass) for mass in metrics.MASSES},
-        mass_near=posterior.mass_within(*guess_m, CALIBRATION_RADIUS_M),
+        mass_near=posterior.mass_within(*guess_m, NEAR_M),
     )
 
 
@@ -190,7 +185,7 @@ def summarize(results):
     """
     truths = np.array([r.truth_m for r in results]).reshape(-1, 2)
     guesses = np.array([r.guess_m for r in results]).reshape(-1, 2)
-    near = metrics.errors_m(truths, guesses) <= CALIBRATION_RADIUS_M
+    near = metrics.errors_m(truths, guesses) <= NEAR_M
     figures = {
         **metrics.summary(truths, guesses, [r.cell_hit for r in results]),
         'nll_nats': metrics.nll_nats([r.truth_mass for r in results]),
@@ -285,7 +280,7 @@ def _panel(localizer, result, search):
 
 def table(summary):
     """The summary as lines of text: for each search a row for the guess and one for the fix."""
-    radii = [f'{radius}m' for radius in metrics.RADII_M]
+    radii = [f'{radius}m' for radius in RECALL_RADII_M]
     names = ['R@1', *(f'R@{radius}' for radius in radii), 'median', 'p90', 'in 90%', 'fixes']
     lines = [summary['protocol'], ' ' * 20 + ''.join(name.rjust(9) for name in names)]
     for search, guess in summary['searches'].items():
@@ -308,7 +303,7 @@ def reliability_curve(results):
     """(label, curve) of the results of one search: how sure of the 50 m round the guess against
     how often the truth is there, as `metrics.reliability` gives it, with ECE and NLL in words."""
     sure = [r.mass_near for r in results]
-    right = [r.guess_error_m <= POINT_RADIUS_M for r in results]
+    right = [r.guess_error_m <= NEAR_M for r in results]
     nll = metrics.nll_nats([r.truth_mass for r in results])
     label = f'ECE {metrics.ece(sure, right):.3f}, NLL {nll:.2f} nats'
     return label, metrics.reliability(sure, right)

@@ -6,7 +6,8 @@ NaN comes out where there is nothing to count, never an invented number.
 
 import numpy as np
 
-RADII_M = (10, 25, 40, 50, 100)
+from justzoom_ros.radii import RECALL_RADII_M
+
 MASSES = (0.5, 0.9, 0.95)
 
 LEAST_MASS = 1e-12
@@ -25,7 +26,7 @@ def share(flags):
     return float(flags.mean()) if flags.size else float('nan')
 
 
-def recalls(distances_m, radii_m=RADII_M):
+def recalls(distances_m, radii_m=RECALL_RADII_M):
     """{radius: share of the images with an error of at most that radius}, metres."""
     distances_m = np.asarray(distances_m, float)
     return {radius: share(distances_m <= radius) for radius in radii_m}

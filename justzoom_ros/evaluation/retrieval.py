@@ -22,10 +22,11 @@ from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models.embedder import Embedder
+from justzoom_ros.radii import NEAR_M
 from justzoom_ros.training.batches import CALIBRATION, VALIDATION, MapCrops
 from justzoom_ros.training.temperature import TEMPERATURES
 from justzoom_ros.training.trainer import Trainer
-from justzoom_ros.training.validation import RADIUS_M, cell_centres_m
+from justzoom_ros.training.validation import cell_centres_m
 
 GALLERY_BATCH = 256
 
@@ -135,7 +136,7 @@ class RetrievalTrainer(Trainer):
             found = (self._ground(views) @ gallery.T).argmax(dim=1).tolist()
             guesses = [region.actions_of(region.depth, cell) for cell in found]
             gaps = cell_centres_m(region, guesses) - cell_centres_m(region, actions)
-            hits.append(np.hypot(*gaps.T) <= RADIUS_M)
+            hits.append(np.hypot(*gaps.T) <= NEAR_M)
         return float(np.concatenate(hits).mean()) if hits else float('nan')
 
     def finish(self):

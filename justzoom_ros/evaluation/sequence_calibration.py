@@ -6,19 +6,29 @@ each is raised to an exponent (a power likelihood, as in Bissiri, Holmes, Walker
 doi 10.1111/rssb.12158) under which the belief, frame by frame, gives the truth most mass.
 """
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from justzoom_ros.errors import BagError
-from justzoom_ros.evaluation.dead_reckoning import dead_reckoned
-from justzoom_ros.evaluation.replay import usable_image
-from justzoom_ros.evaluation.sequence_metrics import NEAR_M
 from justzoom_ros.filtering import Motion, Odometry
+from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior
-from justzoom_ros.io.motion_message import pose_of
-from justzoom_ros.io.stamps import StampGate
-from justzoom_ros.tracker import Tracker
+from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, TRUTH_TYPES, Bag, read_track
+from justzoom_ros.io.sequences import (
+    ClockJumpEvent,
+    Event,
+    FrameEvent,
+    OdometryEvent,
+    SequenceTopics,
+    events_of_bag,
+)
+from justzoom_ros.localizer import Localizer
+from justzoom_ros.radii import NEAR_M
+from justzoom_ros.tracker import Tracker, TrackerConfig
 
 EXPONENTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 LEAST_MASS = 1e-9
@@ -28,27 +38,38 @@ ENOUGH = 100
 
 @dataclass(frozen=True)
 class Observation:
-    """One frame of a sequence: the `Motion` since the one before, what the policy says of it, and
-    the true position (2,) in metres."""
+    """One frame of a sequence."""
 
     motion: Motion
+    """The movement since the frame before, by the odometry."""
+
     posterior: CellPosterior
+    """What the policy says of the frame alone."""
+
     truth_m: tuple[float, float]
+    """The true position, metres east and north of the region's centre."""
 
 
 @dataclass(frozen=True)
 class ExponentFit:
-    """A fitted `likelihood_exponent`, on how many frames of how many `sequences`, and the mean
-    negative logarithm of the mass within 50 m of the truth, in nats, with exponent 1 and with the
-    fitted one."""
+    """A fitted exponent and what it is from."""
 
     likelihood_exponent: float
-    sequences: int
-    frames: int
-    nll_before: float
-    nll_after: float
+    """Power (0..1] of each frame's likelihood."""
 
-    def added_to(self, calibration):
+    sequences: int
+    """How many it was fitted on."""
+
+    frames: int
+    """How many the sequences have together."""
+
+    nll_before: float
+    """Mean negative logarithm of the mass within NEAR_M of the truth with exponent 1, nats."""
+
+    nll_after: float
+    """The same with the fitted exponent."""
+
+    def added_to(self, calibration: Calibration) -> Calibration:
         """The `Calibration` with this exponent."""
         return replace(
             calibration,
@@ -60,40 +81,46 @@ class ExponentFit:
         )
 
 
-def observations_of_bag(bag, topic, odom_topic, track, localizer, progress=iter):
-    """The Observations of the images on a topic of an open `Bag`, with odometry from another and
-    the `Track` of true positions. Raises ImageError, BagError for a frame whose truth is
-    unknown."""
-    gate, odometry, before_ns, found = StampGate(), Odometry(), None, []
-    for item in progress(bag.messages([topic, odom_topic])):
-        if item.topic == odom_topic:
-            odometry.add(pose_of(item.message))
-            continue
-        truth = track.at(item.stamp_ns)
-        if truth is None:
-            raise BagError(f'bag {bag.path} has no true position at the image {item.stamp_ns}')
-        motion = odometry.motion(before_ns, item.stamp_ns) if before_ns else Motion()
-        before_ns = item.stamp_ns
-        posterior = localizer.posterior(usable_image(item, gate))
-        found.append(Observation(motion, posterior, localizer.region.to_enu(*truth)))
-    return found
+def observe_bag(path: str | Path, localizer: Localizer) -> list[Observation]:
+    """The Observations of a bag with images, odometry and true positions, one topic of each.
+    Raises BagError, ImageError."""
+    with Bag(path) as bag:
+        track = read_track(bag, bag.topic(TRUTH_TYPES))
+        topics = SequenceTopics(bag.topic(IMAGE_TYPES), bag.topic(ODOMETRY_TYPES))
+        return observe(events_of_bag(bag, topics, track), localizer, f'bag {path}')
 
 
-def observations_of_images(images, localizer, drift=None, progress=iter):
-    """The Observations of GeoImages in the order of their times, with odometry made from their own
-    positions (`dead_reckoned`)."""
-    places_m = [localizer.region.to_enu(image.latitude, image.longitude) for image in images]
+def observe(
+    events: Iterable[Event], localizer: Localizer, name: str = 'the sequence'
+) -> list[Observation]:
+    """The Observations of the frames among events, each with the motion of the odometry since the
+    one before. Raises ImageError or DatasetError for a frame that cannot be used, BagError with
+    the `name` of the sequence for one whose truth is not known."""
     odometry, before_ns, found = Odometry(), None, []
-    poses = dead_reckoned([image.stamp_ns for image in images], places_m, drift)
-    for image, pose, place_m in zip(progress(images), poses, places_m, strict=True):
-        odometry.add(pose)
-        motion = odometry.motion(before_ns, pose.stamp_ns) if before_ns else Motion()
-        before_ns = pose.stamp_ns
-        found.append(Observation(motion, localizer.posterior(image.load()), place_m))
+    for event in events:
+        match event:
+            case OdometryEvent():
+                odometry.add(event.pose)
+            case ClockJumpEvent():
+                before_ns = None
+            case FrameEvent():
+                motion = odometry.motion(before_ns, event.stamp_ns) if before_ns else Motion()
+                before_ns = event.stamp_ns
+                if event.truth is None:
+                    raise BagError(f'{name} has no true position at the image {event.stamp_ns}')
+                posterior = localizer.posterior(event.load())
+                truth_m = localizer.region.to_enu(*event.truth)
+                found.append(Observation(motion, posterior, truth_m))
     return found
 
 
-def fit_exponent(sequences, localizer, config, exponents=EXPONENTS, progress=iter):
+def fit_exponent(
+    sequences: Sequence[Sequence[Observation]],
+    localizer: Localizer,
+    config: TrackerConfig,
+    exponents: Sequence[float] = EXPONENTS,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> ExponentFit:
     """The `ExponentFit` of sequences, lists of Observations, for trackers of a `TrackerConfig`.
 
     Of several exponents that do about as well the smallest is taken, the most careful one: whose
@@ -103,13 +130,15 @@ def fit_exponent(sequences, localizer, config, exponents=EXPONENTS, progress=ite
     tried = sorted({*exponents, 1.0})
     scores = {e: _scores(sequences, localizer, config, e) for e in progress(tried)}
     means = {e: scores[e].mean() for e in tried}
-    best = min(exponents, key=means.get)
+    best = min(exponents, key=means.__getitem__)
     chosen = next(e for e in sorted(exponents) if _as_good(scores[e] - scores[best]))
     frames = sum(map(len, sequences))
     return ExponentFit(chosen, len(sequences), frames, float(means[1.0]), float(means[chosen]))
 
 
-def fit_covariance(sequences, localizer, config):
+def fit_covariance(
+    sequences: Sequence[Sequence[Observation]], localizer: Localizer, config: TrackerConfig
+) -> tuple[float, int]:
     """The factor on the covariances of fixes, and the number of fixes that it is from.
 
     An exponent that keeps a belief from being sure and wrong makes its covariances wider than its
@@ -127,7 +156,7 @@ def fit_covariance(sequences, localizer, config):
     return float(max(worst, np.max(np.concatenate(squared)) / CHI2_2DOF[0.99])), count
 
 
-def _squared_errors(sequence, tracker):
+def _squared_errors(sequence: Sequence[Observation], tracker: Tracker) -> list[float]:
     """Squared Mahalanobis distances of the fixes of one sequence from the truth."""
     tracker.reset()
     found = []
@@ -141,20 +170,25 @@ def _squared_errors(sequence, tracker):
     return found
 
 
-def _as_good(worse):
-    """True where the sequences' losses (W,) against the best are 0 within a standard error."""
+def _as_good(worse: np.ndarray) -> bool:
+    """True where the sequences' losses (N,) against the best are 0 within a standard error."""
     error = worse.std(ddof=1) / np.sqrt(len(worse)) if len(worse) > 1 else 0.0
-    return worse.mean() <= error
+    return bool(worse.mean() <= error)
 
 
-def _scores(sequences, localizer, config, exponent):
-    """For each sequence (W,) the mean over its frames of - ln (mass within 50 m of the truth)."""
+def _scores(
+    sequences: Sequence[Sequence[Observation]],
+    localizer: Localizer,
+    config: TrackerConfig,
+    exponent: float,
+) -> np.ndarray:
+    """Means (N,) over the frames of each sequence of - ln (mass within NEAR_M of the truth)."""
     tracker = Tracker(localizer, replace(config, likelihood_exponent=exponent))
     near = (np.array(list(_masses_near(sequence, tracker))) for sequence in sequences)
     return np.array([-np.log(np.maximum(masses, LEAST_MASS)).mean() for masses in near])
 
 
-def _masses_near(sequence, tracker):
+def _masses_near(sequence: Sequence[Observation], tracker: Tracker) -> Iterator[float]:
     tracker.reset()
     for observation in sequence:
         tracker.predict(observation.motion)

@@ -1,4 +1,4 @@
-"""What a localizer is worth on the move, as numbers over the frames of one way.
+"""What a localizer is worth on the move, as numbers over the frames of one sequence.
 
 All functions take arrays over N frames in the order of time: `travelled_m` (N,) ascending, the
 distance since the first frame, and what they say of each frame. Distances in metres, shares 0..1;
@@ -8,14 +8,10 @@ NaN where there is nothing to count.
 import numpy as np
 
 from justzoom_ros.evaluation import metrics
+from justzoom_ros.radii import CONVERGENCE_RADII_M, SOON_M
 
-RADII_M = (50, 25)
 SURE = 0.99
 """A fix whose truth lies outside the region of this mass was sure and wrong."""
-
-SOON_M = 500.0
-NEAR_M = 50.0
-"""What is near the truth, for the cost of convergence and for calibration."""
 
 MEDIANS = (
     *('convergence_50m_m', 'convergence_25m_m', 'convergence_cost_m'),
@@ -48,7 +44,7 @@ def convergence_cost_m(travelled_m, mass_near):
 
 
 def summarize(truths_m, estimates_m, covariances_m2, sure, mass_near=None):
-    """The figures of one way as a dictionary.
+    """The figures of one sequence as a dictionary.
 
     `truths_m`, `estimates_m` (N, 2), `covariances_m2` (N, 2, 2), `sure` (N,) bool: there was a
     fix; `mass_near` (N,) may be left out. `after`: the frames since the error stays within 50 m;
@@ -56,16 +52,18 @@ def summarize(truths_m, estimates_m, covariances_m2, sure, mass_near=None):
     """
     truths, estimates = np.asarray(truths_m, float), np.asarray(estimates_m, float)
     covariances, sure = np.asarray(covariances_m2, float), np.asarray(sure, bool)
-    way, errors = travelled_m(truths), metrics.errors_m(truths, estimates)
-    converged = {radius: convergence_m(way, errors, radius) for radius in RADII_M}
-    after = way >= converged[50]  # none for NaN
+    travelled, errors = travelled_m(truths), metrics.errors_m(truths, estimates)
+    converged = {
+        radius: convergence_m(travelled, errors, radius) for radius in CONVERGENCE_RADII_M
+    }
+    after = travelled >= converged[CONVERGENCE_RADII_M[0]]  # none for NaN
     wrong = sure & ~metrics.in_ellipses(truths, estimates, covariances, SURE)
     figures = {
         'frames': len(truths),
-        'length_m': float(way[-1]),
+        'length_m': float(travelled[-1]),
         **{f'convergence_{radius}m_m': value for radius, value in converged.items()},
         'convergence_cost_m': (
-            float('nan') if mass_near is None else convergence_cost_m(way, mass_near)
+            float('nan') if mass_near is None else convergence_cost_m(travelled, mass_near)
         ),
         'availability': metrics.share(sure),
         'after_median_m': metrics.quantile(errors[after], 0.5),
@@ -84,35 +82,35 @@ def summarize(truths_m, estimates_m, covariances_m2, sure, mass_near=None):
     return metrics.without_nan(figures)
 
 
-def summarize_sequences(ways):
-    """The figures of several ways, from those of each (see `summarize`), as a dictionary.
+def summarize_sequences(sequences):
+    """The figures of several sequences, from those of each (see `summarize`), as a dictionary.
 
-    Distances of convergence are medians over the ways that converge; shares are over all ways or,
-    where a way has none, over those that have.
+    Distances of convergence are medians over the sequences that converge; shares are over all or,
+    where a sequence has none, over those that have.
     """
-    reached = [w['convergence_50m_m'] for w in ways]
+    reached = [s['convergence_50m_m'] for s in sequences]
     figures = {
-        'ways': len(ways),
-        'length_m': metrics.quantile([w['length_m'] for w in ways], 0.5),
+        'sequences': len(sequences),
+        'length_m': metrics.quantile([s['length_m'] for s in sequences], 0.5),
         'converged_50m': metrics.share([r is not None for r in reached]),
         f'converged_50m_in_{SOON_M:g}m': metrics.share(
             [r is not None and r <= SOON_M for r in reached]
         ),
-        'ends_sure_and_wrong': sum(w['ends_sure_and_wrong'] for w in ways),
-        'false_sure': sum(w['false_sure'] for w in ways),
-        'frames': sum(w['frames'] for w in ways),
+        'ends_sure_and_wrong': sum(s['ends_sure_and_wrong'] for s in sequences),
+        'false_sure': sum(s['false_sure'] for s in sequences),
+        'frames': sum(s['frames'] for s in sequences),
     }
     for name in MEDIANS:
-        known = [w[name] for w in ways if w[name] is not None]
+        known = [s[name] for s in sequences if s[name] is not None]
         figures[name] = metrics.quantile(known, 0.5)
     for name in MEANS:
-        known = [w[name] for w in ways if w[name] is not None]
+        known = [s[name] for s in sequences if s[name] is not None]
         figures[name] = float(np.mean(known)) if known else float('nan')
     return metrics.without_nan(figures)
 
 
 def describe(figures):
-    """Figures of one way or of several as lines of text."""
+    """Figures of one sequence or of several as lines of text."""
     return '\n'.join(
         f'{name:26s}' + ('-' if value is None else f'{value:.3g}')
         for name, value in figures.items()

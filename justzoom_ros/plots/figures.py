@@ -25,13 +25,19 @@ MAP_INCHES, HEADER_INCHES, SHEET_INCHES, DPI = 8.0, 0.35, 3.0, 150
 
 @dataclass(frozen=True)
 class Mark:
-    """One localized image on the map: its fix, the covariance of that, and the truth (None where
-    it is not known); metres, square metres. `status` is 'fix' or 'no_fix'."""
+    """One localized image on the map."""
 
-    mean_m: tuple[float, float]
+    mean_m: np.ndarray
+    """Position (2,) of the fix, east and north of the region's centre."""
+
     covariance_m2: np.ndarray
+    """Its covariance (2, 2)."""
+
     status: str
-    truth_m: tuple[float, float] | None = None
+    """'fix' or 'no_fix'."""
+
+    truth_m: np.ndarray | None = None
+    """True position (2,); None where it is not known."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Pictures of a belief in motion: how it converges over the map, and its error over the way."""
+"""Pictures of a belief in motion: how it converges over the map, and its error as it goes."""
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from justzoom_ros.plots.figures import (
     new_figure,
     save,
 )
+from justzoom_ros.radii import CONVERGENCE_RADII_M
 
 SNAPSHOTS = 6
 BELIEF_PX = 128
@@ -72,27 +73,27 @@ def _draw_belief(axes, map, frame):
     axes.set(xlim=(-half, half), ylim=(-half, half))
 
 
-def draw_errors_over_way(travelled_m, errors_m, radii_90_m, sure, path, title=''):
+def draw_errors_over_distance(travelled_m, errors_m, radii_90_m, sure, path, title=''):
     """Error and 90 % radius (N,) over the distance travelled (N,), on a logarithmic scale; where
     there was a fix (N, bool) is marked. Raises OutputError."""
     figure = new_figure(9, 3.4)
     axes = figure.subplots()
-    way, errors = np.asarray(travelled_m), np.maximum(errors_m, 0.5)
+    travelled, errors = np.asarray(travelled_m), np.maximum(errors_m, 0.5)
     sure = np.asarray(sure, bool)
     axes.fill_between(
-        way, 0.5, np.asarray(radii_90_m), color='0.88', lw=0, label='90 % radius', step='mid'
+        travelled, 0.5, np.asarray(radii_90_m), color='0.88', lw=0, label='90 % radius', step='mid'
     )
-    axes.plot(way, errors, color=INK, lw=1.0, zorder=2)
+    axes.plot(travelled, errors, color=INK, lw=1.0, zorder=2)
     for flags, status, name in ((sure, 'fix', 'fix'), (~sure, 'no_fix', 'no fix (unsure)')):
         colour = STATUS_COLOURS[status]
-        axes.plot(way[flags], errors[flags], 'o', ms=3.5, color=colour, label=name, zorder=3)
-    for radius_m in (25, 50):
+        axes.plot(travelled[flags], errors[flags], 'o', ms=3.5, color=colour, label=name, zorder=3)
+    for radius_m in CONVERGENCE_RADII_M:
         axes.axhline(radius_m, color='0.6', lw=0.7, ls=':', zorder=1)
         axes.annotate(
             f'{radius_m} m', (1, radius_m), xycoords=('axes fraction', 'data'), fontsize=8
         )
     axes.set(xlabel='distance travelled (m)', ylabel='error (m)', yscale='log')
-    axes.set(xlim=(0, max(way[-1], 1)), ylim=(0.5, None))
+    axes.set(xlim=(0, max(travelled[-1], 1)), ylim=(0.5, None))
     axes.spines[['top', 'right']].set_visible(False)
     axes.legend(frameon=False, loc='upper right', ncols=3, fontsize=9)
     figure.suptitle(title, x=0.01, ha='left', fontsize=11, color=INK, weight='bold')

@@ -11,8 +11,8 @@ from sensor_msgs.msg import NavSatFix, NavSatStatus
 from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ImageError, LiveError
-from justzoom_ros.evaluation.replay import ReplayedFix, usable_image
-from justzoom_ros.io.stamps import StampGate
+from justzoom_ros.evaluation.replay import ReplayedFix
+from justzoom_ros.io.sequences import FrameEvent, OtherEvent, SequenceTopics, events_of_bag
 from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.ros.client import POLL_S, Client
 
@@ -156,42 +156,44 @@ def live(bag, topic, node, rate=None, progress=iter):
     Raises LiveError.
     """
     node.wait_until_there()
-    items = progress(bag.messages(bag.topics))
-    return _in_step(items, topic, node) if rate is None else _in_time(items, topic, node, rate)
+    topics = SequenceTopics(topic, others=tuple(bag.topics))
+    recorded = (FrameEvent, OtherEvent)  # a jump of the clock the node sees by itself
+    events = (e for e in events_of_bag(bag, topics, progress=progress) if isinstance(e, recorded))
+    return _in_step(events, node) if rate is None else _in_time(events, node, rate)
 
 
-def _in_step(items, topic, node):
-    gate = StampGate()
-    for item in items:
-        if item.topic != topic:
-            node.send(item)
-        elif bad := _bad_image(item, gate):
-            node.send(item)  # the node says so in its diagnostics: there is no fix to wait for
+def _in_step(events, node):
+    for event in events:
+        if isinstance(event, OtherEvent):
+            node.send(event.message)
+        elif bad := _bad_image(event):
+            # The node says so in its diagnostics: there is no fix to wait for.
+            node.send(event.message)
             yield bad
         else:
-            yield _replayed(node.ask(item), item.stamp_ns)
+            yield _replayed(node.ask(event.message), event.stamp_ns)
 
 
-def _in_time(items, topic, node, rate):
-    gate, sent, start_ns, start_s = StampGate(), [], None, time.monotonic()
-    for item in items:
-        start_ns = item.stamp_ns if start_ns is None else start_ns
-        due_s = start_s + (item.stamp_ns - start_ns) / 1e9 / rate
+def _in_time(events, node, rate):
+    sent, start_ns, start_s = [], None, time.monotonic()
+    for event in events:
+        start_ns = event.stamp_ns if start_ns is None else start_ns
+        due_s = start_s + (event.stamp_ns - start_ns) / 1e9 / rate
         node.receive(due_s - time.monotonic())
-        node.send(item)
-        if item.topic == topic:
-            sent.append((item.stamp_ns, _bad_image(item, gate)))
+        node.send(event.message)
+        if isinstance(event, FrameEvent):
+            sent.append((event.stamp_ns, _bad_image(event)))
     # The last good image is never passed over, so its fix is the end of it.
     node.receive_until([stamp_ns for stamp_ns, bad in sent if not bad][-1:])
     for stamp_ns, bad in sent:
         yield bad or _replayed(node.fixes.get(stamp_ns), stamp_ns)
 
 
-def _bad_image(item, gate):
+def _bad_image(frame):
     try:
-        usable_image(item, gate)
+        frame.load()
     except ImageError as error:
-        return ReplayedFix(item.stamp_ns, 'error', str(error))
+        return ReplayedFix(frame.stamp_ns, 'error', str(error))
 
 
 def _replayed(message, stamp_ns):

@@ -6,13 +6,12 @@ import torch
 from justzoom_ros.embeddings.cell_embeddings import encode_map
 from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.inference.tree_search import SearchConfig, search
+from justzoom_ros.radii import NEAR_M
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime
-
-RADIUS_M = 50.0
 
 
 def recall_50m(policy, satellite_map, device, batches):
-    """Share of views whose most probable terminal cell is centred within RADIUS_M of the true
+    """Share of views whose most probable terminal cell is centred within NEAR_M of the true
     cell's centre. `batches` of uint8 views (B, V, h, w, 3) and actions (B, S); NaN without any."""
     batches = list(batches)
     if not batches:
@@ -26,7 +25,7 @@ def recall_50m(policy, satellite_map, device, batches):
         for ground, truth_m in zip(grounds, truths_m, strict=True):
             best = search(runtime, embeddings, ground, SearchConfig('exact')).best_cell
             hits.append(np.hypot(best.east_m - truth_m[0], best.north_m - truth_m[1]))
-    return float(np.mean(np.array(hits) <= RADIUS_M))
+    return float(np.mean(np.array(hits) <= NEAR_M))
 
 
 def cell_centres_m(region, actions):

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from justzoom_ros.errors import OutputError, RuntimeUnavailableError, WeightsError
-from justzoom_ros.evaluation.replay import write_results
+from justzoom_ros.evaluation.replay_results import write_results
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.io.bags import IMAGE_TYPES, Bag, read_track
 from justzoom_ros.maps.satellite_map import SatelliteMap
@@ -29,7 +29,8 @@ SHARE_FIX_GOAL = 0.50
 
 def run_demo(out, config=None, map_path=None, weights=None, progress=None, street=False):
     """Fly over the town, or with `street` drive through the city, localize over DDS, judge;
-    returns the summary of `replay.write_results` with 'seconds_per_image' and 'goals_met' besides.
+    returns the summary of `replay_results.write_results` with 'seconds_per_image' and 'goals_met'
+    besides.
 
     The folder `out` receives flight/ or drive/ with the bag, node.yaml, node.log and the results
     of the replay. `config` is a `FlightConfig`; `map_path` and `weights` are the shipped ones

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from justzoom_ros.evaluation.dead_reckoning import DriftConfig, dead_reckoned
 from justzoom_ros.io.bags import write_bag
 from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
@@ -133,4 +133,4 @@ def flight_odometry(config):
     positions = [(pose.east_m, pose.north_m) for pose in track]
     if len(track) < 2:
         return []
-    return dead_reckoned(stamps_ns, positions, DriftConfig(seed=config.seed))
+    return dead_reckon(stamps_ns, positions, DriftConfig(seed=config.seed))

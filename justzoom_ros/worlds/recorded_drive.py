@@ -14,7 +14,7 @@ from justzoom_ros.errors import BagError
 from justzoom_ros.files import writing
 from justzoom_ros.io.bags import ODOMETRY_TYPES, TRUTH_TYPES, Bag, read_track, write_bag
 from justzoom_ros.io.datasets import GeoImage
-from justzoom_ros.io.motion_message import pose_of
+from justzoom_ros.io.sequences import SequenceTopics, events_of_bag
 from justzoom_ros.maps.nadir_camera import NadirPose
 from justzoom_ros.region import Region
 from justzoom_ros.worlds.flight import IMAGE_TOPIC, TRUTH_TOPIC, FlightConfig, take_picture
@@ -29,8 +29,8 @@ def draw_along(bag_path, out, period_s=1.0, progress=iter):
     """Make the folder `out` with frames/ and bag/. Raises BagError, OutputError."""
     with Bag(bag_path) as bag:
         track = read_track(bag, bag.topic(TRUTH_TYPES))
-        odom = bag.topic(ODOMETRY_TYPES)
-        poses = [pose_of(item.message) for item in bag.messages([odom])]
+        topics = SequenceTopics(odometry=bag.topic(ODOMETRY_TYPES))
+        poses = [event.pose for event in events_of_bag(bag, topics)]
     stamps_ns = np.arange(track.stamps_ns[0], track.stamps_ns[-1], round(period_s * 1e9))
     places = _moved(track, stamps_ns)
     if np.abs(places[:, :2]).max() > DEMO_REGION.side_m / 2 - FOOTPRINT_M / 2:

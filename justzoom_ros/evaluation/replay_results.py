@@ -1,0 +1,260 @@
+"""What replayed fixes are worth: compared with the truth, as figures, tables and pictures.
+
+`write_results` makes fixes.csv, track.geojson, map.png, errors.png, belief.png and summary.json.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from justzoom_ros.evaluation import metrics, sequence_metrics
+from justzoom_ros.evaluation.replay import STATUSES, ReplayedFix
+from justzoom_ros.files import output_folder, write_json, writing
+from justzoom_ros.inference.posterior import radius_m
+from justzoom_ros.io.bags import MAX_GAP_S, Track
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.plots.figures import Mark, draw_track, ellipse
+from justzoom_ros.plots.motion import draw_beliefs, draw_errors_over_distance
+from justzoom_ros.region import Region
+
+CSV_COLUMNS = (
+    *('stamp_ns', 'status', 'reason', 'latitude', 'longitude', 'confidence'),
+    *('variance_east_m2', 'covariance_east_north_m2', 'variance_north_m2'),
+    *('truth_latitude', 'truth_longitude', 'error_m', 'truth_in_90_ellipse'),
+)
+
+
+@dataclass(frozen=True)
+class ScoredFix:
+    """A ReplayedFix beside the truth. None is: the truth where it is not known, the position of an
+    image without one, and what follows from these."""
+
+    fix: ReplayedFix
+    """What came of the image."""
+
+    position_m: np.ndarray | None
+    """Position (2,) of the fix, east and north of the region's centre."""
+
+    truth: tuple[float, float] | None
+    """Latitude and longitude of the true position, in degrees."""
+
+    truth_m: np.ndarray | None
+    """True position (2,), east and north of the region's centre."""
+
+    error_m: float | None
+    """Distance between the two."""
+
+    in_ellipse: bool | None
+    """The truth lies in the 90 % ellipse of the covariance."""
+
+
+def score_fix(
+    fix: ReplayedFix, region: Region, track: Track | None = None, max_gap_s: float = MAX_GAP_S
+) -> ScoredFix:
+    """The `ScoredFix` of a ReplayedFix by a Track of true positions."""
+    truth = None if track is None else track.at(fix.stamp_ns, max_gap_s)
+    truth_m = None if truth is None else np.array(region.to_enu(*truth))
+    if fix.latitude is None:
+        return ScoredFix(fix, None, truth, truth_m, None, None)
+    position_m = np.array(region.to_enu(fix.latitude, fix.longitude))
+    if truth is None:
+        return ScoredFix(fix, position_m, None, None, None, None)
+    inside = metrics.in_ellipses(truth_m, position_m, fix.covariance_m2)
+    error_m = float(np.hypot(*(position_m - truth_m)))
+    return ScoredFix(fix, position_m, truth, truth_m, error_m, bool(inside[0]))
+
+
+def summarize(
+    scored: Sequence[ScoredFix], region: Region, track: Track | None = None
+) -> dict[str, Any]:
+    """Counts and figures as a dictionary for JSON; the protocol is the full grid.
+
+    `all` is over all images that have a position and a truth inside the region, `fix_only` over
+    those of them with a fix.
+    """
+    counts = Counter(item.fix.status for item in scored)
+    known = [item for item in scored if item.error_m is not None]
+    inside = [item for item in known if item.truth is not None and region.contains(*item.truth)]
+    return {
+        'images': len(scored),
+        **{status: counts[status] for status in STATUSES},
+        'truth_unknown': len(scored) - sum(item.truth is not None for item in scored),
+        'truth_outside_region': len(known) - len(inside),
+        'truth_messages_dropped': track.dropped if track else 0,
+        'share_fix': counts['fix'] / len(scored) if scored else None,
+        'protocol': 'full grid',
+        'all': _figures(inside, region),
+        'fix_only': _figures([item for item in inside if item.fix.status == 'fix'], region),
+        'sequence': sequence_figures(inside),
+    }
+
+
+def sequence_figures(scored: Sequence[ScoredFix]) -> dict[str, Any] | None:
+    """`sequence_metrics.summarize` of the ScoredFix of one sequence that have a truth and a
+    position; None where they are fewer than two."""
+    if len(scored) < 2:
+        return None
+    near = [item.fix.mass_near for item in scored]
+    return sequence_metrics.summarize(
+        [item.truth_m for item in scored],
+        [item.position_m for item in scored],
+        [item.fix.covariance_m2 for item in scored],
+        [item.fix.status == 'fix' for item in scored],
+        None if None in near else near,
+    )
+
+
+def _figures(scored: Sequence[ScoredFix], region: Region) -> dict[str, Any]:
+    truths = np.array([item.truth_m for item in scored]).reshape(-1, 2)
+    positions = np.array([item.position_m for item in scored]).reshape(-1, 2)
+    covariances = [item.fix.covariance_m2 for item in scored]
+    hits = [_cell(region, item.truth_m) == _cell(region, item.position_m) for item in scored]
+    return metrics.without_nan(metrics.fix_summary(truths, positions, covariances, hits))
+
+
+def _cell(region: Region, position_m: np.ndarray | None) -> tuple[int, ...] | None:
+    """The actions to a position's terminal cell; None outside the region."""
+    if position_m is None:
+        return None
+    inside = np.abs(position_m).max() <= region.side_m / 2
+    return tuple(region.encode_enu(*position_m).tolist()) if inside else None
+
+
+# --- results -----------------------------------------------------------------------------------
+
+
+def write_results(
+    out: str | Path,
+    map: SatelliteMap,
+    fixes: Iterable[ReplayedFix],
+    track: Track | None = None,
+    max_gap_s: float = MAX_GAP_S,
+) -> dict[str, Any]:
+    """Write fixes.csv, track.geojson, map.png, summary.json and, where two frames have a truth,
+    errors.png and belief.png into the folder `out`, each whole or not at all; returns the summary.
+    Raises OutputError."""
+    folder = output_folder(out)
+    scored = [score_fix(fix, map.region, track, max_gap_s) for fix in fixes]
+    summary = summarize(scored, map.region, track)
+    _write_csv(folder / 'fixes.csv', scored)
+    write_json(folder / 'track.geojson', geojson(scored, map.region, track))
+    title = describe(summary)
+    marks = [mark for item in scored if (mark := _mark(item)) is not None]
+    truths_m = track and np.stack(map.region.to_enu(track.latitudes, track.longitudes), axis=1)
+    draw_track(map, marks, folder / 'map.png', title, truths_m)
+    _draw_sequence(folder, map, [item for item in scored if item.error_m is not None], title)
+    write_json(folder / 'summary.json', summary)
+    return summary
+
+
+def _mark(item: ScoredFix) -> Mark | None:
+    """What is drawn of one image on the map; None where there is no position."""
+    covariance_m2 = item.fix.covariance_m2
+    if item.position_m is None or covariance_m2 is None:
+        return None
+    return Mark(item.position_m, covariance_m2, item.fix.status, item.truth_m)
+
+
+def _draw_sequence(out: Path, map: SatelliteMap, scored: list[ScoredFix], title: str) -> None:
+    """errors.png and, where beliefs are known, belief.png, of images with truth and position."""
+    if len(scored) < 2:
+        return
+    travelled = sequence_metrics.travelled_m([item.truth_m for item in scored])
+    draw_errors_over_distance(
+        travelled,
+        [item.error_m for item in scored],
+        [radius_m(item.fix.covariance_m2) for item in scored],
+        [item.fix.status == 'fix' for item in scored],
+        out / 'errors.png',
+        title,
+    )
+    frames = [
+        {
+            'travelled_m': travelled_m,
+            'picture': item.fix.picture,
+            'mean_m': item.position_m,
+            'covariance_m2': item.fix.covariance_m2,
+            'status': item.fix.status,
+            'truth_m': item.truth_m,
+        }
+        for travelled_m, item in zip(travelled, scored, strict=True)
+        if item.fix.picture is not None
+    ]
+    if frames:
+        draw_beliefs(map, frames, out / 'belief.png')
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """The summary in one line."""
+    parts = [f'{summary["images"]} images: {summary["fix"]} fix, {summary["no_fix"]} no fix']
+    parts += [f'{summary[s]} {s}' for s in ('error', 'missed') if summary[s]]
+    figures = summary['fix_only']
+    if figures['median_m'] is not None:
+        parts.append(f'median error of fixes {figures["median_m"]:.1f} m')
+        parts.append(f'{100 * summary["all"]["coverage_90_ellipse"]:.0f} % in 90 % ellipses')
+    return ', '.join(parts)
+
+
+def describe_sequence(summary: dict[str, Any]) -> str:
+    """The figures of the sequence as lines of text."""
+    return sequence_metrics.describe(summary['sequence'] or {})
+
+
+def _write_csv(path: Path, scored: Iterable[ScoredFix]) -> None:
+    with writing(path) as temporary, temporary.open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(CSV_COLUMNS)
+        for item in scored:
+            fix = item.fix
+            covariance = (None,) * 3
+            if fix.covariance_m2 is not None:
+                covariance = fix.covariance_m2[[0, 0, 1], [0, 1, 1]].tolist()
+            writer.writerow([
+                *(fix.stamp_ns, fix.status, fix.reason),
+                *(fix.latitude, fix.longitude, fix.confidence),
+                *covariance,
+                *(item.truth or (None, None)),
+                *(item.error_m, item.in_ellipse),
+            ])  # fmt: skip
+
+
+def geojson(
+    scored: Iterable[ScoredFix], region: Region, track: Track | None = None
+) -> dict[str, Any]:
+    """Truth as a line, fixes as points, their 90 % ellipses as polygons: a FeatureCollection
+    (RFC 7946: longitude first, outer rings counter-clockwise)."""
+    features = []
+    if track is not None:
+        line = np.stack([track.longitudes, track.latitudes], axis=1).tolist()
+        kind, line = ('LineString', line) if len(line) > 1 else ('Point', line[0])
+        features.append(_feature(kind, line, kind='truth'))
+    for item in scored:
+        fix = item.fix
+        if fix.latitude is None:
+            continue
+        about = {'stamp_ns': fix.stamp_ns, 'status': fix.status, 'error_m': item.error_m}
+        ring = ellipse(item.position_m, fix.covariance_m2)
+        lat, lon = region.to_latlon(*ring.T)
+        features.append(
+            _feature(
+                'Point',
+                [fix.longitude, fix.latitude],
+                kind='fix',
+                **about,
+                confidence=fix.confidence,
+                reason=fix.reason,
+            )
+        )
+        polygon = [np.stack([lon, lat], axis=1).tolist()]
+        features.append(_feature('Polygon', polygon, kind='ellipse_90', **about))
+    return {'type': 'FeatureCollection', 'features': features}
+
+
+def _feature(shape: str, coordinates: list, **properties: Any) -> dict[str, Any]:
+    geometry = {'type': shape, 'coordinates': coordinates}
+    return {'type': 'Feature', 'geometry': geometry, 'properties': properties}

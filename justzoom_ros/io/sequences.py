@@ -1,0 +1,215 @@
+"""What a robot saw and felt, in the order of time: the one iterator over a sequence.
+
+    with Bag(path) as bag:
+        for event in events_of_bag(bag, SequenceTopics.find(bag)):
+            match event:
+                case OdometryEvent():
+                    tracker.add_odometry(event.pose)
+                case ClockJumpEvent():
+                    tracker.reset()
+                case FrameEvent():
+                    fix = tracker.locate(event.load(), event.stamp_ns)
+
+Replay, calibration and what is published to a running node all read sequences with it, so that
+they agree on the order, on which frames a node would leave out and on what a jump of the clock is.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from justzoom_ros.errors import ImageError
+from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, BagMessage, Track, in_time
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
+from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.io.motion_message import compass_of, pose_of
+from justzoom_ros.io.stamps import StampGate, stamp_ns_of
+from justzoom_ros.pose import Pose
+from justzoom_ros.region import Region
+
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+"""Wraps what is gone through, as tqdm does."""
+
+IMU_TYPES = ('sensor_msgs/msg/Imu',)
+
+UNUSABLE = {
+    'unset': 'image has no header.stamp',
+    'late': 'image is not later than the one before it',
+}
+"""Why a node leaves a frame out, by the verdict of its `StampGate`."""
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FrameEvent:
+    """A camera image."""
+
+    stamp_ns: int
+    """When it was taken; the time of its recording where it has no stamp."""
+
+    load: Callable[[], np.ndarray]
+    """Gives its pixels, uint8 (H, W, 3) RGB. Raises ImageError where a node would give no fix
+    for it: it cannot be decoded, has no stamp, or is not later than the frame before it."""
+
+    truth: tuple[float, float] | None = None
+    """Latitude and longitude where it was taken, in degrees; None where not known."""
+
+    message: BagMessage | None = None
+    """The message that it is from, where it is from a bag."""
+
+
+@dataclass(frozen=True)
+class OdometryEvent:
+    """A sample of the odometry."""
+
+    pose: Pose
+    """Where the odometry has come to."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """When it was measured."""
+        return self.pose.stamp_ns
+
+
+@dataclass(frozen=True)
+class HeadingEvent:
+    """A measured heading."""
+
+    stamp_ns: int
+    """When it was measured."""
+
+    yaw_rad: float
+    """Counter-clockwise from east."""
+
+    std_rad: float
+    """Its standard deviation."""
+
+
+@dataclass(frozen=True)
+class ClockJumpEvent:
+    """Time has jumped back, as it does where a bag loops: what was seen before counts no more."""
+
+    stamp_ns: int
+    """The time of the frame that follows."""
+
+
+@dataclass(frozen=True)
+class OtherEvent:
+    """A message of a topic that nobody here understands, for those who pass everything on."""
+
+    stamp_ns: int
+    """Its stamp, or the time of its recording."""
+
+    message: BagMessage
+    """The message as it was recorded."""
+
+
+Event = FrameEvent | OdometryEvent | HeadingEvent | ClockJumpEvent | OtherEvent
+
+
+# --- from bags ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SequenceTopics:
+    """The topics of a bag that a sequence is made of."""
+
+    frames: str | None = None
+    """Camera images, of one of IMAGE_TYPES."""
+
+    odometry: str | None = None
+    """Of one of ODOMETRY_TYPES."""
+
+    headings: str | None = None
+    """Of one of IMU_TYPES, with orientations that are absolute (REP-145)."""
+
+    others: tuple[str, ...] = ()
+    """Topics whose messages come as they are."""
+
+    @classmethod
+    def find(
+        cls,
+        bag: Bag,
+        frames: str | None = None,
+        odometry: str | None = None,
+        headings: str | None = None,
+    ) -> 'SequenceTopics':
+        """The topics named, or the bag's only ones of frames and, where it has any, of odometry.
+        Headings are used where they are named: an orientation need not be absolute. Raises
+        BagError where a topic is not there, of another type, or one of several."""
+        has_odometry = odometry or any(kind in ODOMETRY_TYPES for kind in bag.topics.values())
+        return cls(
+            frames=bag.topic(IMAGE_TYPES, frames),
+            odometry=bag.topic(ODOMETRY_TYPES, odometry) if has_odometry else None,
+            headings=bag.topic(IMU_TYPES, headings) if headings else None,
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, each once."""
+        named = (self.frames, self.odometry, self.headings, *self.others)
+        return list(dict.fromkeys(name for name in named if name))
+
+
+def events_of_bag(
+    bag: Bag, topics: SequenceTopics, track: Track | None = None, progress: Progress = iter
+) -> Iterator[Event]:
+    """Yield the events of an open bag in the order of its recording, which is how a node gets to
+    hear of them. With the Track of true positions, frames know theirs. Raises BagError."""
+    gate = StampGate()
+    for item in progress(bag.messages(topics.names)):
+        if item.topic == topics.frames:
+            yield from _frame_events(item, gate, track)
+        elif item.topic == topics.odometry:
+            yield OdometryEvent(pose_of(item.message))
+        elif item.topic == topics.headings:
+            yield from _heading_events(item)
+        else:
+            yield OtherEvent(item.stamp_ns, item)
+
+
+def _frame_events(item: BagMessage, gate: StampGate, track: Track | None) -> Iterator[Event]:
+    verdict = gate.judge(stamp_ns_of(item.message))
+    if verdict == 'jump':
+        yield ClockJumpEvent(item.stamp_ns)
+    truth = track.at(item.stamp_ns) if track else None
+    yield FrameEvent(item.stamp_ns, partial(_decode, item, verdict), truth, item)
+
+
+def _decode(item: BagMessage, verdict: str) -> np.ndarray:
+    if verdict in UNUSABLE:
+        raise ImageError(UNUSABLE[verdict])
+    return image_from_message(item.message)
+
+
+def _heading_events(item: BagMessage) -> Iterator[HeadingEvent]:
+    measured = compass_of(item.message)
+    if measured is not None:
+        yield HeadingEvent(item.stamp_ns, *measured)
+
+
+# --- from datasets -----------------------------------------------------------------------------
+
+
+def events_of_images(
+    images: Sequence[GeoImage],
+    region: Region,
+    drift: DriftConfig | None = None,
+    progress: Progress = iter,
+) -> Iterator[Event]:
+    """Yield the events of GeoImages in the order of their times: each frame with its truth, and
+    before it odometry made from the true positions with the errors of a `DriftConfig`. `progress`
+    wraps the images. Raises DatasetError for an image without a time or with another one's, or,
+    when it is loaded, one that is corrupt."""
+    images = in_time(images)
+    places_m = [region.to_enu(image.latitude, image.longitude) for image in images]
+    poses = dead_reckon(np.array([image.stamp_ns for image in images]), places_m, drift)
+    for image, pose in zip(progress(images), poses, strict=True):
+        yield OdometryEvent(pose)
+        yield FrameEvent(pose.stamp_ns, image.load, (image.latitude, image.longitude))

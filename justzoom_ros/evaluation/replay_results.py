@@ -59,7 +59,7 @@ def score_fix(
     """The `ScoredFix` of a ReplayedFix by a Track of true positions."""
     truth = None if track is None else track.at(fix.stamp_ns, max_gap_s)
     truth_m = None if truth is None else np.array(region.to_enu(*truth))
-    if fix.latitude is None:
+    if fix.latitude is None or fix.longitude is None:
         return ScoredFix(fix, None, truth, truth_m, None, None)
     position_m = np.array(region.to_enu(fix.latitude, fix.longitude))
     if truth is None:

@@ -117,8 +117,7 @@ def sources():
     'path', [p for p in DOCS if p.name != 'CHANGELOG.md'], ids=lambda p: p.name
 )
 def test_every_class_that_is_named_occurs_in_the_code(path):
-    """Those of ROS too, such as NavSatFix: the code speaks of them. The changelog may speak of what
-    is no more."""
+    """Those of ROS too, such as NavSatFix. The changelog may speak of what is no more."""
     spans = ' '.join(code(path.read_text()))
     names = set(re.findall(r'(?<![\w/.-])[A-Z][a-z]+(?:[A-Z][a-z]+)+(?![\w/-])', spans))
     assert sorted(name for name in names - STRANGERS if name not in sources()) == []

@@ -5,7 +5,9 @@ climbing, a little tilted, with vignetting, drifting exposure, noise and JPEG.
 """
 
 import io
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -105,14 +107,21 @@ def take_picture(pixels, side_m, pose, config, number):
     return jpeg.getvalue()
 
 
-def make_flight(out, config=None, progress=iter):
+def make_flight(
+    out: Path,
+    config: FlightConfig | None = None,
+    progress: Callable[[list[NadirPose]], Iterable[NadirPose]] = iter,
+    ground: np.ndarray | None = None,
+) -> None:
     """Fly, and make the folder `out`: `frames/` the JPEGs, `bag/` the rosbag2 made of them.
 
-    `progress` wraps the list of poses, as tqdm does. Raises OSError where it cannot be written.
+    `ground` is a photograph of the demo's region, uint8 (n, n, 3), the town on the day of the
+    flight unless given. `progress` wraps the list of poses, as tqdm does. Raises OSError where it
+    cannot be written.
     """
     config = config or FlightConfig()
     region, images = DEMO_REGION, []
-    ground = landscape(day=FLIGHT_DAY)
+    ground = landscape(day=FLIGHT_DAY) if ground is None else ground
     frames = out / 'frames'
     frames.mkdir(parents=True)
     for number, pose in enumerate(progress(flight_poses(config, region.side_m))):

@@ -22,9 +22,8 @@ def main(bag_path: str, map_path: str) -> list[Fix]:
                 tracker.add_odometry(pose_of(item.message))
                 continue
             fix = tracker.locate(image_from_message(item.message), item.stamp_ns)
-            print(
-                f'{fix.status}: {fix.latitude:.6f}, {fix.longitude:.6f}, {fix.radius_90_m:.0f} m'
-            )
+            place = f'{fix.latitude:.6f}, {fix.longitude:.6f} within {fix.radius_90_m:.0f} m'
+            print(f'{fix.status}: {place}')
             fixes.append(fix)
     return fixes
 

@@ -21,8 +21,9 @@ from rasterio.warp import reproject
 
 from justzoom_ros import Region, SatelliteMap
 from justzoom_ros.errors import ConfigError, JustZoomError, MapError, OutputError
-from justzoom_ros.maps.build import choose_side_px, enclosing_region, open_source
+from justzoom_ros.maps.build import choose_side_px, enclosing_region
 from justzoom_ros.maps.raster_source import RasterSource
+from justzoom_ros.maps.source import open_source
 
 REGION = Region(*CENTER, 256.0, grid=4, depth=2)
 MERCATOR_HALF_M = 20037508.342789244

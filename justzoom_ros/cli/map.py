@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from justzoom_ros.cli.map_embed import add_embed
+from justzoom_ros.maps.source import MAP_SOURCES
 
 if TYPE_CHECKING:
     from justzoom_ros.maps.satellite_map import SatelliteMap
@@ -42,7 +43,7 @@ def _add_build(jobs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('source', metavar='SOURCE', help='raster file, or folder of tiles')
+    add('source', metavar='SOURCE', help=f'imagery: {" or ".join(MAP_SOURCES.list())}')
     add('-o', '--out', metavar='DIR', required=True, help='folder to make')
     add('--center', nargs=2, type=float, metavar=('LAT', 'LON'), help='centre of the square, '
         'degrees; without it and --side: the square that encloses the imagery')  # fmt: skip
@@ -141,7 +142,8 @@ def show(args: argparse.Namespace) -> None:
 def _region(args: argparse.Namespace) -> 'Region':
     """The region asked for, or the square that encloses the source."""
     from justzoom_ros.errors import ConfigError
-    from justzoom_ros.maps.build import enclosing_region, open_source
+    from justzoom_ros.maps.build import enclosing_region
+    from justzoom_ros.maps.source import open_source
     from justzoom_ros.region import Region
 
     if (args.center is None) != (args.side is None):

@@ -6,12 +6,14 @@ before it gets its name: a build that fails or is interrupted leaves nothing beh
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import rasterio
 from rasterio.enums import Resampling
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 from tqdm import tqdm
 
@@ -28,8 +30,8 @@ from justzoom_ros.maps.map_file import (
     read_map,
     write_info,
 )
-from justzoom_ros.maps.raster_source import RasterSource, plane_transform
-from justzoom_ros.maps.tile_source import LAYOUT_NAME, TileSource
+from justzoom_ros.maps.plane import plane_transform
+from justzoom_ros.maps.source import MapSource, SourceOptions, open_source
 from justzoom_ros.region import Region
 
 WINDOW_PX = 1024
@@ -45,35 +47,36 @@ COMPRESSIONS = {
 
 
 def build(
-    source,
-    region,
-    out,
-    crop_px=DEFAULT_CROP_PX,
-    resolution_m=None,
-    compression='deflate',
-    attribution='',
-    bands=None,
-    stretch=None,
-    overwrite=False,
-    progress=False,
-):
+    source: str | Path,
+    region: Region,
+    out: str | Path,
+    crop_px: int = DEFAULT_CROP_PX,
+    resolution_m: float | None = None,
+    compression: str = 'deflate',
+    attribution: str = '',
+    bands: Sequence[int] | None = None,
+    stretch: Sequence[float] | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> tuple[MapInfo, np.ndarray, np.ndarray]:
     """Make the map folder `out` of `region` from imagery; returns what `map_file.read_map` reads
     from it.
 
-    `source` is a raster file or a folder of tiles. A crop of a cell of level depth - 1, the
+    `source` is a path that one of MAP_SOURCES recognizes. A crop of a cell of level depth - 1, the
     finest that a policy looks at, has `crop_px` pixels at full resolution unless the source is
     coarser; `resolution_m` (metres per pixel) asks for another. `compression` is 'deflate'
     (lossless) or 'jpeg', `attribution` a text to show with the map, `bands` and `stretch` as in
-    `RasterSource`. An existing map is only replaced with `overwrite`.
+    `SourceOptions`. An existing map is only replaced with `overwrite`.
 
     Raises ConfigError for wrong options, MapError for a source or folder that cannot be used and
     OutputError where the disk is full or cannot be written to.
     """
     region = _with_plain_numbers(region)
-    _check_options(crop_px, resolution_m, compression, stretch)
+    _check_options(crop_px, resolution_m, compression)
+    options = _source_options(bands, stretch)
     out = Path(out)
     _check_target(out, overwrite)
-    with open_source(source, bands, stretch) as imagery:
+    with open_source(source, options) as imagery:
         _check_overlap(imagery, region)
         side_px = choose_side_px(region, imagery.resolution_m(region), crop_px, resolution_m)
         imagery.prepare(region, side_px)
@@ -82,7 +85,8 @@ def build(
             covered, mean_rgb = _write_tif(
                 folder / TIF_NAME, imagery, region, side_px, compression, progress
             )
-            fill_rgb = tuple(int(c) for c in np.rint(mean_rgb))
+            red, green, blue = (int(c) for c in np.rint(mean_rgb))
+            fill_rgb = red, green, blue
             info = MapInfo(
                 region=region,
                 side_px=side_px,
@@ -101,19 +105,12 @@ def build(
     return built
 
 
-def open_source(path, bands=None, stretch=None):
-    """The imagery at a path as a source, a context manager."""
-    path = Path(path)
-    if path.name == LAYOUT_NAME:
-        path = path.parent
-    if not path.is_dir():
-        return RasterSource(path, bands, stretch)
-    if bands is not None or stretch is not None:
-        raise ConfigError(f'{path} is a folder of tiles, for which bands and stretch do not apply')
-    return TileSource(path)
-
-
-def choose_side_px(region, source_resolution_m, crop_px, resolution_m=None):
+def choose_side_px(
+    region: Region,
+    source_resolution_m: float,
+    crop_px: int,
+    resolution_m: float | None = None,
+) -> int:
     """Pixels along the region's side at full resolution: a whole number per terminal cell.
 
     Raises ConfigError where that would be a map too large to hold in memory.
@@ -135,7 +132,9 @@ def choose_side_px(region, source_resolution_m, crop_px, resolution_m=None):
     return side_px
 
 
-def enclosing_region(source, grid=4, depth=4, plane='wgs84'):
+def enclosing_region(
+    source: MapSource, grid: int = 4, depth: int = 4, plane: str = 'wgs84'
+) -> Region:
     """The smallest square region that holds a source, side rounded up to a whole metre."""
     lat, lon = (values[np.isfinite(values)] for values in source.outline())
     # Longitudes as offsets of the first point, so that the antimeridian does not split them.
@@ -143,27 +142,33 @@ def enclosing_region(source, grid=4, depth=4, plane='wgs84'):
     region = Region(*_middle(lat, lon), 1.0, grid, depth, plane)
     for _ in range(3):
         east, north = region.to_enu(*source.outline())
-        middle = [(np.nanmin(v) + np.nanmax(v)) / 2 for v in (east, north)]
+        middle = [float(np.nanmin(v) + np.nanmax(v)) / 2 for v in (east, north)]
         side_m = math.ceil(max(np.ptp(east), np.ptp(north)))
         region = Region(*region.to_latlon(*middle), float(side_m), grid, depth, plane)
     return region
 
 
-def _middle(lat, lon):
+def _middle(lat: np.ndarray, lon: np.ndarray) -> tuple[float, float]:
     middle = (lon.min() + lon.max()) / 2
     return float((lat.min() + lat.max()) / 2), float((middle + 180.0) % 360.0 - 180.0)
 
 
-def _with_plain_numbers(region):
+def _with_plain_numbers(region: Region) -> Region:
     """The region without numpy's numbers, which YAML and JSON do not know."""
-    numbers = (float(region.latitude), float(region.longitude), float(region.side_m))
-    return Region(*numbers, int(region.grid), int(region.depth), region.plane)
+    return Region(
+        float(region.latitude),
+        float(region.longitude),
+        float(region.side_m),
+        int(region.grid),
+        int(region.depth),
+        region.plane,
+    )
 
 
 # --- checks ------------------------------------------------------------------------------------
 
 
-def _check_options(crop_px, resolution_m, compression, stretch):
+def _check_options(crop_px: int, resolution_m: float | None, compression: str) -> None:
     if not (isinstance(crop_px, (int, np.integer)) and 8 <= crop_px <= 4096):
         raise ConfigError(f'crop_px is {crop_px!r}; it must be a whole number in 8..4096')
     if resolution_m is not None and not 1e-3 <= resolution_m <= 1e5:
@@ -171,13 +176,18 @@ def _check_options(crop_px, resolution_m, compression, stretch):
     if compression not in COMPRESSIONS:
         known = ', '.join(COMPRESSIONS)
         raise ConfigError(f'compression is {compression!r}; it must be one of {known}')
-    if stretch is not None and not (
-        len(stretch) == 2 and -math.inf < stretch[0] < stretch[1] < math.inf
-    ):
+
+
+def _source_options(bands: Sequence[int] | None, stretch: Sequence[float] | None) -> SourceOptions:
+    chosen = None if bands is None else tuple(bands)
+    if stretch is None:
+        return SourceOptions(chosen)
+    if not (len(stretch) == 2 and -math.inf < stretch[0] < stretch[1] < math.inf):
         raise ConfigError(f'stretch is {tuple(stretch)}; it must be two numbers, low < high')
+    return SourceOptions(chosen, (stretch[0], stretch[1]))
 
 
-def _check_target(out, overwrite):
+def _check_target(out: Path, overwrite: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not (out / YAML_NAME).is_file():
@@ -191,7 +201,7 @@ def _check_target(out, overwrite):
         )
 
 
-def _check_overlap(imagery, region):
+def _check_overlap(imagery: MapSource, region: Region) -> None:
     if imagery.overlaps(region):
         return
     lat, lon = (np.nanmean(values) for values in imagery.outline())
@@ -204,7 +214,14 @@ def _check_overlap(imagery, region):
 # --- writing -----------------------------------------------------------------------------------
 
 
-def _write_tif(path, imagery, region, side_px, compression, progress):
+def _write_tif(
+    path: Path,
+    imagery: MapSource,
+    region: Region,
+    side_px: int,
+    compression: str,
+    progress: bool,
+) -> tuple[int, np.ndarray]:
     """Write `map.tif`; returns the number of covered pixels and their mean colour.
 
     Raises OSError where GDAL cannot write.
@@ -237,7 +254,9 @@ def _write_tif(path, imagery, region, side_px, compression, progress):
     return covered, sums / covered
 
 
-def _write_windows(file, imagery, windows):
+def _write_windows(
+    file: DatasetWriter, imagery: MapSource, windows: Iterable[Window]
+) -> tuple[int, np.ndarray]:
     """Write pixels and mask; returns how many pixels are covered and the sums of their colours."""
     covered, sums = 0, np.zeros(3)
     for window in windows:
@@ -254,12 +273,14 @@ def _write_windows(file, imagery, windows):
     return covered, sums
 
 
-def _mean_rgb(rgb, mask):
+def _mean_rgb(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Mean colour of the covered pixels, float64 (3,)."""
     return np.array(cv2.mean(rgb, mask.view(np.uint8))[:3])
 
 
-def _read_back(folder, info, covered, mean_rgb):
+def _read_back(
+    folder: Path, info: MapInfo, covered: int, mean_rgb: np.ndarray
+) -> tuple[MapInfo, np.ndarray, np.ndarray]:
     """Read the finished map. Raises OSError where it is not what was written: GDAL does not
     always report that a disk is full, and reads blocks that are not there as black."""
     try:
@@ -274,7 +295,7 @@ def _read_back(folder, info, covered, mean_rgb):
     return built
 
 
-def _windows(side_px):
+def _windows(side_px: int) -> list[Window]:
     steps = range(0, side_px, WINDOW_PX)
     return [
         Window(left, top, min(WINDOW_PX, side_px - left), min(WINDOW_PX, side_px - top))
@@ -283,5 +304,5 @@ def _windows(side_px):
     ]
 
 
-def _overview_factors(side_px):
+def _overview_factors(side_px: int) -> list[int]:
     return [2**k for k in range(1, 12) if side_px / 2**k >= BLOCK_PX / 2]

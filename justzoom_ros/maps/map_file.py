@@ -9,6 +9,7 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -35,38 +36,53 @@ HEADER = """\
 
 @dataclass(frozen=True)
 class MapInfo:
-    """What `map.yaml` says of a map.
-
-    `side_px` is the number of pixels along a side at full resolution, `crop_px` the side of a
-    crop unless another is asked for, `coverage` the share of the region that has imagery (0..1),
-    `stretch` the (low, high) of each source band that became 0 and 255, or None where the source
-    was 8 bit, `checksum` a sha256 over region, fill colour and the bytes of map.tif.
-    """
+    """What `map.yaml` says of a map."""
 
     region: Region
+    """The square of the earth that it shows, with its zoom tree."""
+
     side_px: int
+    """Pixels along a side at full resolution."""
+
     crop_px: int
+    """Pixels along a side of a crop unless another number is asked for."""
+
     coverage: float
+    """Share of the region that has imagery, above 0 to 1."""
+
     fill_rgb: tuple[int, int, int]
+    """Colour of the pixels without imagery, each 0..255: the mean of the others."""
+
     source: str
+    """Name of the file or folder of the imagery that the map was built from."""
+
     source_crs: str
+    """Coordinate reference system of that imagery, in a form that pyproj reads."""
+
     stretch: tuple[tuple[float, float], ...] | None
+    """The (low, high) of each source band that became 0 and 255; None where it was 8 bit."""
+
     attribution: str
+    """Licence or credit to show with the map."""
+
     compression: str
+    """How map.tif is compressed: 'deflate' or 'jpeg'."""
+
     checksum: str
+    """Hex sha256 over region, fill colour and the bytes of map.tif."""
 
     @property
-    def resolution_m(self):
+    def resolution_m(self) -> float:
         """Side of a pixel at full resolution in metres."""
         return self.region.side_m / self.side_px
 
     @property
-    def cell_px(self):
+    def cell_px(self) -> int:
         """Pixels along a side of a terminal cell."""
         return self.side_px // self.region.grid**self.region.depth
 
 
-def write_info(folder, info):
+def write_info(folder: str | Path, info: MapInfo) -> None:
     """Write `map.yaml` into a folder."""
     values = asdict(info)
     values['fill_rgb'] = list(info.fill_rgb)
@@ -79,7 +95,7 @@ def write_info(folder, info):
     (Path(folder) / YAML_NAME).write_text(HEADER + text, encoding='utf-8')
 
 
-def read_info(folder):
+def read_info(folder: str | Path) -> MapInfo:
     """The `MapInfo` of a map folder. Raises MapError where it is missing, unreadable or wrong."""
     folder = Path(folder)
     path = folder / YAML_NAME
@@ -101,7 +117,7 @@ def read_info(folder):
     return _info_from(path, values)
 
 
-def checksum(region, fill_rgb, tif_path):
+def checksum(region: Region, fill_rgb: tuple[int, int, int], tif_path: Path) -> str:
     """Hex sha256 of everything that a crop depends on. Raises MapError for an unreadable file."""
     digest = hashlib.sha256()
     key = {'format': FORMAT, 'region': asdict(region), 'fill_rgb': list(map(int, fill_rgb))}
@@ -115,7 +131,7 @@ def checksum(region, fill_rgb, tif_path):
     return digest.hexdigest()
 
 
-def read_map(path):
+def read_map(path: str | Path) -> tuple[MapInfo, np.ndarray, np.ndarray]:
     """(MapInfo, pixels uint8 (side_px, side_px, 3) RGB, mask bool (side_px, side_px)) of a map
     folder. Pixels without imagery have the map's mean colour.
 
@@ -137,10 +153,10 @@ def read_map(path):
     return info, pixels, mask
 
 
-def read_imagery(path, side_px):
+def read_imagery(path: Path, side_px: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels uint8 (side_px, side_px, 3) and mask bool (side_px, side_px) of a `map.tif`.
 
-    Raises MapError where the file is not what `map_build` writes.
+    Raises MapError where the file is not what `maps.build` writes.
     """
     pixels = np.empty((side_px, side_px, 3), np.uint8)
     mask = np.empty((side_px, side_px), bool)
@@ -164,13 +180,13 @@ def read_imagery(path, side_px):
 # --- validation of map.yaml --------------------------------------------------------------------
 
 
-def _info_from(path, values):
+def _info_from(path: Path, values: dict[str, Any]) -> MapInfo:
     try:
-        region = Region(**_keys(path, values, 'region', dict))
+        region = Region(**_value(path, values, 'region', dict))
     except (ConfigError, TypeError) as error:
         raise MapError(f'{path}: region is wrong: {one_line(error)}') from None
     types = {'side_px': int, 'crop_px': int, 'coverage': float, 'fill_rgb': list}
-    kept = {f.name: _keys(path, values, f.name, types.get(f.name, str)) for f in fields(MapInfo)
+    kept = {f.name: _value(path, values, f.name, types.get(f.name, str)) for f in fields(MapInfo)
             if f.name not in ('region', 'stretch')}  # fmt: skip
     cells = region.grid**region.depth
     _require(path, 'side_px', 0 < kept['side_px'] <= MAX_SIDE_PX, kept)
@@ -183,7 +199,7 @@ def _info_from(path, values):
     return MapInfo(region=region, stretch=_stretch_from(path, values.get('stretch')), **kept)
 
 
-def _keys(path, values, name, kind):
+def _value(path: Path, values: dict[str, Any], name: str, kind: type) -> Any:
     value = values.get(name)
     if kind is float and type(value) is int:
         value = float(value)
@@ -192,7 +208,7 @@ def _keys(path, values, name, kind):
     return value
 
 
-def _stretch_from(path, value):
+def _stretch_from(path: Path, value: Any) -> tuple[tuple[float, float], ...] | None:
     if value is None:
         return None
     try:
@@ -204,10 +220,11 @@ def _stretch_from(path, value):
     return pairs
 
 
-def _require(path, name, good, values):
+def _require(path: Path, name: str, good: bool, values: dict[str, Any]) -> None:
     if not good:
         raise MapError(f'{path}: {name} is {values[name]!r}, which is impossible for this region')
 
 
-def one_line(error):
+def one_line(error: Exception) -> str:
+    """What an error says, without line breaks."""
     return ' '.join(str(error).split())

@@ -1,77 +1,92 @@
-"""Where a map's imagery comes from: a raster file in any projection.
-
-A source answers four questions, all in terms of a region's plane: how fine it is at the centre,
-where its outline runs, how its values become 8 bit, and what a rectangle of the plane looks like.
-"""
+"""Imagery from a raster file in any projection."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import numpy as np
 import rasterio
-from rasterio.enums import ColorInterp, Resampling
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 from rasterio.windows import Window
 
 from justzoom_ros.errors import MapError
 from justzoom_ros.maps.map_file import GDAL_ERRORS, one_line
+from justzoom_ros.maps.plane import (
+    WGS84,
+    choose_resampling,
+    plane_resolution_m,
+    plane_transform,
+)
+from justzoom_ros.maps.source import MapSource, SourceOptions
+from justzoom_ros.region import Region
 
-WGS84 = 'OGC:CRS84'
-AVERAGE_FROM = 2.0
-"""Source pixels per map pixel from which on the area average is taken; below, cubic."""
 STRETCH_PERCENT = (2.0, 98.0)
 ALPHA_MAX = {'uint16': 65_535, 'int16': 32_767}
 """Full opacity in GDAL's alpha bands; 255 in those of other types."""
 
 
-class RasterSource:
+class RasterSource(MapSource):
     """A GeoTIFF, COG, VRT or whatever else GDAL reads: one file with a CRS and a geotransform.
 
-    Bands are grey, grey + alpha, RGB or RGB + alpha; `bands` (three numbers from 1) picks others.
-    `stretch` is a pair (low, high) that becomes 0 and 255; by default 8-bit values stay as they
-    are and others are stretched from the 2nd to the 98th percentile of each band in the region.
-    Nodata, alpha, masks and NaN count as no imagery.
+    Bands are grey, grey + alpha, RGB or RGB + alpha, unless the options name others. Nodata,
+    alpha, masks and NaN count as no imagery.
     """
 
-    def __init__(self, path, bands=None, stretch=None):
-        self.path = Path(path)
-        self._file = _open_raster(self.path)
+    @staticmethod
+    def recognizes(path: Path) -> bool:
+        """Whatever is no folder: GDAL reads hundreds of formats, and says what is wrong."""
+        return not path.is_dir()
+
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        self.path = path
+        self.stretch: tuple[tuple[float, float], ...] | None = None
+        self._wanted_stretch = options.stretch
+        self._file = _open_raster(path)
         try:
-            self._bands = _colour_bands(self._file, bands)
+            self._bands = _colour_bands(self._file, options.bands)
             _check_georeferenced(self._file)
         except Exception:
             self._file.close()
             raise
-        self.stretch = stretch
-        self.crs = self._file.crs.to_string()
+        self.crs: str = self._file.crs.to_string()
 
-    def __enter__(self):
+    def __enter__(self) -> 'RasterSource':
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._file.close()
 
-    def prepare(self, region, side_px):
+    def prepare(self, region: Region, side_px: int) -> None:
         """Get ready to read a map of `side_px` pixels along the region's side."""
         size_m = region.side_m / side_px
-        self._warp = {
+        self._warp: dict[str, Any] = {
             'crs': region.crs.to_wkt(),
             'width': side_px,
             'height': side_px,
             'transform': plane_transform(region, side_px),
-            'resampling': resampling(size_m / self.resolution_m(region)),
+            'resampling': choose_resampling(size_m / self.resolution_m(region)),
             'add_alpha': ColorInterp.alpha not in self._file.colorinterp,
             'warp_mem_limit': 128,
             'UNIFIED_SRC_NODATA': 'YES',
             **_nodata(self._file),
         }
-        if self.stretch is not None:
-            self.stretch = (tuple(map(float, self.stretch)),) * len(self._bands)
+        if self._wanted_stretch is not None:
+            low, high = map(float, self._wanted_stretch)
+            self.stretch = ((low, high),) * len(self._bands)
         elif self._file.dtypes[self._bands[0] - 1] != 'uint8':
             self.stretch = self._percentiles(region)
 
-    def read(self, window):
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """RGB uint8 (h, w, 3) and mask bool (h, w) of a window of the prepared map."""
         try:
             with WarpedVRT(self._file, **self._warp) as vrt:
@@ -85,32 +100,35 @@ class RasterSource:
         mask = (alpha > ALPHA_MAX.get(alpha.dtype.name, 255) / 2) & np.isfinite(colour).all(axis=0)
         return _to_rgb(colour, mask, self.stretch), mask
 
-    def resolution_m(self, region):
+    def resolution_m(self, region: Region) -> float:
         """Metres per source pixel at the region's centre (geometric mean of both axes)."""
         pixel_area = abs(self._file.transform.determinant)
         return plane_resolution_m(region, self._file.crs) * math.sqrt(pixel_area)
 
-    def outline(self):
+    def outline(self) -> tuple[np.ndarray, np.ndarray]:
         """Latitudes and longitudes (two arrays) of points along the source's border."""
         along = np.linspace(0.0, 1.0, 33)
         ones, zeros = np.ones_like(along), np.zeros_like(along)
         across = np.concatenate([along, along, zeros, ones]) * self._file.width
         down = np.concatenate([zeros, ones, along, along]) * self._file.height
-        x, y = _applied(self._file.transform, across, down)
+        x, y = _apply(self._file.transform, across, down)
         lon, lat = transform(self._file.crs, WGS84, x, y)
         return np.array(lat), np.array(lon)
 
-    def overlaps(self, region):
+    def overlaps(self, region: Region) -> bool:
         """True where the box round the source, in the region's plane, meets the region."""
         half = region.side_m / 2
         spans = [values[np.isfinite(values)] for values in region.to_enu(*self.outline())]
         return all(v.size and v.min() < half and v.max() > -half for v in spans)
 
-    def _to_pixels(self, region, east_m, north_m):
+    def _to_pixels(
+        self, region: Region, east_m: np.ndarray, north_m: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Columns and rows in the file of points of the region's plane."""
         x, y = transform(region.crs.to_wkt(), self._file.crs, east_m, north_m)
-        return _applied(~self._file.transform, np.array(x), np.array(y))
+        return _apply(~self._file.transform, np.array(x), np.array(y))
 
-    def _percentiles(self, region):
+    def _percentiles(self, region: Region) -> tuple[tuple[float, float], ...]:
         """(low, high) of each band from a sparse sample of the part that the region covers."""
         along = np.linspace(-0.5, 0.5, 33) * region.side_m
         east, north = (g.ravel() for g in np.meshgrid(along, along))
@@ -129,43 +147,11 @@ class RasterSource:
         return tuple(_percentile_pair(band[covered & np.isfinite(band)]) for band in sample)
 
 
-def plane_transform(region, side_px):
-    """Affine from map pixels (column, row) to metres east and north of the region's centre."""
-    size_m, half = region.side_m / side_px, region.side_m / 2
-    return rasterio.Affine(size_m, 0.0, -half, 0.0, -size_m, half)
-
-
-def resampling(source_pixels_per_pixel):
-    """Area average where a map pixel holds several source pixels, else cubic."""
-    if source_pixels_per_pixel >= AVERAGE_FROM:
-        return Resampling.average
-    return Resampling.cubic
-
-
-def _applied(affine, x, y):
+def _apply(affine: rasterio.Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
 
 
-def plane_resolution_m(region, crs):
-    """Metres per unit of a CRS at the region's centre, the geometric mean of both directions.
-
-    Raises MapError where the CRS has no place for the region.
-    """
-    step = region.side_m / 1000
-    try:
-        x, y = transform(region.crs.to_wkt(), crs, [0.0, step, 0.0], [0.0, 0.0, step])
-    except GDAL_ERRORS:
-        x = y = [math.nan] * 3
-    area = abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0]))
-    if not (math.isfinite(area) and area > 0):
-        raise MapError(
-            f'the region round {region.latitude:.6f}, {region.longitude:.6f} has no place in the '
-            f'projection of the imagery, {crs}'
-        )
-    return step / math.sqrt(area)
-
-
-def _open_raster(path):
+def _open_raster(path: Path) -> DatasetReader:
     if not path.exists():
         raise MapError(f'{path} does not exist')
     try:
@@ -176,7 +162,7 @@ def _open_raster(path):
         ) from None
 
 
-def _check_georeferenced(file):
+def _check_georeferenced(file: DatasetReader) -> None:
     if file.crs is None:
         raise MapError(
             f'{file.name} has no coordinate reference system; add it, for instance with '
@@ -196,7 +182,7 @@ def _check_georeferenced(file):
         ) from None
 
 
-def _colour_bands(file, bands):
+def _colour_bands(file: DatasetReader, bands: Sequence[int] | None) -> list[int]:
     """Band numbers to read: one (grey) or three (red, green, blue)."""
     if bands is not None:
         if len(bands) not in (1, 3) or not all(1 <= band <= file.count for band in bands):
@@ -217,20 +203,22 @@ def _colour_bands(file, bands):
     return opaque[:3] if len(opaque) >= 3 else opaque[:1]
 
 
-def _nodata(file):
+def _nodata(file: DatasetReader) -> dict[str, float]:
     """WarpedVRT options where NaN is the only sign of missing data."""
     floating = np.issubdtype(np.dtype(file.dtypes[0]), np.floating)
     return {'src_nodata': np.nan} if floating and file.nodata is None else {}
 
 
-def _percentile_pair(values):
+def _percentile_pair(values: np.ndarray) -> tuple[float, float]:
     if values.size == 0:
         return 0.0, 1.0
     low, high = (float(v) for v in np.percentile(values, STRETCH_PERCENT))
     return low, high if high > low else low + 1.0
 
 
-def _to_rgb(colour, mask, stretch):
+def _to_rgb(
+    colour: np.ndarray, mask: np.ndarray, stretch: tuple[tuple[float, float], ...] | None
+) -> np.ndarray:
     """Bands (1 or 3, h, w) of any type to uint8 (h, w, 3)."""
     if stretch is not None:
         low, high = np.array(stretch, np.float32).T[..., None, None]

@@ -1,4 +1,4 @@
-"""Where a map's imagery comes from: a folder of tiles.
+"""Imagery from a folder of tiles.
 
 Two forms are known: XYZ, `{z}/{x}/{y}.png` in web Mercator, and tiledwebmaps, the form of the
 published dataset, whose `layout.yaml` names the projection, the tiles' size in it and the path
@@ -8,8 +8,11 @@ pattern. A tile of zoom z is half as wide as one of zoom z - 1; zooms may be neg
 import math
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,18 +21,22 @@ import yaml
 from PIL import Image
 from pyproj import CRS
 from pyproj.exceptions import CRSError
+from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform, transform_bounds
+from rasterio.windows import Window
 from rasterio.windows import bounds as window_bounds
 
-from justzoom_ros.errors import MapError
+from justzoom_ros.errors import ConfigError, MapError
 from justzoom_ros.maps.map_file import one_line
-from justzoom_ros.maps.raster_source import (
+from justzoom_ros.maps.plane import (
     AVERAGE_FROM,
     WGS84,
+    choose_resampling,
     plane_resolution_m,
     plane_transform,
-    resampling,
 )
+from justzoom_ros.maps.source import MapSource, SourceOptions
+from justzoom_ros.region import Region
 
 LAYOUT_NAME = 'layout.yaml'
 MERCATOR_HALF_M = 20_037_508.342789244
@@ -40,23 +47,38 @@ PLACEHOLDERS = {
     'y': r'(?P<y>-?\d+)',
     'image': '(?:png|jpg|jpeg|webp)',
 }
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
 MARGIN_PX = 4
-"""Tile pixels read beyond a window, the reach of both ways of resampling."""
+"""Tile pixels read beyond a window, the reach of both kinds of resampling."""
 
 
 @dataclass(frozen=True)
 class TileLayout:
-    """Where tiles lie: tile (x, y) of zoom z begins `x * side` east of `origin_x` and `y * side`
-    south (or north, by `southward`) of `origin_y`, where `side = tile_side / 2 ** z`; all in
-    units of `crs`. `pattern` is the tiles' path, `tile_px` their pixels (None: as they come)."""
+    """Where tiles lie: tile (x, y) of zoom z begins `x * side` east and `y * side` south or north
+    of the origin, where `side = tile_side / 2 ** z`."""
 
     crs: str
+    """Their projection, whose units are those of all lengths here."""
+
     origin_x: float
+    """West side of the tiles of x = 0."""
+
     origin_y: float
+    """North side, or south side where rows run northward, of the tiles of y = 0."""
+
     southward: bool
+    """Whether y grows to the south."""
+
     tile_side: float
+    """Side of a tile of zoom 0."""
+
     tile_px: int | None
+    """Pixels along a side of a tile; None: as they come."""
+
     pattern: str
+    """Path of a tile within the folder, with {zoom}, {x}, {y} and {image} to fill in."""
 
 
 XYZ = TileLayout(
@@ -64,7 +86,7 @@ XYZ = TileLayout(
 )
 
 
-class TileSource:
+class TileSource(MapSource):
     """A folder of PNG, JPEG or WebP tiles.
 
     Tiles are taken from the coarsest zoom that is twice as fine as the map, or else the finest;
@@ -72,22 +94,35 @@ class TileSource:
     pixels count as no imagery.
     """
 
-    stretch = None
+    @staticmethod
+    def recognizes(path: Path) -> bool:
+        """A folder, or the layout.yaml in it."""
+        return path.is_dir() or (path.name == LAYOUT_NAME and path.parent.is_dir())
 
-    def __init__(self, path):
-        self.path = Path(path)
+    def __init__(self, path: Path, options: SourceOptions) -> None:
+        self.path = path.parent if path.name == LAYOUT_NAME else path
+        if options != SourceOptions():
+            raise ConfigError(
+                f'{self.path} is a folder of tiles, for which bands and stretch do not apply'
+            )
+        self.stretch = None
         self._layout = read_layout(self.path)
         self._tiles = _find_tiles(self.path, self._layout.pattern)
         self._tile_px = self._layout.tile_px or self._size_of_a_tile()
         self.crs = self._layout.crs
 
-    def __enter__(self):
+    def __enter__(self) -> 'TileSource':
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         pass
 
-    def prepare(self, region, side_px):
+    def prepare(self, region: Region, side_px: int) -> None:
         """Get ready to read a map of `side_px` pixels along the region's side."""
         self._plane = region.crs.to_wkt()
         self._transform = plane_transform(region, side_px)
@@ -98,27 +133,29 @@ class TileSource:
         order = sorted(zooms, key=lambda z: (z > base, abs(z - base)))
         # Finer tiles are halved as they are read, as often as leaves them twice as fine.
         halvings = {z: max(0, math.floor(math.log2(ratio[z] / AVERAGE_FROM))) for z in zooms}
-        self._plan = [(z, halvings[z], resampling(ratio[z] / 2 ** halvings[z])) for z in order]
+        self._plan = [
+            (z, halvings[z], choose_resampling(ratio[z] / 2 ** halvings[z])) for z in order
+        ]
 
-    def read(self, window):
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """RGB uint8 (h, w, 3) and mask bool (h, w) of a window of the prepared map."""
         rgb = np.zeros((window.height, window.width, 3), np.uint8)
         mask = np.zeros((window.height, window.width), bool)
         for zoom, halvings, method in self._plan:
             if mask.all():
                 break
-            colour, alpha = self._warped(window, zoom, self._tile_px >> halvings, method)
+            colour, alpha = self._warp(window, zoom, self._tile_px >> halvings, method)
             new = ~mask & (alpha >= 128)
             rgb[new] = colour[new]
             mask |= new
         return rgb, mask
 
-    def resolution_m(self, region):
+    def resolution_m(self, region: Region) -> float:
         """Metres per pixel, at the region's centre, of the finest zoom that has tiles in it."""
         zooms = self._zooms_within(region)
         return self._zoom_resolution_m(region, max(zooms or self._tiles))
 
-    def outline(self):
+    def outline(self) -> tuple[np.ndarray, np.ndarray]:
         """Latitudes and longitudes (two arrays) of the corners of the finest zoom's tiles."""
         zoom = max(self._tiles)
         x, y = np.array(list(self._tiles[zoom])).T
@@ -127,44 +164,50 @@ class TileSource:
         lon, lat = transform(self.crs, WGS84, *self._corner(zoom, x, y))
         return np.array(lat), np.array(lon)
 
-    def overlaps(self, region):
+    def overlaps(self, region: Region) -> bool:
         """True where a tile lies within the region."""
         return bool(self._zooms_within(region))
 
-    def _side(self, zoom):
+    def _side(self, zoom: int) -> float:
+        """Side of a tile in units of the projection."""
         return self._layout.tile_side / 2.0**zoom
 
-    def _corner(self, zoom, x, y):
-        """Position of a tile's corner in the tiles' projection."""
+    def _corner(self, zoom: int, x: Any, y: Any) -> tuple[Any, Any]:
+        """Position of the corner of a tile, or of arrays of them, in their projection."""
         down = -1 if self._layout.southward else 1
         side = self._side(zoom)
         return self._layout.origin_x + x * side, self._layout.origin_y + down * y * side
 
-    def _zoom_resolution_m(self, region, zoom):
+    def _zoom_resolution_m(self, region: Region, zoom: int) -> float:
         return plane_resolution_m(region, self.crs) * self._side(zoom) / self._tile_px
 
-    def _zooms_within(self, region):
+    def _zooms_within(self, region: Region) -> list[int]:
+        """Zooms that have tiles in a region, ascending."""
         half = region.side_m / 2
         box = transform_bounds(region.crs.to_wkt(), self.crs, -half, -half, half, half)
         return [z for z in sorted(self._tiles) if self._tiles_within(z, box)]
 
-    def _tiles_within(self, zoom, box):
+    def _tiles_within(self, zoom: int, box: Box) -> list[tuple[int, int]]:
         """Tiles (x, y) of a zoom that touch a box (left, bottom, right, top)."""
-        columns, rows = self._index_range(zoom, box)
+        columns, rows = self._index_ranges(zoom, box)
         if len(columns) * len(rows) < len(self._tiles[zoom]):
             wanted = ((x, y) for x in columns for y in rows)
             return [tile for tile in wanted if tile in self._tiles[zoom]]
         return [(x, y) for x, y in self._tiles[zoom] if x in columns and y in rows]
 
-    def _index_range(self, zoom, box):
+    def _index_ranges(self, zoom: int, box: Box) -> tuple[range, range]:
+        """Ranges of the x and y of the tiles that touch a box."""
         left, bottom, right, top = box
         layout, side = self._layout, self._side(zoom)
         down = -1 if layout.southward else 1
         y = sorted(down * (edge - layout.origin_y) / side for edge in (bottom, top))
         x = (left - layout.origin_x) / side, (right - layout.origin_x) / side
-        return tuple(range(math.floor(low), math.floor(high) + 1) for low, high in (x, y))
+        columns, rows = (range(math.floor(low), math.floor(high) + 1) for low, high in (x, y))
+        return columns, rows
 
-    def _warped(self, window, zoom, tile_px, method):
+    def _warp(
+        self, window: Window, zoom: int, tile_px: int, method: Resampling
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Colour (h, w, 3) and alpha (h, w) of a window, from the tiles of one zoom."""
         result = np.zeros((4, window.height, window.width), np.uint8)
         size = self._side(zoom) / tile_px
@@ -188,7 +231,9 @@ class TileSource:
             )
         return result[:3].transpose(1, 2, 0), result[3]
 
-    def _mosaic(self, zoom, tiles, tile_px):
+    def _mosaic(
+        self, zoom: int, tiles: list[tuple[int, int]], tile_px: int
+    ) -> tuple[np.ndarray, tuple[float, float]]:
         """RGBA (4, h, w) of tiles side by side, and the position of its north-west corner."""
         xs, ys = {x for x, _ in tiles}, {y for _, y in tiles}
         width, height = max(xs) - min(xs) + 1, max(ys) - min(ys) + 1
@@ -203,7 +248,7 @@ class TileSource:
             zoom, min(xs), min(ys) if self._layout.southward else max(ys) + 1
         )
 
-    def _tile(self, zoom, x, y, tile_px):
+    def _tile(self, zoom: int, x: int, y: int, tile_px: int) -> np.ndarray:
         """RGBA (4, tile_px, tile_px) of one tile."""
         path = self.path / self._tiles[zoom][x, y]
         image = _read_rgba(path)
@@ -213,15 +258,15 @@ class TileSource:
                 f'{self._tile_px} x {self._tile_px}; remove or replace it'
             )
         if tile_px < self._tile_px:
-            image = _reduced_rgba(image, tile_px)
+            image = _reduce_rgba(image, tile_px)
         return image.transpose(2, 0, 1)
 
-    def _size_of_a_tile(self):
+    def _size_of_a_tile(self) -> int:
         first = next(iter(self._tiles[max(self._tiles)].values()))
         return _read_rgba(self.path / first).shape[0]
 
 
-def read_layout(folder):
+def read_layout(folder: Path) -> TileLayout:
     """The `TileLayout` of a folder: that of its `layout.yaml`, XYZ without one.
 
     Raises MapError where the file is unreadable or asks for what is not supported.
@@ -241,7 +286,7 @@ def read_layout(folder):
         raise MapError(f'{path} is no layout that can be read: {one_line(error)}') from None
 
 
-def _layout_from(values):
+def _layout_from(values: Mapping[str, Any]) -> TileLayout:
     pattern = str(values.get('path', '{zoom}/{x}/{y}.jpg'))
     if not all('{' + name + '}' in pattern for name in ('zoom', 'x', 'y')):
         raise ValueError(f'path is {pattern!r}; it must name {{zoom}}, {{x}} and {{y}}')
@@ -266,19 +311,22 @@ def _layout_from(values):
     )
 
 
-def _square(name, values, default):
+def _square(
+    name: str, values: Mapping[str, Any], default: tuple[float, float]
+) -> tuple[float, float]:
     width, height = (float(v) for v in values.get(name, default))
     if not (width == height and 0 < width < math.inf):
         raise ValueError(f'{name} is {values[name]}; it must be two equal positive numbers')
     return width, height
 
 
-def _find_tiles(folder, pattern):
+def _find_tiles(folder: Path, pattern: str) -> dict[int, dict[tuple[int, int], str]]:
     """{zoom: {(x, y): path in the folder}} of all tiles. Raises MapError where there are none."""
     expression = re.escape(pattern)
     for name, digits in PLACEHOLDERS.items():
         expression = expression.replace(re.escape('{' + name + '}'), digits, 1)
-    match, tiles = re.compile(expression, re.IGNORECASE).fullmatch, {}
+    match = re.compile(expression, re.IGNORECASE).fullmatch
+    tiles: dict[int, dict[tuple[int, int], str]] = {}
     for root, _, names in os.walk(folder):
         below = Path(root).relative_to(folder).as_posix()
         for name in names:
@@ -294,7 +342,7 @@ def _find_tiles(folder, pattern):
     return tiles
 
 
-def _read_rgba(path):
+def _read_rgba(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.asarray(image.convert('RGBA'))
@@ -304,10 +352,10 @@ def _read_rgba(path):
         ) from None
 
 
-def _reduced_rgba(image, side):
+def _reduce_rgba(image: np.ndarray, side: int) -> np.ndarray:
     """Area average, colours weighted by alpha."""
     alpha = image[..., 3:].astype(np.float32)
-    colour = cv2.resize(image[..., :3] * alpha, (side, side), interpolation=cv2.INTER_AREA)
-    alpha = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)[..., None]
-    colour = colour / np.maximum(alpha, 1e-6)
-    return np.rint(np.concatenate([colour, alpha], axis=-1)).astype(np.uint8)
+    total = cv2.resize(image[..., :3] * alpha, (side, side), interpolation=cv2.INTER_AREA)
+    share = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)[..., None]
+    colour = total / np.maximum(share, 1e-6)
+    return np.rint(np.concatenate([colour, share], axis=-1)).astype(np.uint8)

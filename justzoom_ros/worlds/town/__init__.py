@@ -14,7 +14,7 @@ import cv2
 import rasterio
 
 from justzoom_ros.files import replacing
-from justzoom_ros.maps.raster_source import plane_transform
+from justzoom_ros.maps.plane import plane_transform
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.region import Region
 from justzoom_ros.worlds.town.canvas import Day

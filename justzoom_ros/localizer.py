@@ -6,22 +6,25 @@ fix.latitude, fix.longitude, fix.covariance_m2, fix.status
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from justzoom_ros.embeddings import map_embeddings
+from justzoom_ros.embeddings import MapEmbeddings, map_embeddings
 from justzoom_ros.errors import ConfigError, WeightsError
 from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import Fix, FixCriteria, Hypothesis, make_fix
-from justzoom_ros.inference.multi_view import fuse_posteriors, overlap_weights
-from justzoom_ros.inference.preprocess import ground_views, normalize
+from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
+from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.inference.preprocess import enough_px, ground_views, normalize
 from justzoom_ros.inference.tree_search import SearchConfig, search
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.models import ZoomPolicy
+from justzoom_ros.models import PolicyConfig, ZoomPolicy
 from justzoom_ros.runtimes import open_runtime
+from justzoom_ros.runtimes.torch_runtime import TorchRuntime
 
 __all__ = ['Fix', 'FixCriteria', 'Hypothesis', 'Localizer']
 
@@ -33,14 +36,29 @@ class Localizer:
     """A policy at work on one map. Build it with `open`; all methods may be called from one
     thread at a time."""
 
-    def __init__(self, satellite_map, runtime, embeddings, search_config, criteria):
+    def __init__(
+        self,
+        satellite_map: SatelliteMap,
+        runtime: TorchRuntime,
+        embeddings: MapEmbeddings,
+        search_config: SearchConfig,
+        criteria: FixCriteria,
+    ) -> None:
         self.map, self.region = satellite_map, satellite_map.region
         self.search_config, self.criteria = search_config, criteria
         self._runtime, self._embeddings = runtime, embeddings
         self.calibration = Calibration.from_dict(runtime.provenance.get('calibration', {}))
 
     @classmethod
-    def open(cls, map, weights, runtime='auto', search=None, criteria=None, progress=True):
+    def open(
+        cls,
+        map: str | Path | SatelliteMap,
+        weights: str | Path,
+        runtime: str = 'auto',
+        search: str | SearchConfig | None = None,
+        criteria: FixCriteria | None = None,
+        progress: bool = True,
+    ) -> 'Localizer':
         """Read a weights file and a map folder and make ready, map embeddings included.
 
         `map` may also be a `SatelliteMap` that is open already.
@@ -60,50 +78,60 @@ class Localizer:
         return localizer
 
     @property
-    def runtime(self):
+    def runtime(self) -> str:
         """Name of the runtime in use."""
         return self._runtime.name
 
     @property
-    def selection_reason(self):
+    def selection_reason(self) -> str:
         """Why 'auto' took it: the times that were measured; '' where there was no choice."""
         return self._runtime.choice
 
     @property
-    def config(self):
+    def config(self) -> PolicyConfig:
         """The policy's `PolicyConfig`."""
         return self._runtime.config
 
     @property
-    def cells(self):
+    def cells(self) -> int:
         """Number of terminal cells with imagery."""
         return int(self.covered.sum())
 
     @property
-    def map_bytes(self):
+    def map_bytes(self) -> int:
         """Memory that the map's embeddings take."""
         return sum(level.nbytes for level in self._embeddings.levels)
 
     @property
-    def calibrated(self):
+    def calibrated(self) -> bool:
         """True where the weights were calibrated on images of a camera."""
         return self.calibration.known
 
-    def calibrate(self, calibration):
+    def calibrate(self, calibration: Calibration) -> None:
         """Use another `Calibration` than that of the weights."""
         self.calibration = calibration
 
-    def embed(self, image_rgb):
+    @property
+    def enough_px(self) -> tuple[int, int]:
+        """Width and height of a camera image above which more pixels change nothing."""
+        return enough_px(self.config)
+
+    def embed(self, image_rgb: np.ndarray) -> torch.Tensor:
         """Ground embedding (D,) of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
         views = normalize(ground_views(image_rgb, self.config))
         return self._runtime.encode_ground(views[None])[0]
 
     @property
-    def covered(self):
+    def covered(self) -> np.ndarray:
         """Flags (cells,) of the terminal cells with imagery, in the order of the cell index."""
         return self._embeddings.covered[-1]
 
-    def posterior(self, image, search_config=None, expand_mask=None):
+    def posterior(
+        self,
+        image: np.ndarray | torch.Tensor,
+        search_config: SearchConfig | None = None,
+        expand_mask: Sequence[np.ndarray] | None = None,
+    ) -> CellPosterior:
         """The `CellPosterior` of a camera image, or of its embedding from `embed`; another
         `SearchConfig` than the localizer's own may be given. Its temperature comes on top of the
         weights' own. `expand_mask` as in `search`. Raises ImageError."""
@@ -113,8 +141,8 @@ class Localizer:
         config = replace(config, temperature=temperature)
         return search(self._runtime, self._embeddings, ground, config, expand_mask)
 
-    def logits_along(self, image_rgb, actions):
-        """The policy's logits (S, A) at each step of a given way, at temperature 1."""
+    def logits_along(self, image_rgb: np.ndarray, actions: Sequence[int]) -> torch.Tensor:
+        """The policy's logits (S, A) at each step of given actions, at temperature 1."""
         maps = self._embeddings
         ground = self.embed(image_rgb)[None]
         logits, cache = self._runtime.start(ground, maps.at(0, _ROOT), maps.ahead(0, _ROOT))
@@ -127,11 +155,16 @@ class Localizer:
             steps.append(logits[0])
         return torch.stack(steps).cpu()
 
-    def locate(self, image_rgb):
+    def locate(self, image_rgb: np.ndarray) -> Fix:
         """The `Fix` of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
         return make_fix(self.posterior(image_rgb), self.criteria)
 
-    def locate_rig(self, images_rgb, mounts, criteria=None):
+    def locate_rig(
+        self,
+        images_rgb: Sequence[np.ndarray],
+        mounts: Sequence[Mount],
+        criteria: FixCriteria | None = None,
+    ) -> Fix:
         """The `Fix` of several images of one place: a rig's cameras, or a turn on the spot.
         `mounts`: the `Mount` of each; `criteria` a `FixCriteria`, the localizer's own unless
         given. Raises ImageError, ConfigError for another number."""
@@ -143,7 +176,7 @@ class Localizer:
         )
 
 
-def check_fits(satellite_map, policy, weights):
+def check_fits(satellite_map: SatelliteMap, policy: ZoomPolicy, weights: str | Path) -> None:
     """Raises WeightsError unless the policy of a weights file has the map's zoom tree; warns where
     it was trained from another map."""
     region, config = satellite_map.region, policy.config

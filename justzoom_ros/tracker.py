@@ -13,6 +13,7 @@ contradict the belief are noticed and the search opens again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 
@@ -138,7 +139,7 @@ class Tracker:
         """As `locate`, after a `Motion` that is known already."""
         self.predict(motion)
         self._update_heading()
-        images = images_rgb if mounts else [images_rgb]
+        images = cast('Sequence[np.ndarray]', images_rgb if mounts else [images_rgb])
         expand_mask = self.expand_mask()
         posteriors = [self.localizer.posterior(image, expand_mask=expand_mask) for image in images]
         self.update(fuse_posteriors(posteriors, overlap_weights(mounts) if mounts else None))

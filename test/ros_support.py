@@ -1,4 +1,4 @@
-"""What tests need of ROS: a domain of their own, a tiny map and policy, and a station that talks
+"""What tests need of ROS: a domain of their own, a tiny map and policy, and a peer that talks
 to the node over DDS as a robot would."""
 
 import contextlib
@@ -91,11 +91,11 @@ class Waited(AssertionError):
     """Something did not come about in time."""
 
 
-class LoadGenerator:
+class Peer:
     """A node beside the one under test: drives it, feeds it and keeps what it says."""
 
     def __init__(self, context, compressed=False, reliable=True, namespace='/', image='image'):
-        self.node = rclpy.create_node('station', namespace=namespace, context=context)
+        self.node = rclpy.create_node('peer', namespace=namespace, context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self.node)
         self.fixes, self.poses, self.clouds, self.statuses = [], [], [], []

@@ -14,9 +14,9 @@ import launch_doubles
 import pytest
 import yaml
 from colcon_support import REPO, sourced, workspace
-from ros_support import LoadGenerator, image_message, make_files, own_domain, rclpy, stamp_s
+from ros_support import Peer, image_message, make_files, own_domain, rclpy, stamp_s
 
-from justzoom_ros.live.parameters import BY_NAME, PARAMETERS
+from justzoom_ros.live.parameters import BY_NAME, all_parameters
 
 LAUNCH_FILE = REPO / 'launch' / 'localize.launch.py'
 CONFIG = REPO / 'config' / 'localize.yaml'
@@ -71,9 +71,20 @@ def test_without_arguments_only_the_parameters_file_speaks(recorded):
     assert yaml.safe_load(Path(file).read_text()) == yaml.safe_load(CONFIG.read_text())
 
 
+def flat(values, prefix=''):
+    """Nested parameters by their full names, as ROS reads a file."""
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f'{prefix}{name}.')
+        else:
+            found[prefix + name] = value
+    return found
+
+
 def test_the_parameters_file_holds_all_parameters_with_their_defaults():
     (values,) = (node['ros__parameters'] for node in yaml.safe_load(CONFIG.read_text()).values())
-    assert values == {p.name: p.default for p in PARAMETERS}
+    assert flat(values) == {p.name: p.default for p in all_parameters().values()}
 
 
 def test_the_node_is_configured_then_activated_and_only_if_asked(recorded):
@@ -102,7 +113,7 @@ def test_the_recorded_node_starts_and_localizes(recorded, files, tmp_path):
     line = launch_doubles.command(node, prefix(), tmp_path)
     with (
         started(line) as (process, domain),
-        station(domain, '/camera/image_raw', '/drone') as base,
+        peer(domain, '/camera/image_raw', '/drone') as base,
     ):
         assert base.change('configure') and base.change('activate')
         assert_localizes(base)
@@ -135,10 +146,10 @@ def started(line, environment=None):
 
 
 @contextlib.contextmanager
-def station(domain, image='/image', namespace='/'):
+def peer(domain, image='/image', namespace='/'):
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=domain)
-    base = LoadGenerator(context, image=image, namespace=namespace)
+    base = Peer(context, image=image, namespace=namespace)
     try:
         base.meet()
         yield base
@@ -172,7 +183,7 @@ def executable(*arguments):
 
 
 def test_an_interrupt_ends_the_executable_in_order_before_anything_is_configured():
-    with started(executable()) as (process, domain), station(domain) as base:
+    with started(executable()) as (process, domain), peer(domain) as base:
         assert base.state() == 'unconfigured'
         interrupt(process)
 
@@ -182,6 +193,7 @@ def test_an_interrupt_ends_the_executable_in_order_before_anything_is_configured
     [
         (['-p', 'min_confidence:=high'], "'min_confidence'"),
         (['-p', 'runtime:=abacus'], 'it must be one of auto, '),
+        (['-p', 'tracker.noise.position_m:=-1.0'], 'tracker.noise.position_m is -1; it must be'),
         (['--params-file', '/nowhere.yaml'], '/nowhere.yaml'),
     ],
 )
@@ -224,7 +236,7 @@ def test_launch_brings_the_node_to_active_and_ctrl_c_ends_both(launched, files):
             process,
             domain,
         ),
-        station(domain, '/camera/image_raw') as base,
+        peer(domain, '/camera/image_raw') as base,
     ):
         base.diagnosis('', b'\0')
         base.wait(base.images.get_subscription_count, 'the node to be active')
@@ -234,7 +246,7 @@ def test_launch_brings_the_node_to_active_and_ctrl_c_ends_both(launched, files):
 
 
 def test_launch_keeps_a_node_that_cannot_configure(launched):
-    with launched('map:=/nowhere') as (process, domain), station(domain) as base:
+    with launched('map:=/nowhere') as (process, domain), peer(domain) as base:
         base.diagnosis('configure failed', b'\2')
         assert base.state() == 'unconfigured'
         output = interrupt(process)

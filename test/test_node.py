@@ -17,7 +17,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from ros_support import (
     REGION,
-    LoadGenerator,
+    Peer,
     Waited,
     image_message,
     make_files,
@@ -30,11 +30,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix
 from std_srvs.srv import Trigger
 
 from justzoom_ros import Localizer
+from justzoom_ros.filtering import HistogramFilterConfig, MotionNoise, OdometryConfig
 from justzoom_ros.inference.tree_search import SEARCHES
 from justzoom_ros.io.image_message import image_from_message
-from justzoom_ros.live.parameters import BY_NAME
+from justzoom_ros.live.parameters import BY_NAME, all_parameters
 from justzoom_ros.ros import lifecycle
 from justzoom_ros.runtimes import RUNTIMES
+from justzoom_ros.tracker import TrackerConfig
 
 FIX, NO_FIX = 0, -1
 OK, WARN, ERROR = b'\0', b'\1', b'\2'
@@ -66,8 +68,8 @@ def robot(*arguments, **options):
 
 
 @contextlib.contextmanager
-def one_robot(files, policy='sure', activate=True, arguments=(), station=None, **parameters):
-    """The node, spun in its own thread, and a station that has brought it to active."""
+def one_robot(files, policy='sure', activate=True, arguments=(), peer=None, **parameters):
+    """The node, spun in its own thread, and a peer that has brought it to active."""
     values = {'map': files['map'], 'weights': files[policy], 'max_radius_m': 60.0, **parameters}
     context = rclpy.Context()
     with own_domain() as domain:
@@ -80,7 +82,7 @@ def one_robot(files, policy='sure', activate=True, arguments=(), station=None, *
         )
         try:
             with spun(node, context):
-                base = LoadGenerator(context, **(station or {}))
+                base = Peer(context, **(peer or {}))
                 base.meet()
                 if activate:
                     assert base.change('configure') and base.change('activate')
@@ -94,63 +96,63 @@ def one_robot(files, policy='sure', activate=True, arguments=(), station=None, *
 def knows(node):
     """Whether the active node's side of every topic is matched too: each side of DDS is by itself,
     and what is sent before that gets lost."""
-    heard = [node._outputs[topic] for topic in ('fix', 'pose', 'hypotheses')]
-    return all(s.get_publisher_count() for s in node._subscriptions_made[:1]) and all(
+    heard = [node._loaded.outputs.publishers[topic] for topic in ('fix', 'pose', 'hypotheses')]
+    return all(s.get_publisher_count() for s in node._inputs.subscriptions[:1]) and all(
         publisher.get_subscription_count() for publisher in heard
     )
 
 
-def connect(station, node):
+def connect(peer, node):
     """Wait until both sides of every topic know each other."""
-    station.connect()
-    station.wait(lambda: knows(node), 'the node to know the station')
+    peer.connect()
+    peer.wait(lambda: knows(node), 'the node to know the peer')
 
 
-def send(station, message, kept=None):
+def send(peer, message, kept=None):
     """Publish one image and wait for its fix; returns the fix."""
-    kept = station.fixes if kept is None else kept
+    kept = peer.fixes if kept is None else kept
     before = len(kept)
-    station.images.publish(message)
-    station.wait(lambda: len(kept) > before, 'a fix')
+    peer.images.publish(message)
+    peer.wait(lambda: len(kept) > before, 'a fix')
     return kept[-1]
 
 
 def counts(node):
-    return node._health.counts
+    return node._diagnostics.counts
 
 
 # --- the way through the states ------------------------------------------------------------------
 
 
 def test_the_life_of_the_node_and_that_cleanup_frees_the_model(files):
-    with robot(files, activate=False) as (node, station):
-        assert station.state() == 'unconfigured'
-        assert not station.change('activate')
-        assert station.change('configure') and station.state() == 'inactive'
-        model = weakref.ref(node._localizer)
-        assert station.change('activate') and station.state() == 'active'
-        connect(station, node)
-        send(station, image_message(1))
-        assert station.change('deactivate') and station.state() == 'inactive'
-        station.wait(lambda: not station.images.get_subscription_count(), 'no subscription')
-        assert station.change('activate')
-        connect(station, node)
-        send(station, image_message(2))
-        assert station.change('deactivate') and station.change('cleanup')
+    with robot(files, activate=False) as (node, peer):
+        assert peer.state() == 'unconfigured'
+        assert not peer.change('activate')
+        assert peer.change('configure') and peer.state() == 'inactive'
+        model = weakref.ref(node._loaded.localizer)
+        assert peer.change('activate') and peer.state() == 'active'
+        connect(peer, node)
+        send(peer, image_message(1))
+        assert peer.change('deactivate') and peer.state() == 'inactive'
+        peer.wait(lambda: not peer.images.get_subscription_count(), 'no subscription')
+        assert peer.change('activate')
+        connect(peer, node)
+        send(peer, image_message(2))
+        assert peer.change('deactivate') and peer.change('cleanup')
         gc.collect()
         assert model() is None
-        assert station.state() == 'unconfigured'
-        assert station.change('configure') and station.change('activate')
+        assert peer.state() == 'unconfigured'
+        assert peer.change('configure') and peer.change('activate')
 
 
 def test_an_inactive_node_publishes_nothing(files):
-    with robot(files) as (node, station):
-        send(station, image_message(1))
-        station.change('deactivate')
+    with robot(files) as (node, peer):
+        send(peer, image_message(1))
+        peer.change('deactivate')
         for second in range(2, 6):
-            station.images.publish(image_message(second))
-        station.diagnosis('inactive', OK)
-        assert len(station.fixes) == 1
+            peer.images.publish(image_message(second))
+        peer.diagnosis('inactive', OK)
+        assert len(peer.fixes) == 1
 
 
 @pytest.mark.parametrize(
@@ -165,15 +167,15 @@ def test_an_inactive_node_publishes_nothing(files):
 )
 def test_a_configure_that_fails_says_why_and_can_be_mended(files, wrong, reason):
     wrong = {name: files['map'] if value == 'MAP' else value for name, value in wrong.items()}
-    with robot(files, activate=False, **wrong) as (node, station):
-        assert not station.change('configure')
-        assert station.state() == 'unconfigured'
-        station.diagnosis(f'configure failed: {reason}' if 'empty' in reason else reason, ERROR)
-        assert station.set(map=files['map'], weights=files['sure']) == ''
-        assert station.change('configure') and station.change('activate')
-        connect(station, node)
-        assert send(station, image_message(1)).status.status == FIX
-        station.diagnosis('localizing', OK)
+    with robot(files, activate=False, **wrong) as (node, peer):
+        assert not peer.change('configure')
+        assert peer.state() == 'unconfigured'
+        peer.diagnosis(f'configure failed: {reason}' if 'empty' in reason else reason, ERROR)
+        assert peer.set(map=files['map'], weights=files['sure']) == ''
+        assert peer.change('configure') and peer.change('activate')
+        connect(peer, node)
+        assert send(peer, image_message(1)).status.status == FIX
+        peer.diagnosis('localizing', OK)
 
 
 # --- what is published ---------------------------------------------------------------------------
@@ -196,9 +198,9 @@ def test_a_sure_posterior_becomes_the_fix_that_the_localizer_finds(files):
     image = image_message(12.5)
     localizer = Localizer.open(files['map'], files['sure'], progress=False)
     expected = localizer.locate(image_from_message(image))
-    with robot(files, altitude_m=210.0, altitude_std_m=20.0, map_frame='town') as (_, station):
-        fix = send(station, image)
-        station.wait(lambda: station.poses and station.clouds, 'pose and hypotheses')
+    with robot(files, altitude_m=210.0, altitude_std_m=20.0, map_frame='town') as (_, peer):
+        fix = send(peer, image)
+        peer.wait(lambda: peer.poses and peer.clouds, 'pose and hypotheses')
     assert_contract(fix, image)
     assert fix.status.status == FIX
     assert (fix.latitude, fix.longitude, fix.altitude) == pytest.approx(
@@ -207,7 +209,7 @@ def test_a_sure_posterior_becomes_the_fix_that_the_localizer_finds(files):
     covariance = np.array(fix.position_covariance).reshape(3, 3)
     np.testing.assert_allclose(covariance[:2, :2], expected.covariance_m2, rtol=1e-6)
     assert covariance[2, 2] == 400.0
-    pose, cloud = station.poses[0], station.clouds[0]
+    pose, cloud = peer.poses[0], peer.clouds[0]
     assert pose.header.stamp == cloud.header.stamp == image.header.stamp
     assert pose.header.frame_id == cloud.header.frame_id == 'town'
     place = pose.pose.pose.position
@@ -219,11 +221,11 @@ def test_a_sure_posterior_becomes_the_fix_that_the_localizer_finds(files):
 
 def test_an_ambiguous_posterior_is_no_fix_with_a_covariance_that_covers_it(files):
     image = image_message(3)
-    with robot(files, 'unsure') as (node, station):
-        fix = send(station, image)
-        station.wait(lambda: station.clouds, 'hypotheses')
-        station.diagnosis('no fix: ', WARN)
-        assert not station.poses
+    with robot(files, 'unsure') as (node, peer):
+        fix = send(peer, image)
+        peer.wait(lambda: peer.clouds, 'hypotheses')
+        peer.diagnosis('no fix: ', WARN)
+        assert not peer.poses
     assert_contract(fix, image)
     assert fix.status.status == NO_FIX
     # A camera that may be anywhere in a square of side a has a variance of a * a / 12.
@@ -233,31 +235,31 @@ def test_an_ambiguous_posterior_is_no_fix_with_a_covariance_that_covers_it(files
 
 
 def test_fixes_are_reliable_and_images_are_taken_best_effort(files):
-    with robot(files) as (node, station):
-        (fixes,) = station.node.get_publishers_info_by_topic('/fix')
-        (images,) = station.node.get_subscriptions_info_by_topic('/image')
+    with robot(files) as (node, peer):
+        (fixes,) = peer.node.get_publishers_info_by_topic('/fix')
+        (images,) = peer.node.get_subscriptions_info_by_topic('/image')
         assert fixes.qos_profile.reliability == ReliabilityPolicy.RELIABLE
         assert images.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT
 
 
 @pytest.mark.parametrize('publisher_reliable', [True, False])
 def test_a_best_effort_subscription_hears_every_publisher(files, publisher_reliable):
-    with robot(files, station={'reliable': publisher_reliable}) as (node, station):
+    with robot(files, peer={'reliable': publisher_reliable}) as (node, peer):
         fix = None
         for second in range(1, 50):
-            station.images.publish(image_message(second))
+            peer.images.publish(image_message(second))
             with contextlib.suppress(AssertionError):
-                station.wait(lambda: station.fixes, patience_s=0.5)
-                fix = station.fixes[0]
+                peer.wait(lambda: peer.fixes, patience_s=0.5)
+                fix = peer.fixes[0]
                 break
         assert fix
 
 
 def test_a_reliable_subscription_is_a_parameter(files):
-    with robot(files, image_reliability='reliable') as (node, station):
-        (images,) = station.node.get_subscriptions_info_by_topic('/image')
+    with robot(files, image_reliability='reliable') as (node, peer):
+        (images,) = peer.node.get_subscriptions_info_by_topic('/image')
         assert images.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-        send(station, image_message(1))
+        send(peer, image_message(1))
 
 
 @pytest.mark.parametrize('remap', ['image:=/cam/front', 'image:=/cam/front/compressed'])
@@ -266,23 +268,25 @@ def test_compressed_images_are_on_the_topic_below(files, remap):
     file = io.BytesIO()
     Picture.fromarray(image_from_message(raw)).save(file, 'PNG')
     packed = CompressedImage(header=raw.header, format='png', data=file.getvalue())
-    station = {'compressed': True, 'image': '/cam/front/compressed'}
-    with robot(files, arguments=['-r', remap], station=station, image_transport='compressed') as (
+    peer = {'compressed': True, 'image': '/cam/front/compressed'}
+    with robot(files, arguments=['-r', remap], peer=peer, image_transport='compressed') as (
         node,
-        station,
+        peer,
     ):
-        fix = send(station, packed)
+        fix = send(peer, packed)
     assert_contract(fix, raw)
 
 
 def test_the_debug_picture_is_made_for_a_subscriber_only(files):
-    with robot(files) as (node, station):
-        send(station, image_message(1))
-        assert not node._outputs['zoom_image'].get_subscription_count()
+    with robot(files) as (node, peer):
+        send(peer, image_message(1))
+        assert not node._loaded.outputs.publishers['zoom_image'].get_subscription_count()
         pictures = []
-        station.node.create_subscription(Image, 'zoom_image', pictures.append, 10)
-        station.wait(node._outputs['zoom_image'].get_subscription_count, 'a subscriber')
-        send(station, image_message(2), pictures)
+        peer.node.create_subscription(Image, 'zoom_image', pictures.append, 10)
+        peer.wait(
+            node._loaded.outputs.publishers['zoom_image'].get_subscription_count, 'a subscriber'
+        )
+        send(peer, image_message(2), pictures)
     assert stamp_s(pictures[0]) == 2
     assert image_from_message(pictures[0]).shape == (256, 256 * (1 + REGION.depth), 3)
 
@@ -294,56 +298,56 @@ def hold_frames(node):
     """(begun, go_on): the node sets the first event when it takes up a frame, and works on it
     once the second is set."""
     begun, go_on = threading.Event(), threading.Event()
-    posterior = node._localizer.posterior
+    posterior = node._loaded.localizer.posterior
 
     def slow(image):
         begun.set()
         assert go_on.wait(30)
         return posterior(image)
 
-    node._localizer.posterior = slow
+    node._loaded.localizer.posterior = slow
     return begun, go_on
 
 
 def test_under_overload_the_latest_frame_wins(files):
-    with robot(files) as (node, station):
+    with robot(files) as (node, peer):
         begun, go_on = hold_frames(node)
-        station.images.publish(image_message(1))
-        station.wait(begun.is_set, 'the first frame')
+        peer.images.publish(image_message(1))
+        peer.wait(begun.is_set, 'the first frame')
         for second in (2, 3, 4, 5):
-            station.images.publish(image_message(second))
-            station.wait(lambda n=second: counts(node)['received'] == n, 'the frame to arrive')
+            peer.images.publish(image_message(second))
+            peer.wait(lambda n=second: counts(node)['received'] == n, 'the frame to arrive')
         go_on.set()
-        station.wait(lambda: len(station.fixes) == 2, 'two fixes')
-        station.diagnosis('localizing', OK)
-        assert [stamp_s(fix) for fix in station.fixes] == [1, 5]
+        peer.wait(lambda: len(peer.fixes) == 2, 'two fixes')
+        peer.diagnosis('localizing', OK)
+        assert [stamp_s(fix) for fix in peer.fixes] == [1, 5]
         assert counts(node)['replaced'] == 3 and counts(node)['localized'] == 2
 
 
 def test_late_frames_are_dropped_and_a_bag_that_loops_starts_anew(files):
-    with robot(files) as (node, station):
+    with robot(files) as (node, peer):
         for second in (100, 100.5, 100.2, 100.5, 101, 50, 50.5, 51):
             before = counts(node)['localized'] + counts(node)['late']
-            station.images.publish(image_message(second))
-            station.wait(
+            peer.images.publish(image_message(second))
+            peer.wait(
                 lambda before=before: sum(counts(node)[k] for k in ('localized', 'late')) > before,
                 'the frame to be handled',
             )
-        station.wait(lambda: len(station.fixes) == 6, 'six fixes')
-        assert [stamp_s(fix) for fix in station.fixes] == [100, 100.5, 101, 50, 50.5, 51]
+        peer.wait(lambda: len(peer.fixes) == 6, 'six fixes')
+        assert [stamp_s(fix) for fix in peer.fixes] == [100, 100.5, 101, 50, 50.5, 51]
         assert counts(node)['late'] == 2
 
 
 def test_a_reset_lets_time_begin_again_and_drops_the_frame_at_work(files):
-    with robot(files) as (node, station):
-        send(station, image_message(9.0))
+    with robot(files) as (node, peer):
+        send(peer, image_message(9.0))
         begun, go_on = hold_frames(node)
-        station.images.publish(image_message(9.1))
-        station.wait(begun.is_set, 'the frame at work')
-        assert station.call('reset', Trigger.Request()).success
+        peer.images.publish(image_message(9.1))
+        peer.wait(begun.is_set, 'the frame at work')
+        assert peer.call('reset', Trigger.Request()).success
         go_on.set()
-        send(station, image_message(8.9))
-        assert [stamp_s(fix) for fix in station.fixes] == [9.0, 8.9]
+        send(peer, image_message(8.9))
+        assert [stamp_s(fix) for fix in peer.fixes] == [9.0, 8.9]
 
 
 # --- trouble -------------------------------------------------------------------------------------
@@ -363,69 +367,70 @@ def without(message, **fields):
         (without(image_message(5), width=2**31), "'rgb8'"),
         (without(image_message(5), height=0), 'no pixels'),
         (image_message(0), 'no header.stamp'),
+        (image_message(-5), 'no header.stamp'),
         (image_message(5, frame_id=''), 'no header.frame_id'),
     ],
 )
 def test_a_bad_image_is_told_and_survived(files, message, problem):
-    with robot(files) as (node, station):
-        station.images.publish(message)
-        station.diagnosis(problem, ERROR)
-        fix = send(station, image_message(6))
+    with robot(files) as (node, peer):
+        peer.images.publish(message)
+        peer.diagnosis(problem, ERROR)
+        fix = send(peer, image_message(6))
         assert fix.status.status == FIX and stamp_s(fix) == 6
-        status = station.diagnosis('localizing', OK)
+        status = peer.diagnosis('localizing', OK)
         assert problem in dict((v.key, v.value) for v in status.values)['last error']
         assert counts(node)['bad'] == 1
 
 
 @pytest.mark.parametrize('error', [RuntimeError('out of memory'), ZeroDivisionError('x')])
 def test_any_failure_while_localizing_is_told_and_survived(files, error):
-    with robot(files) as (node, station):
-        posterior = node._localizer.posterior
+    with robot(files) as (node, peer):
+        posterior = node._loaded.localizer.posterior
 
         def fail(image):
-            node._localizer.posterior = posterior
+            node._loaded.localizer.posterior = posterior
             raise error
 
-        node._localizer.posterior = fail
-        station.images.publish(image_message(1))
-        station.diagnosis(f'{type(error).__name__}: {error}', ERROR)
-        send(station, image_message(2))
+        node._loaded.localizer.posterior = fail
+        peer.images.publish(image_message(1))
+        peer.diagnosis(f'{type(error).__name__}: {error}', ERROR)
+        send(peer, image_message(2))
 
 
 def test_a_camera_frame_can_be_given_for_images_without_one(files):
-    with robot(files, camera_frame='front') as (node, station):
-        assert send(station, image_message(1, frame_id='')).header.frame_id == 'front'
-        assert send(station, image_message(2)).header.frame_id == 'camera'
+    with robot(files, camera_frame='front') as (node, peer):
+        assert send(peer, image_message(1, frame_id='')).header.frame_id == 'front'
+        assert send(peer, image_message(2)).header.frame_id == 'camera'
 
 
 def test_undistort_waits_for_camera_info(files):
-    with robot(files, undistort=True) as (node, station):
-        station.images.publish(image_message(1))
-        station.diagnosis('no camera_info has arrived', ERROR)
+    with robot(files, undistort=True) as (node, peer):
+        peer.images.publish(image_message(1))
+        peer.diagnosis('no camera_info has arrived', ERROR)
         info = CameraInfo(width=48, height=32, distortion_model='plumb_bob')
         info.k = [40.0, 0.0, 24.0, 0.0, 40.0, 16.0, 0.0, 0.0, 1.0]
         info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
-        sender = station.node.create_publisher(CameraInfo, 'camera_info', 10)
-        station.wait(sender.get_subscription_count, 'a camera_info subscription')
+        sender = peer.node.create_publisher(CameraInfo, 'camera_info', 10)
+        peer.wait(sender.get_subscription_count, 'a camera_info subscription')
         sender.publish(info)
-        station.wait(lambda: node._undistorter._info, 'camera_info')
-        send(station, image_message(2))
+        peer.wait(lambda: node._inputs.undistorter._info, 'camera_info')
+        send(peer, image_message(2))
         sender.publish(without(info, width=50))
-        station.wait(lambda: node._undistorter._info.width == 50, 'camera_info')
-        station.images.publish(image_message(3))
-        station.diagnosis('50 x 32 pixels, the image has 48 x 32', ERROR)
+        peer.wait(lambda: node._inputs.undistorter._info.width == 50, 'camera_info')
+        peer.images.publish(image_message(3))
+        peer.diagnosis('50 x 32 pixels, the image has 48 x 32', ERROR)
 
 
 # --- parameters and diagnostics ------------------------------------------------------------------
 
 
 def test_the_decision_can_be_changed_at_run_time(files):
-    with robot(files) as (node, station):
-        assert send(station, image_message(1)).status.status == FIX
-        assert station.set(max_radius_m=1.0) == ''
-        assert send(station, image_message(2)).status.status == NO_FIX
-        assert station.set(max_radius_m=1000.0, altitude_m=55.0) == ''
-        fix = send(station, image_message(3))
+    with robot(files) as (node, peer):
+        assert send(peer, image_message(1)).status.status == FIX
+        assert peer.set(max_radius_m=1.0) == ''
+        assert send(peer, image_message(2)).status.status == NO_FIX
+        assert peer.set(max_radius_m=1000.0, altitude_m=55.0) == ''
+        fix = send(peer, image_message(3))
         assert (fix.status.status, fix.altitude) == (FIX, 55.0)
 
 
@@ -441,13 +446,14 @@ def test_the_decision_can_be_changed_at_run_time(files):
         ({'altitude_m': math.inf}, 'range'),
         ({'max_radius_m': 0.0}, 'range'),
         ({'max_radius_m': 'wide'}, 'type'),
+        ({'tracker.noise.position_m': 1.0}, 'clean up the node'),
     ],
 )
 def test_wrong_values_and_wrong_moments_are_refused(files, change, reason):
-    with robot(files) as (node, station):
-        refusal = station.set(**change)
+    with robot(files) as (node, peer):
+        refusal = peer.set(**change)
         assert refusal and reason in refusal
-        assert send(station, image_message(1)).status.status == FIX
+        assert send(peer, image_message(1)).status.status == FIX
 
 
 @pytest.mark.parametrize('name', ['runtime', 'search', 'image_transport', 'image_reliability'])
@@ -467,25 +473,84 @@ def test_the_choices_are_those_of_the_rooms_below():
 
 
 def test_descriptors_explain_every_parameter(files):
-    with robot(files, activate=False) as (node, station):
-        for name, parameter in BY_NAME.items():
+    with robot(files, activate=False) as (node, peer):
+        for name, parameter in all_parameters().items():
             descriptor = node.describe_parameter(name)
             assert descriptor.description == parameter.text
             assert descriptor.read_only == (parameter.changes == 'start')
-            if isinstance(parameter.default, float):
+            bounds = parameter.range and (parameter.range.at_least, parameter.range.at_most)
+            if bounds and None in bounds:
+                assert descriptor.additional_constraints == f'It must be {parameter.range}.'
+            elif isinstance(parameter.default, float):
                 (limits,) = descriptor.floating_point_range
+                assert (limits.from_value, limits.to_value) == bounds
                 assert limits.from_value <= parameter.default <= limits.to_value
 
 
+TRACKER_VALUES = {
+    'tracker.filter.headings': 12,
+    'tracker.noise.position_m': 0.25,
+    'tracker.odometry.max_gap_s': 0.75,
+    'tracker.likelihood_exponent': 0.5,
+    'tracker.decorrelation_distance_m': 7.0,
+}
+
+
+def test_parameters_reach_every_part_of_the_tracker(files):
+    with robot(files, activate=False, **TRACKER_VALUES) as (node, peer):
+        assert peer.change('configure')
+        config = node._loaded.processor.tracker.config
+        assert config == TrackerConfig(
+            filter=HistogramFilterConfig(headings=12),
+            noise=MotionNoise(position_m=0.25),
+            odometry=OdometryConfig(max_gap_s=0.75),
+            likelihood_exponent=0.5,
+            decorrelation_distance_m=7.0,
+        )
+        assert len(node._loaded.processor.tracker.belief.masses) == 12
+
+
+@pytest.mark.parametrize(
+    ('change', 'reason'),
+    [
+        ({'tracker.noise.position_m': -1.0}, 'noise.position_m is -1; it must be at least 0'),
+        ({'tracker.odometry.max_gap_s': 0.0}, 'odometry.max_gap_s is 0; it must be above 0'),
+        ({'tracker.unexplored_mass': math.nan}, 'unexplored_mass is nan; it must be'),
+        ({'tracker.filter.headings': 3}, 'filter.headings is 3; it must be at least 4'),
+    ],
+)
+def test_a_tracker_parameter_out_of_its_range_is_refused_by_name(files, change, reason):
+    with robot(files, activate=False) as (node, peer):
+        assert f'tracker.{reason}' in peer.set(**change)
+
+
+def test_a_filter_that_does_not_fit_the_map_fails_configure_with_the_reason(files):
+    with robot(files, activate=False, **{'tracker.filter.cell_m': 0.1}) as (node, peer):
+        assert not peer.change('configure')
+        peer.diagnosis('take fewer headings or larger cells', ERROR)
+        assert peer.set(**{'tracker.filter.cell_m': 40.0}) == ''
+        assert peer.change('configure')
+
+
+def test_former_names_are_still_read_with_a_warning(files):
+    former = {'headings': 8, 'odom_noise_m': 0.125, 'unknown_speed_m_s': 2.0}
+    with robot(files, activate=False, **former) as (node, peer):
+        assert peer.change('configure')
+        config = node._loaded.processor.tracker.config
+        assert config.filter.headings == 8
+        assert (config.noise.position_m, config.noise.unknown_m_s) == (0.125, 2.0)
+        assert not node.has_parameter('headings')
+
+
 def test_diagnostics_name_what_is_at_work(files):
-    with robot(files) as (node, station):
-        send(station, image_message(1))
-        status = station.diagnosis('localizing', OK)
+    with robot(files) as (node, peer):
+        send(peer, image_message(1))
+        status = peer.diagnosis('localizing', OK)
         values = dict((v.key, v.value) for v in status.values)
         assert status.name == '/justzoom: localization'
         assert values['map'] == files['map'] and values['weights'] == files['sure']
-        assert values['runtime'] == node._localizer.runtime
-        assert values['runtime choice'] == node._localizer.selection_reason
+        assert values['runtime'] == node._loaded.localizer.runtime
+        assert values['runtime choice'] == node._loaded.localizer.selection_reason
         assert values['frames received'] == values['frames localized'] == '1'
         assert values['frames fixes'] == '1' and values['frames bad'] == '0'
         assert float(values['latency (s)']) > 0
@@ -501,16 +566,16 @@ def test_the_policy_computes_in_as_many_threads_as_it_is_told(files, monkeypatch
 
     monkeypatch.setattr(Localizer, 'embed', asking)
     for threads, expected in ((usual + 1, usual + 1), (0, usual)):
-        with robot(files, threads=threads) as (node, station):
+        with robot(files, threads=threads) as (node, peer):
             asked.clear()  # of the frame that configure warms up with
-            send(station, image_message(1))
-            status = station.diagnosis('localizing', OK)
+            send(peer, image_message(1))
+            status = peer.diagnosis('localizing', OK)
             assert asked == [expected]
             assert {v.key: v.value for v in status.values}['threads'] == str(expected)
 
 
 def test_what_the_package_logs_is_in_the_log_of_the_node(files, monkeypatch):
-    with robot(files, activate=False) as (node, station):
+    with robot(files, activate=False) as (node, peer):
         said = []
         monkeypatch.setattr(node._log_handler._logger, 'warning', said.append)
         logging.getLogger('justzoom_ros.localizer').warning('map of %s', 'yesterday')
@@ -518,17 +583,17 @@ def test_what_the_package_logs_is_in_the_log_of_the_node(files, monkeypatch):
 
 
 def test_simulated_time_that_stands_still_stops_neither_fixes_nor_diagnostics(files):
-    with robot(files, use_sim_time=True) as (node, station):
-        send(station, image_message(1))
-        station.diagnosis('localizing', OK)
+    with robot(files, use_sim_time=True) as (node, peer):
+        send(peer, image_message(1))
+        peer.diagnosis('localizing', OK)
 
 
 def test_a_namespace_holds_all_topics(files):
-    arguments, station = ['-r', '__ns:=/drone'], {'namespace': '/drone'}
-    with robot(files, arguments=arguments, station=station) as (node, station):
-        send(station, image_message(1))
-        assert station.node.count_publishers('/drone/fix') == 1
-        station.diagnosis('localizing', OK)
+    arguments, peer = ['-r', '__ns:=/drone'], {'namespace': '/drone'}
+    with robot(files, arguments=arguments, peer=peer) as (node, peer):
+        send(peer, image_message(1))
+        assert peer.node.count_publishers('/drone/fix') == 1
+        peer.diagnosis('localizing', OK)
 
 
 # --- motion --------------------------------------------------------------------------------------
@@ -547,63 +612,67 @@ def odometry(stamp, x, yaw=0.0, moving=True):
 
 @contextlib.contextmanager
 def moving_robot(files, **parameters):
-    """A robot with odometry; yields the node, the station, and a function that sends odometry and
+    """A robot with odometry; yields the node, the peer, and a function that sends odometry and
     waits until it has arrived."""
-    with robot(files, **parameters) as (node, station):
-        publisher = station.node.create_publisher(Odometry, 'odom', 10)
-        station.wait(publisher.get_subscription_count, 'an odometry subscription')
-        station.wait(
-            lambda: all(s.get_publisher_count() for s in node._subscriptions_made[1:2]), 'odometry'
+    with robot(files, **parameters) as (node, peer):
+        publisher = peer.node.create_publisher(Odometry, 'odom', 10)
+        peer.wait(publisher.get_subscription_count, 'an odometry subscription')
+        peer.wait(
+            lambda: all(s.get_publisher_count() for s in node._inputs.subscriptions[1:2]),
+            'odometry',
         )
 
         def move(*messages):
             for message in messages:
-                heard = len(node._pilot._heard)
+                heard = len(node._loaded.processor.events)
                 publisher.publish(message)
-                station.wait(lambda n=heard: len(node._pilot._heard) > n, 'the odometry to arrive')
+                peer.wait(
+                    lambda n=heard: len(node._loaded.processor.events) > n,
+                    'the odometry to arrive',
+                )
 
-        yield node, station, move
+        yield node, peer, move
 
 
 def test_with_odometry_a_frame_is_seen_in_the_light_of_those_before(files):
-    with moving_robot(files, policy='unsure') as (node, station, move):
+    with moving_robot(files, policy='unsure') as (node, peer, move):
         move(odometry(1, 0.0), odometry(2, 5.0))
-        send(station, image_message(1))
-        send(station, image_message(2))
-        assert node._pilot.tracker.motion.forward_m == pytest.approx(5.0)
-        assert node._pilot.tracker.motion.unknown_s == 0
+        send(peer, image_message(1))
+        send(peer, image_message(2))
+        assert node._loaded.processor.tracker.motion.forward_m == pytest.approx(5.0)
+        assert node._loaded.processor.tracker.motion.unknown_s == 0
 
 
 def test_a_start_position_makes_a_fix_of_what_was_ambiguous(files):
-    with moving_robot(files, policy='unsure') as (node, station, move):
-        prior = station.node.create_publisher(NavSatFix, 'initial_fix', 10)
-        station.wait(prior.get_subscription_count, 'a subscription')
-        station.wait(lambda: node._subscriptions_made[2].get_publisher_count(), 'the publisher')
+    with moving_robot(files, policy='unsure') as (node, peer, move):
+        prior = peer.node.create_publisher(NavSatFix, 'initial_fix', 10)
+        peer.wait(prior.get_subscription_count, 'a subscription')
+        peer.wait(lambda: node._inputs.subscriptions[2].get_publisher_count(), 'the publisher')
         move(odometry(1, 0.0))
-        assert send(station, image_message(1)).status.status == NO_FIX
+        assert send(peer, image_message(1)).status.status == NO_FIX
         there = NavSatFix(latitude=REGION.latitude + 0.0005, longitude=REGION.longitude)
         there.position_covariance = np.diag([100.0, 100.0, 1.0]).ravel().tolist()
         there.position_covariance_type = 2
         prior.publish(there)
-        station.wait(lambda: node._pilot._heard, 'the start')
-        fix = send(station, image_message(1.1))
+        peer.wait(lambda: node._loaded.processor.events, 'the start')
+        fix = send(peer, image_message(1.1))
         assert fix.status.status == FIX
         assert fix.latitude == pytest.approx(there.latitude, abs=1e-4)
         outside = NavSatFix(latitude=10.0, position_covariance=there.position_covariance)
         outside.position_covariance_type = 2
         prior.publish(outside)
-        station.wait(lambda: 'outside the map' in node._health.notice, 'the refusal')
-        assert send(station, image_message(1.2)).status.status == FIX
+        peer.wait(lambda: 'outside the map' in node._diagnostics.notice, 'the refusal')
+        assert send(peer, image_message(1.2)).status.status == FIX
 
 
 def test_trouble_with_odometry_is_told_once_and_survived(files):
-    with moving_robot(files) as (node, station, move):
+    with moving_robot(files) as (node, peer, move):
         said = []
-        node._pilot._report = said.append
+        node._loaded.processor._report = said.append
         move(odometry(1, 0.0), odometry(1, 0.0), odometry(1.1, float('nan')), odometry(1.2, 900.0))
         move(odometry(1.3, 1800.0))
-        send(station, image_message(1))
-        send(station, image_message(9))
+        send(peer, image_message(1))
+        send(peer, image_message(9))
         assert [text.split(',')[0].split(';')[0] for text in said] == [
             'a stamp of the odometry is not later than the one before',
             'a pose of the odometry is not finite',
@@ -613,42 +682,42 @@ def test_trouble_with_odometry_is_told_once_and_survived(files):
 
 
 def test_the_belief_is_a_grid_in_the_map_frame(files):
-    with moving_robot(files) as (node, station, move):
+    with moving_robot(files) as (node, peer, move):
         grids = []
-        station.node.create_subscription(OccupancyGrid, 'belief', grids.append, 10)
-        station.wait(node._outputs['belief'].get_subscription_count, 'a subscriber')
+        peer.node.create_subscription(OccupancyGrid, 'belief', grids.append, 10)
+        peer.wait(node._loaded.outputs.publishers['belief'].get_subscription_count, 'a subscriber')
         move(odometry(1, 0.0))
-        send(station, image_message(1))
-        station.wait(lambda: grids, 'a grid')
+        send(peer, image_message(1))
+        peer.wait(lambda: grids, 'a grid')
         info = grids[0].info
         assert (info.width, info.height, info.resolution) == (8, 8, 50.0)
         row, column = divmod(int(np.argmax(grids[0].data)), 8)
         place = info.origin.position.x + (column + 0.5) * 50, (row + 0.5) * 50 - 200
-        best = node._pilot.tracker.belief.posterior().best_cell
+        best = node._loaded.processor.tracker.belief.posterior().best_cell
         assert place == pytest.approx((best.east_m, best.north_m))
 
 
 def test_the_pose_of_a_robot_in_motion_has_its_heading(files):
     """Known or not: as yet it may face anywhere."""
-    with moving_robot(files, min_confidence=0.5, max_radius_m=1e4) as (node, station, move):
+    with moving_robot(files, min_confidence=0.5, max_radius_m=1e4) as (node, peer, move):
         move(odometry(1, 0.0))
-        send(station, image_message(1))
-        station.wait(lambda: station.poses, 'a pose')
-        pose = station.poses[-1].pose
+        send(peer, image_message(1))
+        peer.wait(lambda: peer.poses, 'a pose')
+        pose = peer.poses[-1].pose
         assert 0 < pose.covariance[35] <= np.pi**2 / 3 + 1e-9
 
 
 def test_several_cameras_are_one_rig(files):
-    with robot(files, camera_headings_deg=[0.0, 180.0]) as (node, station):
-        rear = station.node.create_publisher(Image, 'image_1', 10)
-        station.wait(rear.get_subscription_count, 'a subscription')
-        station.wait(lambda: node._subscriptions_made[1].get_publisher_count(), 'the publisher')
+    with robot(files, camera_headings_deg=[0.0, 180.0]) as (node, peer):
+        rear = peer.node.create_publisher(Image, 'image_1', 10)
+        peer.wait(rear.get_subscription_count, 'a subscription')
+        peer.wait(lambda: node._inputs.subscriptions[1].get_publisher_count(), 'the publisher')
         rear.publish(image_message(5.02, seed=4))
-        station.wait(lambda: node._other_images, 'the rear image')
-        fix = send(station, image_message(5))
+        peer.wait(lambda: node._inputs.others, 'the rear image')
+        fix = send(peer, image_message(5))
         images = [image_from_message(image_message(5, seed=seed)) for seed in (0, 4)]
-        expected = node._localizer.locate_rig(images, node._mounts)
+        expected = node._loaded.localizer.locate_rig(images, node._inputs.mounts)
         assert fix.latitude == pytest.approx(expected.latitude, abs=1e-9)
-        late = send(station, image_message(6))  # the rear image is too old by now
-        alone = node._localizer.locate(images[0])
+        late = send(peer, image_message(6))  # the rear image is too old by now
+        alone = node._loaded.localizer.locate(images[0])
         assert late.longitude == pytest.approx(alone.longitude, abs=1e-9)

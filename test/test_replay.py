@@ -300,9 +300,9 @@ def node(files, criteria):
         stack.callback(process.send_signal, signal.SIGINT)
         context = support.rclpy.Context()
         support.rclpy.init(context=context)
-        station = support.LoadGenerator(context)
-        assert station.change('configure') and station.change('activate')
-        station.close()
+        peer = support.Peer(context)
+        assert peer.change('configure') and peer.change('activate')
+        peer.close()
         support.rclpy.shutdown(context=context)
         yield process
 

@@ -1,7 +1,9 @@
-"""The parts of the node that know no ROS: order of frames, the worker, health, undistortion."""
+"""The parts of the node that know no ROS: order of frames, what comes between them, the worker,
+diagnostics, parameters, undistortion."""
 
 import threading
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,15 +11,26 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import make_map, make_weights
 
-from justzoom_ros.errors import ImageError
+from justzoom_ros import Localizer
+from justzoom_ros.errors import ConfigError, ImageError
+from justzoom_ros.filtering import MotionNoise, OdometryConfig
+from justzoom_ros.inference.fix import FixCriteria, FixStatus
+from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.stamps import JUMP_BACK_NS, StampGate
 from justzoom_ros.io.undistortion import Undistorter
+from justzoom_ros.live import parameters
+from justzoom_ros.live.config_parameters import config_from, parameters_of
 from justzoom_ros.live.diagnostics import SILENCE_S, STAGES, NodeDiagnostics, StageTimer
+from justzoom_ros.live.event_queue import EventQueue
+from justzoom_ros.live.frame_processor import SAMPLES_KEPT, FrameProcessor
 from justzoom_ros.live.latest_worker import LatestWorker
-from justzoom_ros.live.parameters import PARAMETERS
+from justzoom_ros.live.parameters import RENAMED, TRACKER, UNCONFIGURED, all_parameters
 from justzoom_ros.plots.zoom_picture import YELLOW_RGB, zoom_picture
+from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.region import Region
+from justzoom_ros.tracker import TrackerConfig
 
 # --- order of frames -----------------------------------------------------------------------------
 
@@ -27,6 +40,7 @@ def test_stamps_are_new_late_jumped_or_unset():
     stamps = [5 * second, 6 * second, 6 * second, 6 * second - 1, 0, 5 * second, 5 * second + 1]
     verdicts = ['new', 'new', 'late', 'late', 'unset', 'jump', 'new']
     assert [gate.judge(stamp) for stamp in stamps] == verdicts
+    assert gate.judge(-second) == 'unset'
     gate.reset()
     assert gate.judge(1) == 'new'
 
@@ -82,10 +96,10 @@ def test_a_stopped_worker_drops_what_waits():
     assert handled == [1]
 
 
-# --- health --------------------------------------------------------------------------------------
+# --- diagnostics ---------------------------------------------------------------------------------
 
-FIX = SimpleNamespace(status='fix', reason='')
-NO_FIX = SimpleNamespace(status='no_fix', reason='ambiguous')
+FIX = SimpleNamespace(status=FixStatus.FIX, reason='')
+NO_FIX = SimpleNamespace(status=FixStatus.NO_FIX, reason='ambiguous')
 
 
 @pytest.fixture
@@ -94,11 +108,11 @@ def clock():
 
 
 @pytest.fixture
-def health(clock):
+def diagnostics(clock):
     return NodeDiagnostics(lambda: clock.now_s)
 
 
-def laps(seconds):
+def timed(seconds):
     """A frame that took so long, half of it to localize."""
     clock = SimpleNamespace(now_s=0.0)
     taken = StageTimer(0.0, lambda: clock.now_s)
@@ -108,34 +122,34 @@ def laps(seconds):
     return taken
 
 
-def test_silence_is_told_with_the_topic(health, clock):
-    assert health.verdict('active', '/image')[0] == 'ok'
+def test_silence_is_told_with_the_topic(diagnostics, clock):
+    assert diagnostics.verdict('active', '/image')[0] == 'ok'
     clock.now_s += SILENCE_S + 1
-    assert health.verdict('active', '/image') == ('warn', 'no image for 6 s: /image')
-    assert health.verdict('inactive', '/image') == ('ok', 'inactive')
-    health.count('received')
-    assert health.verdict('active', '/image') == ('ok', 'localizing')
+    assert diagnostics.verdict('active', '/image') == ('warn', 'no image for 6 s: /image')
+    assert diagnostics.verdict('inactive', '/image') == ('ok', 'inactive')
+    diagnostics.count('received')
+    assert diagnostics.verdict('active', '/image') == ('ok', 'localizing')
 
 
-def test_the_latest_frame_decides_and_the_last_error_stays(health):
-    health.bad('broken')
-    assert health.verdict('active', '') == ('error', 'broken')
-    health.localized(NO_FIX, laps(0.1), 0.2)
-    assert health.verdict('active', '') == ('warn', 'no fix: ambiguous')
-    health.localized(FIX, laps(0.1), 0.2)
-    assert health.verdict('active', '') == ('ok', 'localizing')
-    values = health.values()
+def test_the_latest_frame_decides_and_the_last_error_stays(diagnostics):
+    diagnostics.add_error('broken')
+    assert diagnostics.verdict('active', '') == ('error', 'broken')
+    diagnostics.add_fix(NO_FIX, timed(0.1), 0.2)
+    assert diagnostics.verdict('active', '') == ('warn', 'no fix: ambiguous')
+    diagnostics.add_fix(FIX, timed(0.1), 0.2)
+    assert diagnostics.verdict('active', '') == ('ok', 'localizing')
+    values = diagnostics.values()
     assert values['last error'] == 'broken' and values['latency (s)'] == '0.100'
     assert (values['frames localized'], values['frames fixes'], values['frames bad']) == (2, 1, 1)
-    health.restart()
-    assert not health.values()['last error'] and health.values()['frames bad'] == 0
+    diagnostics.restart()
+    assert not diagnostics.values()['last error'] and diagnostics.values()['frames bad'] == 0
 
 
-def test_where_the_latency_goes_is_the_median_of_the_latest_frames(health):
-    assert health.values()['localizing (s)'] == ''
+def test_where_the_latency_goes_is_the_median_of_the_latest_frames(diagnostics):
+    assert diagnostics.values()['localizing (s)'] == ''
     for seconds in (9.0, *[0.1] * 5, *[0.2] * 5):
-        health.localized(FIX, laps(seconds), 0.2)
-    values = health.values()
+        diagnostics.add_fix(FIX, timed(seconds), 0.2)
+    values = diagnostics.values()
     assert values['latency (s)'] == '0.200'
     stages = {stage: float(values[f'{stage} (s)']) for stage in STAGES}
     assert stages == pytest.approx(
@@ -143,12 +157,12 @@ def test_where_the_latency_goes_is_the_median_of_the_latest_frames(health):
     )
 
 
-def test_a_refused_transition_is_an_error_until_it_is_mended(health):
-    health.refusal = 'configure failed: no map'
-    assert health.verdict('unconfigured', '') == ('error', 'configure failed: no map')
-    assert health.verdict('active', '') == ('ok', 'localizing')
-    health.refusal = ''
-    assert health.verdict('unconfigured', '') == ('ok', 'unconfigured')
+def test_a_refused_transition_is_an_error_until_it_is_mended(diagnostics):
+    diagnostics.refusal = 'configure failed: no map'
+    assert diagnostics.verdict('unconfigured', '') == ('error', 'configure failed: no map')
+    assert diagnostics.verdict('active', '') == ('ok', 'localizing')
+    diagnostics.refusal = ''
+    assert diagnostics.verdict('unconfigured', '') == ('ok', 'unconfigured')
 
 
 # --- undistortion --------------------------------------------------------------------------------
@@ -262,26 +276,135 @@ def test_the_picture_shows_image_and_choices_level_by_level():
     np.testing.assert_array_equal(picture[0, 128 + 16], YELLOW_RGB)
 
 
-# --- the documentation ---------------------------------------------------------------------------
+# --- what comes between frames -------------------------------------------------------------------
 
 
-def table_row(parameter):
-    """The row of docs/ros.md about a parameter."""
-    default = parameter.default
-    default = 'empty' if default == '' else f'`{str(default).lower()}`'
-    values = ', '.join(f'`{choice}`' for choice in parameter.choices)
-    if parameter.low is not None:
-        values = f'{parameter.low:g} .. {parameter.high:g}'
-    return (
-        f'| `{parameter.name}` | {default} | {values} | {parameter.changes} | {parameter.text} |'
+@pytest.fixture(scope='module')
+def localizer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('between')
+    satellite_map = make_map(folder)
+    weights = make_weights(folder, satellite_map, gain=0.0)
+    return Localizer.open(map=satellite_map, weights=weights, progress=False)
+
+
+def odometry(stamp_ns):
+    """A `nav_msgs/Odometry` of a robot that stands."""
+    zero = SimpleNamespace(x=0.0, y=0.0, z=0.0)
+    pose = SimpleNamespace(position=zero, orientation=SimpleNamespace(x=0, y=0, z=0, w=1))
+    return SimpleNamespace(
+        header=SimpleNamespace(stamp=SimpleNamespace(sec=0, nanosec=stamp_ns)),
+        pose=SimpleNamespace(pose=pose),
+        twist=SimpleNamespace(
+            twist=SimpleNamespace(linear=zero, angular=zero), covariance=[0.0] * 36
+        ),
     )
+
+
+IMAGE = np.zeros((48, 64, 3), np.uint8)
+
+
+def test_a_start_position_outlives_any_number_of_odometry_samples(localizer):
+    """An hour of odometry before the first image: the robot is still where it was put."""
+    processor = FrameProcessor(localizer)
+    latitude, longitude = localizer.region.to_latlon(60.0, -40.0)
+    processor.begin((latitude, longitude, np.eye(2) * 25.0))
+    for number in range(SAMPLES_KEPT + 1):
+        processor.add_odometry(odometry(number * 1000))
+    fix = processor.locate([IMAGE], [Mount()], SAMPLES_KEPT * 1000, FixCriteria())
+    assert fix.status == 'fix'
+    assert (fix.east_m, fix.north_m) == pytest.approx((60.0, -40.0), abs=3.0)
+    # The newest samples were kept.
+    assert processor.tracker.odometry.motion(0, SAMPLES_KEPT * 1000).unknown_s < 1e-5
+
+
+def test_events_keep_their_order_and_only_samples_are_dropped():
+    queue, taken = EventQueue(capacity=3), []
+    for number in range(4):
+        queue.add_sample(taken.append, f'sample {number}')
+    queue.add_restart(taken.append, 'restart a')
+    queue.add_sample(taken.append, 'sample 4')
+    queue.add_restart(taken.append, 'restart b')
+    queue.add_sample(taken.append, 'sample 5')
+    assert len(queue) == 4
+    queue.take_all()
+    assert taken == ['sample 3', 'sample 4', 'restart b', 'sample 5']
+    assert len(queue) == 0
+
+
+def test_an_event_that_fails_leaves_the_others_waiting():
+    queue, taken = EventQueue(capacity=3), []
+    queue.add_restart(lambda start: 1 / start, 0)
+    queue.add_sample(taken.append, 'sample')
+    with pytest.raises(ZeroDivisionError):
+        queue.take_all()
+    queue.take_all()
+    assert taken == ['sample']
+
+
+# --- parameters ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A configuration in another one."""
+
+    speed_m_s: float = ranged(2.0, at_least=0)
+    """Speed in m/s, which is
+    told in two lines."""
+
+    count: int = 3
+    """How many."""
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A configuration with a nested one, and a field that may be left open."""
+
+    inner: Inner = field(default_factory=Inner)
+    """Not a parameter itself."""
+
+    share: float | None = ranged(None, above=0, at_most=1)
+    """A share (0..1)."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+def test_the_parameters_of_a_configuration_are_its_fields_with_their_docstrings():
+    speed, count, share = parameters_of(Outer(Inner(speed_m_s=5.0)), 'outer', UNCONFIGURED)
+    assert (speed.name, speed.default) == ('outer.inner.speed_m_s', 5.0)
+    assert speed.text == 'Speed in m/s, which is told in two lines.'
+    assert speed.problem(-1.0) == 'outer.inner.speed_m_s is -1; it must be at least 0'
+    assert speed.problem(7.0) == ''
+    assert (count.name, count.default, count.problem(99)) == ('outer.inner.count', 3, '')
+    assert (share.default, share.text) == (0.0, 'A share (0..1). 0 stands for not given.')
+    assert share.problem(0.0) == share.problem(0.5) == ''
+    assert share.problem(1.5) == 'outer.share is 1.5; it must be above 0 and at most 1'
+
+
+def test_a_configuration_comes_back_from_its_parameters():
+    values = {'o.inner.speed_m_s': 4.0, 'o.inner.count': 8, 'o.share': 0.0}
+    assert config_from(Outer(), 'o', values.get) == Outer(Inner(4.0, 8))
+    assert config_from(Outer(), 'o', (values | {'o.share': 0.5}).get).share == 0.5
+    with pytest.raises(ConfigError, match='share is 2'):
+        config_from(Outer(), 'o', (values | {'o.share': 2.0}).get)
+
+
+def test_every_field_of_the_tracker_has_a_parameter_of_its_name_and_default():
+    defaults = {p.name: p.default for p in all_parameters().values()}
+    assert config_from(TrackerConfig(), TRACKER, defaults.__getitem__) == TrackerConfig()
+    assert defaults['tracker.noise.position_m'] == MotionNoise().position_m
+    assert defaults['tracker.odometry.max_gap_s'] == OdometryConfig().max_gap_s
+    assert set(RENAMED.values()) <= set(defaults) and not set(RENAMED) & set(defaults)
+
+
+def test_every_default_is_allowed_and_every_parameter_is_a_sentence():
+    for parameter in all_parameters().values():
+        assert parameter.problem(parameter.default) == ''
+        assert parameter.text.endswith(('.', '...'))
 
 
 def test_the_documentation_has_the_table_of_parameters():
     text = (Path(__file__).parents[1] / 'docs' / 'ros.md').read_text()
     table = text.split('<!-- parameters -->')[1].split('<!-- end of parameters -->')[0]
-    assert table.strip().splitlines() == [
-        '| Parameter | Default | Values | Changes | Meaning |',
-        '| --- | --- | --- | --- | --- |',
-        *map(table_row, PARAMETERS),
-    ]
+    assert table.strip() == parameters.table(all_parameters().values()).strip()

@@ -37,7 +37,7 @@ def measure_memory(
         'frames': frames,
         'map MB': round(Path(map_path, 'map.tif').stat().st_size / 1e6, 1),
         'embeddings MB': round(localizer.map_bytes / 1e6, 2),
-        'belief MB': round(tracker.belief.masses.nbytes / 1e6, 2),
+        'belief MB': round(tracker.belief.nbytes / 1e6, 2),
         **growth(settled_mb, resident_mb()),
     }
 

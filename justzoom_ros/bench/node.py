@@ -57,7 +57,7 @@ def measure_node_memory(
     with _loaded_node(out, map_path, weights) as (generator, pid):
         settled_mb = resident_mb(pid)
         for number in progress(range(frames)):
-            generator.ask(frame)
+            generator.ask_frame(frame)
             if number == int(SETTLED * frames):
                 settled_mb = resident_mb(pid)
         answered = {'frames': frames, 'fixes': len(generator.arrivals)}
@@ -103,7 +103,7 @@ def _measure_rate(
     started_s = time.monotonic()
     for number in range(count):
         generator.receive_arrivals(started_s + number / rate_hz)
-        stamp_ns = generator.send(frame)
+        stamp_ns = generator.send_frame(frame)
         sent_s[stamp_ns] = time.monotonic()
     generator.receive_arrivals(time.monotonic() + 2.0)
     latencies_s = [generator.arrivals[s] - sent_s[s] for s in sent_s if s in generator.arrivals]

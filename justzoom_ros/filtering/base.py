@@ -21,6 +21,10 @@ class BeliefFilter(Protocol):
     off_map: float
     """Probability (0..1) that the robot is not on the map."""
 
+    @property
+    def nbytes(self) -> int:
+        """Memory that the probabilities take."""
+
     def start(self, yaw_rad: float | None = None, yaw_std_rad: float = 0.0) -> None:
         """Forget everything: anywhere with imagery, with any heading or a normal one."""
 

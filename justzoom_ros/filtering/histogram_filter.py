@@ -149,6 +149,11 @@ class HistogramFilter:
         return plane / plane.sum()
 
     @property
+    def nbytes(self) -> int:
+        """Memory that the masses take."""
+        return self.masses.nbytes
+
+    @property
     def yaws_rad(self) -> np.ndarray:
         """Headings (K,) that the lattices stand for, counter-clockwise from east."""
         return self._first_yaw_rad + np.arange(self.config.headings) * self.yaw_step_rad

@@ -62,7 +62,8 @@ class MotionNoise:
     """Turn rate in rad/s that the robot may have while nothing is measured."""
 
     kidnap_rate_per_s: float = ranged(1e-4, at_least=0)
-    """Rate at which anything may happen: the robot is carried off, the belief was wrong."""
+    """Rate per second at which anything may happen: the robot is carried off, or the belief was
+    wrong."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

@@ -43,8 +43,8 @@ class StampGate:
 
     def judge(self, stamp_ns: int) -> Verdict:
         """'new'; 'late', not after the newest one; 'jump', so much older that time has jumped
-        back and counting starts again from it; or 'unset' for the stamp zero."""
-        if stamp_ns == 0:
+        back and counting starts again from it; or 'unset' for the stamp zero and those before."""
+        if stamp_ns <= 0:
             return 'unset'
         if self._newest_ns is None or stamp_ns > self._newest_ns:
             self._newest_ns = stamp_ns

@@ -3,7 +3,10 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from statistics import median
+
+from justzoom_ros.inference.fix import Fix, FixStatus
 
 STAGES = ('waiting', 'decoding', 'localizing', 'publishing')
 """What becomes of a frame's latency: until the worker takes it up; from message to pixels; the
@@ -18,17 +21,17 @@ SILENCE_S = 5.0
 class StageTimer:
     """Takes the time of a frame's STAGES, one after the other, from its arrival on."""
 
-    def __init__(self, started_s, clock=time.monotonic):
+    def __init__(self, started_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._started_s, self._last_s = clock, started_s, started_s
-        self.seconds = {}
+        self.seconds: dict[str, float] = {}
 
-    def end(self, stage):
+    def end(self, stage: str) -> None:
         """A stage is over."""
         now_s = self._clock()
         self.seconds[stage], self._last_s = now_s - self._last_s, now_s
 
     @property
-    def total_s(self):
+    def total_s(self) -> float:
         """Of all stages so far."""
         return self._last_s - self._started_s
 
@@ -36,47 +39,49 @@ class StageTimer:
 class NodeDiagnostics:
     """Counts what happens to frames, from any thread, and tells the state of the node."""
 
-    def __init__(self, clock=time.monotonic):
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self.refusal = ''
         self.restart()
 
-    def restart(self):
+    def restart(self) -> None:
         """Begin anew with an activation: all counters zero, nothing wrong."""
         with self._lock:
             self.counts = dict.fromkeys(
                 ('received', 'localized', 'fixes', 'replaced', 'late', 'bad'), 0
             )
             self.last_error = self.notice = self._problem = self._doubt = ''
-            self.latency_s = self.age_s = None
-            self._recent = deque(maxlen=RECENT)
-            self._heard_s = self._clock()
+            self.latency_s: float | None = None
+            self.age_s: float | None = None
+            self._recent: deque[dict[str, float]] = deque(maxlen=RECENT)
+            self._last_image_s = self._clock()
 
-    def count(self, what):
+    def count(self, what: str) -> None:
         """One more frame 'received', 'replaced' or 'late'."""
         with self._lock:
             self.counts[what] += 1
             if what == 'received':
-                self._heard_s = self._clock()
+                self._last_image_s = self._clock()
 
-    def bad(self, error):
+    def add_error(self, error: str) -> None:
         """A frame could not be used."""
         with self._lock:
             self.counts['bad'] += 1
             self.last_error = self._problem = error
 
-    def localized(self, fix, laps, age_s):
+    def add_fix(self, fix: Fix, timer: StageTimer, age_s: float) -> None:
         """A frame was localized: its `StageTimer` since its arrival, `age_s` since its stamp."""
         with self._lock:
             self.counts['localized'] += 1
-            self.counts['fixes'] += fix.status == 'fix'
-            self._doubt = '' if fix.status == 'fix' else f'no fix: {fix.reason}'
+            sure = fix.status is FixStatus.FIX
+            self.counts['fixes'] += sure
+            self._doubt = '' if sure else f'no fix: {fix.reason}'
             self._problem = ''
-            self.latency_s, self.age_s = laps.total_s, age_s
-            self._recent.append(laps.seconds)
+            self.latency_s, self.age_s = timer.total_s, age_s
+            self._recent.append(timer.seconds)
 
-    def verdict(self, state, source):
+    def verdict(self, state: str, source: str) -> tuple[str, str]:
         """(level, text) of a lifecycle state; `source` says in words what is known
         of the images' origin.
 
@@ -88,7 +93,7 @@ class NodeDiagnostics:
                 return 'error', self.refusal
             if state != 'active':
                 return 'ok', state
-            silence_s = self._clock() - self._heard_s
+            silence_s = self._clock() - self._last_image_s
             if silence_s > SILENCE_S:
                 return 'warn', f'no image for {silence_s:.0f} s: {source}'
             if self._problem:
@@ -97,7 +102,7 @@ class NodeDiagnostics:
                 return 'warn', self._doubt
             return 'ok', 'localizing'
 
-    def values(self):
+    def values(self) -> dict[str, str | int]:
         """Everything countable, for the key-value list of diagnostics."""
         with self._lock:
             return {
@@ -109,9 +114,9 @@ class NodeDiagnostics:
                 'motion': self.notice,
             }
 
-    def _median_s(self, stage):
-        return median(lap[stage] for lap in self._recent) if self._recent else None
+    def _median_s(self, stage: str) -> float | None:
+        return median(frame[stage] for frame in self._recent) if self._recent else None
 
 
-def _seconds(value, digits=3):
+def _seconds(value: float | None, digits: int = 3) -> str:
     return '' if value is None else f'{value:.{digits}f}'

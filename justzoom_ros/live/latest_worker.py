@@ -2,21 +2,25 @@
 
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Item = TypeVar('Item')
 
 
-class LatestWorker:
+class LatestWorker(Generic[Item]):
     """One thread that handles what it is offered. While it is busy only the latest offer waits;
     a newer one replaces it. `handle(item)` must not raise."""
 
-    def __init__(self, handle, name):
+    def __init__(self, handle: Callable[[Item], None], name: str) -> None:
         self._handle = handle
-        self._waiting = deque(maxlen=1)
+        self._waiting: deque[Item] = deque(maxlen=1)
         self._condition = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def offer(self, item):
+    def offer(self, item: Item) -> bool:
         """Hand over the newest item; True where it replaces one that was still waiting."""
         with self._condition:
             replaces = bool(self._waiting)
@@ -24,12 +28,12 @@ class LatestWorker:
             self._condition.notify()
         return replaces
 
-    def drop(self):
+    def drop(self) -> None:
         """Forget what waits."""
         with self._condition:
             self._waiting.clear()
 
-    def stop(self):
+    def stop(self) -> None:
         """End the thread: what waits is dropped, what is being handled is finished."""
         with self._condition:
             self._stopping = True
@@ -37,7 +41,7 @@ class LatestWorker:
             self._condition.notify()
         self._thread.join()
 
-    def _run(self):
+    def _run(self) -> None:
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._waiting or self._stopping)

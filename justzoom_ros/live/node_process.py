@@ -5,7 +5,10 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -23,7 +26,7 @@ STOP_S = 15.0
 
 
 @contextmanager
-def own_domain():
+def own_domain() -> Iterator[None]:
     """A ROS domain of our own, on this machine alone, for this process and those it starts."""
     ours = {
         'ROS_DOMAIN_ID': str(random.choice(DOMAINS)),
@@ -37,11 +40,20 @@ def own_domain():
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
-def running_node(out, map_path, weights, tell_pid=lambda pid: None, **parameters):
+def running_node(
+    out: Path,
+    map_path: Path,
+    weights: Path,
+    tell_pid: Callable[[int], None] = lambda pid: None,
+    **parameters: Any,
+) -> Iterator[Callable[[], bool]]:
     """The lifecycle node in its own process, its output in `out`/node.log; yields what says
     whether it is still alive. `tell_pid` is called with its process id; `parameters` are further
     ones of the node. However the block ends, the node is stopped."""
@@ -62,7 +74,7 @@ def running_node(out, map_path, weights, tell_pid=lambda pid: None, **parameters
             _stop(process)
 
 
-def _write_parameters(out, map_path, weights, more):
+def _write_parameters(out: Path, map_path: Path, weights: Path, more: dict[str, Any]) -> Path:
     parameters = {
         'map': str(map_path.resolve()),
         'weights': str(weights.resolve()),
@@ -76,14 +88,14 @@ def _write_parameters(out, map_path, weights, more):
     return out / 'node.yaml'
 
 
-def _last_error(log):
+def _last_error(log: Path) -> str:
     """What the node said last of its troubles, and where there is more."""
     lines = log.read_text(errors='replace').splitlines()
     said = [line.partition(f'[{NODE[1:]}]: ')[2] for line in lines if line.startswith('[ERROR]')]
     return '; '.join([*said[-1:], f'see {log}'])
 
 
-def _stop(process):
+def _stop(process: 'subprocess.Popen[bytes]') -> None:
     process.send_signal(signal.SIGINT)
     try:
         process.wait(STOP_S)

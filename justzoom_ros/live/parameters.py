@@ -1,30 +1,36 @@
 """The node's parameters as one table: the node declares them, the launch file takes its choices
-from them, and the documentation is checked against them. Readable without ROS."""
+from it, and the documentation is made from it. Readable without ROS.
 
-from dataclasses import dataclass
+    python -m justzoom_ros.live.parameters     # the table of docs/ros.md
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from justzoom_ros.live.config_parameters import NOT_GIVEN, Parameter, parameters_of
+from justzoom_ros.ranges import Range
 
 START = 'start'
 """Fixed when the node starts (read_only)."""
+
 UNCONFIGURED = 'unconfigured'
 """Used by configure: changed in the unconfigured state only."""
+
 ALWAYS = 'always'
 """Used for every frame: changed at any time."""
 
+TRACKER = 'tracker'
+"""Where the fields of a `TrackerConfig` are."""
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter: its default, what it means, and which values and moments are allowed."""
+RENAMED = {
+    'headings': 'tracker.filter.headings',
+    'odom_noise_m': 'tracker.noise.position_m',
+    'unknown_speed_m_s': 'tracker.noise.unknown_m_s',
+}
+"""Former names, which are still read, with a warning."""
 
-    name: str
-    default: object
-    text: str
-    changes: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-
-
-PARAMETERS = (
+NODE_PARAMETERS = (
     Parameter('map', '', 'Folder of the map, as made by `justzoom map build`.', UNCONFIGURED),
     Parameter('weights', '', 'Weights file of the policy (.safetensors).', UNCONFIGURED),
     Parameter(
@@ -40,8 +46,7 @@ PARAMETERS = (
         'Threads that the policy computes in on the CPU; 0 leaves it to torch: one for each core, '
         'or OMP_NUM_THREADS.',
         UNCONFIGURED,
-        low=0,
-        high=1024,
+        range=Range(at_least=0, at_most=1024),
     ),
     Parameter(
         'search',
@@ -55,32 +60,28 @@ PARAMETERS = (
         0.8,
         'Mass (0..1) that the first hypothesis needs for a fix.',
         ALWAYS,
-        low=0.0,
-        high=1.0,
+        range=Range(at_least=0.0, at_most=1.0),
     ),
     Parameter(
         'max_radius_m',
         50.0,
         'Radius in metres of the 90 % region above which there is no fix.',
         ALWAYS,
-        low=0.001,
-        high=1e6,
+        range=Range(at_least=0.001, at_most=1e6),
     ),
     Parameter(
         'altitude_m',
         0.0,
         'Altitude in metres above the WGS84 ellipsoid written into each fix: the map has none.',
         ALWAYS,
-        low=-1000.0,
-        high=100_000.0,
+        range=Range(at_least=-1000.0, at_most=100_000.0),
     ),
     Parameter(
         'altitude_std_m',
         100.0,
         'Standard deviation in metres of that altitude.',
         ALWAYS,
-        low=0.001,
-        high=100_000.0,
+        range=Range(at_least=0.001, at_most=100_000.0),
     ),
     Parameter(
         'motion',
@@ -88,30 +89,6 @@ PARAMETERS = (
         'When a frame is seen in the light of those before it: auto where odometry is heard.',
         UNCONFIGURED,
         choices=('auto', 'always', 'never'),
-    ),
-    Parameter(
-        'headings',
-        36,
-        'Number of headings that the belief tells apart.',
-        UNCONFIGURED,
-        low=4,
-        high=360,
-    ),
-    Parameter(
-        'odom_noise_m',
-        0.5,
-        'Error of odometry after one metre, in metres; it grows with the root of the distance.',
-        UNCONFIGURED,
-        low=0.0,
-        high=100.0,
-    ),
-    Parameter(
-        'unknown_speed_m_s',
-        3.0,
-        'Speed in m/s that the robot may have while odometry is missing.',
-        UNCONFIGURED,
-        low=0.0,
-        high=100.0,
     ),
     Parameter(
         'imu_yaw',
@@ -124,8 +101,7 @@ PARAMETERS = (
         1.0,
         'Least time in seconds between two messages on `belief`.',
         ALWAYS,
-        low=0.0,
-        high=3600.0,
+        range=Range(at_least=0.0, at_most=3600.0),
     ),
     Parameter(
         'camera_headings_deg',
@@ -139,16 +115,14 @@ PARAMETERS = (
         90.0,
         'Horizontal field of view of the cameras in degrees, where there are several.',
         START,
-        low=1.0,
-        high=360.0,
+        range=Range(at_least=1.0, at_most=360.0),
     ),
     Parameter(
         'camera_slop_s',
         0.1,
         'Images of other cameras count whose stamps are within so many seconds of the first.',
         ALWAYS,
-        low=0.0,
-        high=10.0,
+        range=Range(at_least=0.0, at_most=10.0),
     ),
     Parameter('map_frame', 'map', 'Frame of pose and hypotheses: ENU, region centre.', START),
     Parameter('camera_frame', '', 'frame_id of fixes where the image itself has none.', START),
@@ -173,17 +147,53 @@ PARAMETERS = (
         START,
     ),
 )
-BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+"""The node's own, without those of the configurations below it: readable without torch."""
+
+BY_NAME = {parameter.name: parameter for parameter in NODE_PARAMETERS}
 
 
-def problem(name, value, configured):
+@cache
+def all_parameters() -> dict[str, Parameter]:
+    """{name: `Parameter`} of all, those of the tracker's configuration included."""
+    from justzoom_ros.tracker import TrackerConfig  # not above: it loads torch
+
+    tracker = parameters_of(TrackerConfig(), TRACKER, UNCONFIGURED)
+    return {parameter.name: parameter for parameter in (*NODE_PARAMETERS, *tracker)}
+
+
+def problem(name: str, value: Any, configured: bool) -> str:
     """Why `value` cannot be set now, or '' where it can. `configured`: the node is not in its
     unconfigured state. Parameters of others (`use_sim_time`) are none of our business."""
-    parameter = BY_NAME.get(name)
+    parameter = all_parameters().get(name)
     if parameter is None:
         return ''
     if parameter.changes == UNCONFIGURED and configured:
         return f'{name} is used by configure: clean up the node, set it, configure again'
-    if parameter.choices and value not in parameter.choices:
-        return f'{name} is {value!r}; it must be one of {", ".join(parameter.choices)}'
-    return ''
+    return parameter.problem(value)
+
+
+def table(parameters: Iterable[Parameter]) -> str:
+    """Parameters as a table in Markdown."""
+    head = (
+        '| Parameter | Default | Values | Changes | Meaning |\n| --- | --- | --- | --- | --- |\n'
+    )
+    return head + ''.join(map(_row, parameters))
+
+
+def _row(parameter: Parameter) -> str:
+    default = f'`{str(parameter.default).lower()}`' if parameter.default != '' else 'empty'
+    cells = f'`{parameter.name}`', default, _values(parameter), parameter.changes, parameter.text
+    return f'| {" | ".join(cells)} |\n'
+
+
+def _values(parameter: Parameter) -> str:
+    allowed = parameter.range
+    if allowed is None:
+        return ', '.join(f'`{choice}`' for choice in parameter.choices)
+    if allowed.at_least is not None and allowed.at_most is not None:
+        return f'{allowed.at_least:g} .. {allowed.at_most:g}'
+    return f'{NOT_GIVEN:g}, or {allowed}' if parameter.optional else str(allowed)
+
+
+if __name__ == '__main__':
+    print(table(all_parameters().values()), end='')

@@ -1,9 +1,14 @@
 """A small node of our own that talks to the localizer's node from another process."""
 
+from types import TracebackType
+from typing import TypeVar
+
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
 POLL_S = 0.05
+
+Self = TypeVar('Self', bound='Client')
 
 
 class Client:
@@ -12,20 +17,25 @@ class Client:
     Use as a context manager: leaving it frees everything.
     """
 
-    def __init__(self, name):
+    def __init__(self, name: str) -> None:
         self._context = rclpy.Context()
         rclpy.init(context=self._context)
         self._node = rclpy.create_node(name, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
 
-    def __enter__(self):
+    def __enter__(self: Self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self._executor.shutdown()
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
 
-    def _spin_once(self, timeout_s=POLL_S):
+    def _spin_once(self, timeout_s: float = POLL_S) -> None:
         self._executor.spin_once(timeout_sec=timeout_s)

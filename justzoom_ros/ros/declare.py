@@ -1,30 +1,86 @@
-"""The parameters of live/parameters.py declared on a node."""
+"""The parameters of live/parameters.py on a node: declared, checked, read."""
 
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from typing import Any
 
-from justzoom_ros.live.parameters import PARAMETERS, START
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+from justzoom_ros.inference.fix import FixCriteria
+from justzoom_ros.live.config_parameters import Parameter, config_from
+from justzoom_ros.live.parameters import RENAMED, START, TRACKER, all_parameters, problem
+from justzoom_ros.tracker import TrackerConfig
 
 
-def declare(node):
-    """Declare the table on an rclpy node, with values from its command line and files.
+def declare(node: Node) -> None:
+    """Declare all parameters, with values from the node's command line and files; those under a
+    former name are taken, with a warning.
 
     Raises rclpy's parameter exceptions where one of those has the wrong type or is out of range.
     """
-    for parameter in PARAMETERS:
-        node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+    former = {new: _former_value(node, old, new) for old, new in RENAMED.items()}
+    for name, parameter in all_parameters().items():
+        given = former.get(name)
+        default = parameter.default if given is None else given
+        node.declare_parameter(name, default, _descriptor(parameter))
 
 
-def _descriptor(parameter):
-    limits, whole = [], []
-    if isinstance(parameter.default, int) and parameter.low is not None:
-        whole.append(IntegerRange(from_value=parameter.low, to_value=parameter.high, step=1))
-    elif parameter.low is not None:
-        limits.append(FloatingPointRange(from_value=parameter.low, to_value=parameter.high))
-    choices = f'One of: {", ".join(parameter.choices)}.' if parameter.choices else ''
-    return ParameterDescriptor(
-        description=parameter.text,
-        additional_constraints=choices,
-        floating_point_range=limits,
-        integer_range=whole,
-        read_only=parameter.changes == START,
+def _former_value(node: Node, old: str, new: str) -> Any:
+    """What was given for a parameter under its former name, None where nothing was."""
+    anything = ParameterDescriptor(dynamic_typing=True)
+    value = node.declare_parameter(old, None, anything).value
+    node.undeclare_parameter(old)
+    if value is not None:
+        node.get_logger().warning(f'parameter {old} is {new} now; it will not be read for long')
+    return value
+
+
+def value_of(node: Node, name: str) -> Any:
+    """The value that a declared parameter has now."""
+    return node.get_parameter(name).value
+
+
+def tracker_config(node: Node) -> TrackerConfig:
+    """The `TrackerConfig` of the parameters. Raises ConfigError."""
+    return config_from(TrackerConfig(), TRACKER, lambda name: value_of(node, name))
+
+
+def fix_criteria(node: Node) -> FixCriteria:
+    """The `FixCriteria` of the parameters."""
+    return FixCriteria(
+        min_confidence=value_of(node, 'min_confidence'),
+        max_radius_m=value_of(node, 'max_radius_m'),
     )
+
+
+def check(changed: list[RosParameter], configured: bool) -> SetParametersResult:
+    """Whether parameters may be set now; `configured` as in `problem`."""
+    problems = [problem(each.name, each.value, configured) for each in changed]
+    reason = '; '.join(filter(None, problems))
+    return SetParametersResult(successful=not reason, reason=reason)
+
+
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
+    described = ParameterDescriptor(
+        description=parameter.text, read_only=parameter.changes == START
+    )
+    allowed = parameter.range
+    if parameter.choices:
+        described.additional_constraints = f'One of: {", ".join(parameter.choices)}.'
+    elif allowed is None:
+        return described
+    elif allowed.at_least is None or allowed.at_most is None:
+        # ROS knows ranges with two bounds, which belong to them, and no others.
+        described.additional_constraints = f'It must be {allowed}.'
+    elif isinstance(parameter.default, int):
+        bounds = {'from_value': int(allowed.at_least), 'to_value': int(allowed.at_most)}
+        described.integer_range = [IntegerRange(step=1, **bounds)]
+    else:
+        limits = {'from_value': float(allowed.at_least), 'to_value': float(allowed.at_most)}
+        described.floating_point_range = [FloatingPointRange(**limits)]
+    return described

@@ -20,13 +20,14 @@ class LoadGenerator(LiveNode):
     """Use as a context manager, see LiveNode. `diagnoses`: the values of each diagnostics message
     of the node."""
 
-    def __init__(self, image_topic, odometry_topic):
+    def __init__(self, image_topic: str, odometry_topic: str) -> None:
         images = {image_topic: 'sensor_msgs/msg/CompressedImage'}
         super().__init__({**images, odometry_topic: 'nav_msgs/msg/Odometry'}, image_topic)
-        self.diagnoses, self._odometry_topic, self._sent = [], odometry_topic, 0
+        self.diagnoses: list[dict[str, str]] = []
+        self._odometry_topic, self._sent = odometry_topic, 0
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnosis, 10)
 
-    def send(self, jpeg):
+    def send_frame(self, jpeg: bytes) -> int:
         """Publish one image and where the robot is by then; returns the stamp (ns)."""
         self._sent += 1
         odometry = Odometry()
@@ -41,11 +42,11 @@ class LoadGenerator(LiveNode):
             self._publishers[topic].publish(message)
         return stamp_ns
 
-    def ask(self, jpeg):
-        """As `send`, and wait for the fix, though not for ever."""
-        stamp_ns, end_s = self.send(jpeg), time.monotonic() + PATIENCE_S
+    def ask_frame(self, jpeg: bytes) -> None:
+        """As `send_frame`, and wait for the fix, though not for ever."""
+        stamp_ns, end_s = self.send_frame(jpeg), time.monotonic() + PATIENCE_S
         while stamp_ns not in self.arrivals and time.monotonic() < end_s:
             self._spin_once()
 
-    def _on_diagnosis(self, message):
+    def _on_diagnosis(self, message: DiagnosticArray) -> None:
         self.diagnoses += [{v.key: v.value for v in s.values} for s in message.status]

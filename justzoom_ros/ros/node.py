@@ -2,9 +2,11 @@
 
 import signal
 import sys
+from collections.abc import Sequence
+from types import ModuleType
 
 
-def main(args=None):
+def main(args: Sequence[str] | None = None) -> int:
     """Run the node; `args` are ROS arguments. Returns the exit status: 0 when interrupted, 2 where
     ROS is not there or a parameter is wrong."""
     try:
@@ -22,7 +24,7 @@ def main(args=None):
         rclpy.try_shutdown()
 
 
-def _run(rclpy, args):
+def _run(rclpy: ModuleType, args: Sequence[str] | None) -> int:
     from rclpy.exceptions import ParameterException
     from rclpy.executors import ExternalShutdownException
 

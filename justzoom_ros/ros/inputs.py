@@ -1,0 +1,132 @@
+"""What the active node subscribes to, and the images of a rig that belong together."""
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix
+
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.inference.multi_view import Mount
+from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.io.stamps import stamp_ns_of
+from justzoom_ros.io.undistortion import Undistorter
+from justzoom_ros.live.frame_processor import FrameProcessor
+from justzoom_ros.ros.declare import value_of
+
+QUEUE = 100
+"""Odometry is small and comes fast; none of it should be lost while a frame is at work."""
+
+
+class Inputs:
+    """Subscriptions of a node, from `open` to `close`, and the latest image of each further
+    camera."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.subscriptions: list[Subscription[Any]] = []
+        self.others: dict[int, Any] = {}
+        self.mounts: list[Mount] = []
+        self.undistorter: Undistorter | None = None
+
+    @property
+    def image_topic(self) -> str:
+        """Where the first camera's images are."""
+        return self._choose_image_topic('image')
+
+    def open(
+        self,
+        on_image: Callable[[Any], None],
+        on_prior: Callable[[NavSatFix], None],
+        processor: FrameProcessor,
+    ) -> None:
+        """Subscribe: images of the first camera go to `on_image`, start positions to `on_prior`,
+        movement to the processor. Raises ConfigError where there is no camera."""
+        self.mounts = self._choose_mounts()
+        self.undistorter = Undistorter() if self._value('undistort') else None
+        self._subscribe_images(on_image)
+        if self._value('motion') != 'never':
+            self._subscribe_motion(on_prior, processor)
+        if self.undistorter:
+            self._add(CameraInfo, 'camera_info', self.undistorter.set_info, _best_effort(1))
+
+    def close(self) -> None:
+        """Unsubscribe, and forget what the cameras showed."""
+        for subscription in self.subscriptions:
+            self._node.destroy_subscription(subscription)
+        self.subscriptions.clear()
+        self.others.clear()
+
+    def rig(self, message: Any) -> dict[int, Any]:
+        """{number of the camera: message}: the first camera's and those of about its time."""
+        slop_ns, stamp_ns = self._value('camera_slop_s') * 1e9, stamp_ns_of(message)
+        others = {
+            number: other
+            for number, other in sorted(self.others.items())
+            if abs(stamp_ns_of(other) - stamp_ns) <= slop_ns
+        }
+        return {0: message, **others}
+
+    def decode(
+        self, rig: dict[int, Any], enough_px: tuple[int, int]
+    ) -> tuple[list[np.ndarray], list[Mount]]:
+        """Images uint8 (H, W, 3) RGB of the messages of a rig, and their `Mount`s. A JPEG may be
+        decoded smaller, but not below `enough_px` (width, height). Raises ImageError."""
+        # Undistortion knows the camera's own pixels only.
+        enough = None if self.undistorter else enough_px
+        images = [image_from_message(message, enough) for message in rig.values()]
+        if self.undistorter:
+            images[0] = self.undistorter.undistort(images[0])
+        return images, [self.mounts[number] for number in rig]
+
+    def _subscribe_images(self, on_image: Callable[[Any], None]) -> None:
+        compressed = self._value('image_transport') == 'compressed'
+        kind = CompressedImage if compressed else Image
+        reliability = ReliabilityPolicy[self._value('image_reliability').upper()]
+        quality = QoSProfile(depth=1, reliability=reliability)
+        self._add(kind, self.image_topic, on_image, quality)
+        for number in range(1, len(self.mounts)):
+            topic = self._choose_image_topic(f'image_{number}')
+            self._add(kind, topic, partial(self.others.__setitem__, number), quality)
+
+    def _subscribe_motion(
+        self, on_prior: Callable[[NavSatFix], None], processor: FrameProcessor
+    ) -> None:
+        self._add(Odometry, 'odom', processor.add_odometry, _best_effort(QUEUE))
+        self._add(NavSatFix, 'initial_fix', on_prior, QoSProfile(depth=1))
+        if self._value('imu_yaw'):
+            self._add(Imu, 'imu', processor.add_imu, _best_effort(QUEUE))
+
+    def _add(
+        self, kind: type, topic: str, take: Callable[[Any], None], quality: QoSProfile
+    ) -> None:
+        made = self._node.create_subscription(kind, topic, take, quality)
+        self.subscriptions.append(made)
+
+    def _choose_mounts(self) -> list[Mount]:
+        """The `Mount` of each camera."""
+        fov_rad = math.radians(self._value('camera_fov_deg'))
+        headings = self._value('camera_headings_deg')
+        if not len(headings):
+            raise ConfigError('parameter camera_headings_deg is empty; it needs one per camera')
+        return [Mount(math.radians(heading - headings[0]), fov_rad) for heading in headings]
+
+    def _choose_image_topic(self, name: str) -> str:
+        """As image_transport: the compressed images of a topic are on a topic below it."""
+        topic = self._node.resolve_topic_name(name)
+        if self._value('image_transport') == 'raw' or topic.endswith('/compressed'):
+            return topic
+        return f'{topic}/compressed'
+
+    def _value(self, name: str) -> Any:
+        return value_of(self._node, name)
+
+
+def _best_effort(depth: int) -> QoSProfile:
+    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)

@@ -1,0 +1,80 @@
+"""What the configured node publishes for each frame."""
+
+import time
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import OccupancyGrid
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import Image, NavSatFix, PointCloud2
+from std_msgs.msg import Header
+
+from justzoom_ros.inference.fix import Fix, FixStatus
+from justzoom_ros.localizer import Localizer
+from justzoom_ros.plots.zoom_picture import zoom_picture
+from justzoom_ros.ros import messages
+from justzoom_ros.ros.declare import value_of
+
+TYPES = {
+    'fix': NavSatFix,
+    'pose': PoseWithCovarianceStamped,
+    'hypotheses': PointCloud2,
+    'belief': OccupancyGrid,
+    'zoom_image': Image,
+}
+
+
+class Outputs:
+    """A publisher for each of TYPES, from construction until `close`."""
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node, self._belief_due_s = node, 0.0
+        self.publishers = {
+            topic: node.create_lifecycle_publisher(kind, topic, 10)
+            for topic, kind in TYPES.items()
+        }
+
+    def close(self) -> None:
+        """Take the publishers back."""
+        for publisher in self.publishers.values():
+            self._node.destroy_lifecycle_publisher(publisher)
+        self.publishers.clear()
+
+    def make(
+        self, fix: Fix, header: Header, image: np.ndarray, localizer: Localizer
+    ) -> dict[str, Any]:
+        """{topic: message} of a fix. `image` is what was seen, uint8 (H, W, 3) RGB. A pose cannot
+        say that it is none, so there is one only for a fix; pictures only for who subscribes."""
+        altitude_m, altitude_std_m = self._value('altitude_m'), self._value('altitude_std_m')
+        map_frame, calibrated = self._value('map_frame'), localizer.calibrated
+        made = {
+            'fix': messages.fix_message(fix, header, altitude_m, altitude_std_m, calibrated),
+            'hypotheses': messages.hypotheses_message(fix, header, map_frame),
+        }
+        if fix.status is FixStatus.FIX:
+            made['pose'] = messages.pose_message(fix, header, map_frame, altitude_std_m)
+        if self._is_heard('zoom_image'):
+            picture = zoom_picture(image, fix, localizer.map)
+            made['zoom_image'] = messages.picture_message(picture, header)
+        if self._is_heard('belief') and self._belief_is_due():
+            made['belief'] = messages.belief_message(fix, header, map_frame)
+        return made
+
+    def publish(self, made: dict[str, Any]) -> None:
+        """Publish what `make` gave."""
+        for topic, message in made.items():
+            self.publishers[topic].publish(message)
+
+    def _value(self, name: str) -> Any:
+        return value_of(self._node, name)
+
+    def _is_heard(self, topic: str) -> bool:
+        return self.publishers[topic].get_subscription_count() > 0
+
+    def _belief_is_due(self) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._belief_due_s:
+            return False
+        self._belief_due_s = now_s + self._value('belief_period_s')
+        return True

@@ -10,7 +10,7 @@ follow from it by whole-number arithmetic, which `Region` does for whole arrays 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
 
@@ -24,6 +24,9 @@ SPHERE_RADIUS_M = 6_378_137.0
 """Radius of the published sphere: the semi-major axis of WGS84."""
 
 PLANES = ('wgs84', 'sphere')
+MAX_RASTER = 16_384
+"""Cells along the side of a raster at most: 268 million in all."""
+
 MAX_SIDE_M = 400_000.0
 """Beyond this a local plane is off by more than 1e-4 of a distance."""
 
@@ -68,7 +71,7 @@ class Region:
     """Side in metres, at most MAX_SIDE_M."""
 
     grid: int = 4
-    """Cells along a side in one zoom step, 2 to 8."""
+    """Cells along a side in one zoom step, 2 to 8; of a `raster`, which has one step, more."""
 
     depth: int = 4
     """Zoom steps from the region to a terminal cell, 1 to 8."""
@@ -81,8 +84,8 @@ class Region:
         _check_number('latitude', self.latitude, -90.0, 90.0)
         _check_number('longitude', self.longitude, -180.0, 180.0)
         _check_number('side_m', self.side_m, 1e-3, MAX_SIDE_M)
-        _check_whole('grid', self.grid, 2, 8)
         _check_whole('depth', self.depth, 1, 8)
+        _check_whole('grid', self.grid, 2, MAX_RASTER if self.depth == 1 else 8)
         if self.plane not in PLANES:
             raise ConfigError(f'plane is {self.plane!r}; it must be one of {", ".join(PLANES)}')
         reach_deg = np.degrees(self.side_m * np.sqrt(0.5) / 6_335_000.0)
@@ -91,6 +94,11 @@ class Region:
                 f'the square of {self.side_m:g} m at latitude {self.latitude:g} holds or touches '
                 'a pole, where east and north are undefined; choose a smaller or another square'
             )
+
+    def raster(self, cells: int) -> 'Region':
+        """The same square in one step of `cells` x `cells`: the grid of a registration. Its cell
+        index counts row by row from the north-west. Raises ConfigError beyond 2..MAX_RASTER."""
+        return replace(self, grid=cells, depth=1)
 
     @classmethod
     def from_bounds(

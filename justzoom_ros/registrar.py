@@ -1,0 +1,158 @@
+"""Registration at work on one map: a picture and its camera in, a posterior over poses out.
+
+registrar = Registrar.open(satellite_map)                    # shipped weights, any map
+view = registrar.view(image_rgb, Camera.from_fov(1.2).with_height(120.0, std_m=6.0))
+registrar.posterior(view).fix()
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from justzoom_ros.embeddings.map_features import open_map_features
+from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus
+from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
+from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.registration.attitude import Attitude
+from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.likelihood import PoseLikelihood
+from justzoom_ros.registration.map_features import MapFeatures, Window
+from justzoom_ros.registration.map_search import search_coarse_to_fine
+from justzoom_ros.registration.network import RegistrationNetwork
+from justzoom_ros.registration.search import PoseSearchConfig, View
+
+log = logging.getLogger(__name__)
+
+WHOLE_CELLS = 768
+"""A map with at most so many cells along a side is searched whole, a larger one from coarse to
+fine."""
+
+COARSE_FACTOR = 4
+"""Coarse cells are so many fine ones wide."""
+
+UNLIKELY = 1e-4
+"""Where a policy gives a terminal cell less than this share of its mass, there is no search."""
+
+
+class Registrar:
+    """A registration network and the features that it has of one map. From one thread at a
+    time."""
+
+    def __init__(
+        self,
+        network: RegistrationNetwork,
+        features: MapFeatures,
+        satellite_map: SatelliteMap,
+        config: PoseSearchConfig | None = None,
+    ) -> None:
+        self.network, self.features = network, features
+        self.map, self.region = satellite_map, satellite_map.region
+        self.config = config or PoseSearchConfig()
+        self._coarse: MapFeatures | None = None
+        self._mask = features.mask.cpu().numpy() > 0
+
+    @classmethod
+    def open(
+        cls,
+        satellite_map: SatelliteMap,
+        network: RegistrationNetwork | None = None,
+        metres_per_px: float | None = None,
+        config: PoseSearchConfig | None = None,
+        progress: bool = True,
+    ) -> 'Registrar':
+        """The shipped network, or another, on a map at a ground resolution, that which the network
+        likes best unless given. Features are read from the cache, or made and kept there.
+
+        Raises WeightsError, ConfigError for a map that is coarser than the network wants.
+        """
+        network = network or RegistrationNetwork.shipped()
+        features = open_map_features(satellite_map, network, metres_per_px, progress)
+        return cls(network, features, satellite_map, config)
+
+    @property
+    def map_bytes(self) -> int:
+        """Memory that the map's features and their spectrum take."""
+        kept = self.features.features
+        return kept.numel() * kept.element_size() + self.features.spectrum_bytes
+
+    def view(
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        attitude: Attitude | None = None,
+        yaw_rad: float | None = None,
+        yaw_std_rad: float | None = None,
+    ) -> View:
+        """A picture, uint8 (H, W, 3) RGB, with what is known of its camera, ready to be searched
+        for; its features are computed once. Raises ImageError, ConfigError."""
+        return View(self.network, image_rgb, camera, attitude, yaw_rad, yaw_std_rad, self.config)
+
+    def likelihood(self, view: View, window: Window | None = None) -> PoseLikelihood:
+        """The likelihood ratios of poses in a window of the map, the whole map unless given.
+        Raises ImageError, ConfigError where the view fits nowhere."""
+        return view.register(self.features, window)
+
+    def posterior(
+        self,
+        view: View,
+        prior: CellPosterior | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> PosePosterior:
+        """Where the camera is, given the map alone or a `prior`, what a policy says of the same
+        picture. A large map is searched from coarse to fine, and only where the prior has mass;
+        `progress(done, total)` is called meanwhile. Raises ImageError, ConfigError."""
+        weights = self._prior(prior)
+        windows: tuple[PoseLikelihood, ...]
+        if max(self.features.shape) <= WHOLE_CELLS:
+            windows = (self.likelihood(view),)
+        else:
+            where = weights > UNLIKELY * weights.max()
+            if self._coarse is None:
+                self._coarse = self.features.pooled(COARSE_FACTOR)
+            windows = search_coarse_to_fine(
+                view, self.features, self._coarse, COARSE_FACTOR, where, progress
+            ).windows
+        return pose_posterior(windows, self.region, weights, len(view.yaws_rad))
+
+    def fix(
+        self, view: View, posterior: PosePosterior, criteria: FixCriteria | None = None
+    ) -> Fix:
+        """The `Fix` of a posterior, its place finer than a cell where there is one clear peak."""
+        fix = posterior.fix(criteria)
+        return self._sharpen(view, fix) if fix.status is FixStatus.FIX else fix
+
+    def _prior(self, prior: CellPosterior | None) -> np.ndarray:
+        """Weights (n, n) of the cells of the features: imagery, times what a policy says."""
+        weights = self._mask.astype(float)
+        if prior is None:
+            return weights
+        grid = prior.to_grid()
+        rows, columns = (
+            ((np.arange(n) + 0.5) * len(grid) / n).astype(int) for n in weights.shape
+        )
+        return weights * grid[rows[:, None], columns]
+
+    def _sharpen(self, view: View, fix: Fix) -> Fix:
+        """The fix moved to the top of its peak, if that is within its ellipse and a few cells."""
+        window = self.features.window_around(fix.east_m, fix.north_m, 4 * self.features.cell_m)
+        yaw_rad = fix.yaw_rad or 0.0
+        near = view.turned_to(yaw_rad + np.arange(-1, 2) * view.yaw_step_rad, view.yaw_step_rad)
+        peaks = near.register(self.features, window).peaks(1)
+        if not peaks:
+            return fix
+        peak = view.sharpen(self.features, peaks[0])
+        if np.hypot(peak.east_m - fix.east_m, peak.north_m - fix.north_m) > fix.radius_90_m:
+            return fix
+        latitude, longitude = self.region.to_latlon(peak.east_m, peak.north_m)
+        return replace(
+            fix,
+            latitude=latitude,
+            longitude=longitude,
+            east_m=peak.east_m,
+            north_m=peak.north_m,
+            yaw_rad=peak.yaw_rad,
+            yaw_std_rad=max(peak.yaw_std_rad, 0.0),
+        )

@@ -1,96 +1,126 @@
 """One image in, one fix out: what the node, the replay, the evaluation and the command line share.
 
-localizer = Localizer.open(map='maps/demo', weights='maps/demo/weights.safetensors')
+localizer = Localizer.open(map='maps/demo', footprint_m=(90.0, 150.0))
 fix = localizer.locate(image_rgb)
-fix.latitude, fix.longitude, fix.covariance_m2, fix.status
+fix.latitude, fix.longitude, fix.yaw_rad, fix.covariance_m2, fix.status
+
+*Zoom, then register.* Registration compares the picture with the map itself, in every heading, and
+works on any map. A policy, where there is one, knows its map and says which part of it to look at:
+its posterior is the prior of the registration. A policy alone answers in cells.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from justzoom_ros.embeddings import MapEmbeddings, map_embeddings
-from justzoom_ros.errors import ConfigError, WeightsError
+from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.calibration import Calibration
-from justzoom_ros.inference.fix import Fix, FixCriteria, Hypothesis, make_fix
+from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, Hypothesis, make_fix
+from justzoom_ros.inference.image_quality import images_fault
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.posterior import CellPosterior
-from justzoom_ros.inference.preprocess import enough_px, ground_views, normalize
-from justzoom_ros.inference.tree_search import SearchConfig, search
+from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.models import PolicyConfig, ZoomPolicy
-from justzoom_ros.runtimes import open_runtime
-from justzoom_ros.runtimes.torch_runtime import TorchRuntime
+from justzoom_ros.registrar import Registrar
+from justzoom_ros.registration.attitude import Attitude
+from justzoom_ros.registration.camera import Camera
+from justzoom_ros.zoom_search import ZoomSearch
 
 __all__ = ['Fix', 'FixCriteria', 'Hypothesis', 'Localizer']
 
-log = logging.getLogger(__name__)
-_ROOT = np.zeros(1, np.int64)
+HEADING_STD_RAD = np.radians(10.0)
+"""Standard deviation of a heading that comes without one."""
 
 
 class Localizer:
-    """A policy at work on one map. Build it with `open`; all methods may be called from one
-    thread at a time."""
+    """A map with what localizes on it: a registration, a policy, or both. Build it with `open`;
+    all methods may be called from one thread at a time."""
 
     def __init__(
         self,
         satellite_map: SatelliteMap,
-        runtime: TorchRuntime,
-        embeddings: MapEmbeddings,
-        search_config: SearchConfig,
-        criteria: FixCriteria,
+        zoom: ZoomSearch | None = None,
+        registrar: Registrar | None = None,
+        camera: Camera | None = None,
+        criteria: FixCriteria | None = None,
     ) -> None:
         self.map, self.region = satellite_map, satellite_map.region
-        self.search_config, self.criteria = search_config, criteria
-        self._runtime, self._embeddings = runtime, embeddings
-        self.calibration = Calibration.from_dict(runtime.provenance.get('calibration', {}))
+        self.zoom, self.registrar, self.camera = zoom, registrar, camera
+        self.criteria = criteria or FixCriteria()
 
     @classmethod
     def open(
         cls,
         map: str | Path | SatelliteMap,
-        weights: str | Path,
+        weights: str | Path | None = None,
         runtime: str = 'auto',
         search: str | SearchConfig | None = None,
         criteria: FixCriteria | None = None,
         progress: bool = True,
+        camera: Camera | None = None,
+        footprint_m: tuple[float, float] | None = None,
+        registration: str | Path | None = None,
     ) -> 'Localizer':
-        """Read a weights file and a map folder and make ready, map embeddings included.
+        """Read a map folder, and the weights of a policy if there are any, and make ready.
 
-        `map` may also be a `SatelliteMap` that is open already.
+        `map` may also be a `SatelliteMap` that is open already. Without `weights` the shipped
+        registration works alone, on any map. With weights of a downward camera and a `camera` or
+        `footprint_m` (least and greatest ground width in view), the policy's posterior is the
+        prior of the registration; without them the policy answers alone. `registration`: weights
+        of a registration network, those adapted to the map or else the shipped ones unless given.
         `runtime` one of `RUNTIMES`, `search` a method or a `SearchConfig`, `criteria` a
         `FixCriteria`. Raises MapError, WeightsError, RuntimeUnavailableError, ConfigError.
         """
         satellite_map = map if isinstance(map, SatelliteMap) else SatelliteMap.open(map)
-        policy = ZoomPolicy.load(weights)
-        check_fits(satellite_map, policy, weights)
-        chosen = open_runtime(policy, runtime)
-        what = f'{chosen.name} ({chosen.choice or chosen.precision})'
-        log.info('%s runs on %s over %s', weights, what, satellite_map.path)
-        embeddings = map_embeddings(satellite_map, chosen, progress)
-        config = search if isinstance(search, SearchConfig) else SearchConfig(search or 'exact')
-        localizer = cls(satellite_map, chosen, embeddings, config, criteria or FixCriteria())
-        localizer.locate(np.zeros((96, 128, 3), np.uint8))  # the first call is the slow one
-        return localizer
+        if footprint_m is not None:
+            camera = (camera or Camera()).with_footprint(*footprint_m)
+        zoom = weights and ZoomSearch.open(satellite_map, weights, runtime, search, progress)
+        registrar = None
+        if not zoom or (camera and zoom.config.view == 'nadir'):
+            registrar = Registrar.open(satellite_map, registration, camera, progress=progress)
+        return cls(satellite_map, zoom or None, registrar, camera, criteria)
+
+    # --- what it is ----------------------------------------------------------------------------
+
+    @property
+    def method(self) -> str:
+        """'registration', 'zoom' or 'zoom, then register'."""
+        if self.registrar is None:
+            return 'zoom'
+        return 'registration' if self.zoom is None else 'zoom, then register'
 
     @property
     def runtime(self) -> str:
-        """Name of the runtime in use."""
-        return self._runtime.name
+        """Name of the policy's runtime; the device of the registration without a policy."""
+        return self.zoom.runtime if self.zoom else str(self.require_registrar().device)
 
     @property
     def selection_reason(self) -> str:
-        """Why 'auto' took it: the times that were measured; '' where there was no choice."""
-        return self._runtime.choice
+        """Why 'auto' took the runtime; '' where there was no choice."""
+        return self.zoom.selection_reason if self.zoom else ''
 
     @property
-    def config(self) -> PolicyConfig:
-        """The policy's `PolicyConfig`."""
-        return self._runtime.config
+    def calibration(self) -> Calibration:
+        """How sure it may be: that of the policy's weights, or of the registration's."""
+        return self.zoom.calibration if self.zoom else self.require_registrar().calibration
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Use another `Calibration` than that of the weights."""
+        part = self.zoom or self.require_registrar()
+        part.calibration = calibration
+
+    @property
+    def calibrated(self) -> bool:
+        """True where the weights were calibrated on images of a camera."""
+        return self.calibration.known
+
+    @cached_property
+    def covered(self) -> np.ndarray:
+        """Flags (cells,) of the terminal cells with imagery, in the order of the cell index."""
+        return self.map.level_coverage(self.region.depth) > 0
 
     @property
     def cells(self) -> int:
@@ -99,65 +129,68 @@ class Localizer:
 
     @property
     def map_bytes(self) -> int:
-        """Memory that the map's embeddings take."""
-        return sum(level.nbytes for level in self._embeddings.levels)
+        """Memory that what is computed once per map takes."""
+        return sum(part.map_bytes for part in (self.zoom, self.registrar) if part)
 
     @property
-    def calibrated(self) -> bool:
-        """True where the weights were calibrated on images of a camera."""
-        return self.calibration.known
+    def enough_px(self) -> tuple[int, int] | None:
+        """Width and height of a camera image above which more pixels change nothing; None where
+        all are wanted."""
+        return self.zoom.enough_px if self.zoom and not self.registrar else None
 
-    def calibrate(self, calibration: Calibration) -> None:
-        """Use another `Calibration` than that of the weights."""
-        self.calibration = calibration
+    def require_zoom(self) -> ZoomSearch:
+        """The policy's part. Raises ConfigError where there is none."""
+        if self.zoom is None:
+            raise ConfigError('this needs the weights of a policy, and none were given')
+        return self.zoom
 
-    @property
-    def enough_px(self) -> tuple[int, int]:
-        """Width and height of a camera image above which more pixels change nothing."""
-        return enough_px(self.config)
+    def require_registrar(self) -> Registrar:
+        """The registration's part. Raises ConfigError where there is none."""
+        if self.registrar is None:
+            raise ConfigError(
+                'this needs registration, which a policy without a camera does not use: give a '
+                'footprint, or a height and a field of view'
+            )
+        return self.registrar
 
-    def embed(self, image_rgb: np.ndarray) -> torch.Tensor:
-        """Ground embedding (D,) of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
-        views = normalize(ground_views(image_rgb, self.config))
-        return self._runtime.encode_ground(views[None])[0]
-
-    @property
-    def covered(self) -> np.ndarray:
-        """Flags (cells,) of the terminal cells with imagery, in the order of the cell index."""
-        return self._embeddings.covered[-1]
+    # --- what it does --------------------------------------------------------------------------
 
     def posterior(
         self,
-        image: np.ndarray | torch.Tensor,
+        image_rgb: np.ndarray,
         search_config: SearchConfig | None = None,
         expand_mask: Sequence[np.ndarray] | None = None,
     ) -> CellPosterior:
-        """The `CellPosterior` of a camera image, or of its embedding from `embed`; another
-        `SearchConfig` than the localizer's own may be given. Its temperature comes on top of the
-        weights' own. `expand_mask` as in `search`. Raises ImageError."""
-        ground = image if isinstance(image, torch.Tensor) else self.embed(image)
-        config = search_config or self.search_config
-        temperature = config.temperature * self.calibration.temperature
-        config = replace(config, temperature=temperature)
-        return search(self._runtime, self._embeddings, ground, config, expand_mask)
+        """The `CellPosterior` of a policy for a camera image; see `ZoomSearch.posterior`. Raises
+        ImageError, ConfigError without a policy."""
+        return self.require_zoom().posterior(image_rgb, search_config, expand_mask)
 
-    def logits_along(self, image_rgb: np.ndarray, actions: Sequence[int]) -> torch.Tensor:
-        """The policy's logits (S, A) at each step of given actions, at temperature 1."""
-        maps = self._embeddings
-        ground = self.embed(image_rgb)[None]
-        logits, cache = self._runtime.start(ground, maps.at(0, _ROOT), maps.ahead(0, _ROOT))
-        steps = [logits[0]]
-        for level in range(1, self.region.depth):
-            index = np.array([self.region.cell_index(actions[:level])])
-            action = torch.tensor(actions[level - 1 : level], device=logits.device)
-            here, ahead = maps.at(level, index), maps.ahead(level, index)
-            logits, cache = self._runtime.step(action, here, cache, ahead)
-            steps.append(logits[0])
-        return torch.stack(steps).cpu()
+    def locate(
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera | None = None,
+        heading_rad: float | None = None,
+        heading_std_rad: float | None = None,
+        attitude: Attitude | None = None,
+        criteria: FixCriteria | None = None,
+    ) -> Fix:
+        """The `Fix` of a camera image, uint8 (H, W, 3) RGB.
 
-    def locate(self, image_rgb: np.ndarray) -> Fix:
-        """The `Fix` of a camera image, uint8 (H, W, 3) RGB. Raises ImageError."""
-        return make_fix(self.posterior(image_rgb), self.criteria)
+        `camera` as in `open`, for this image; `heading_rad`: where the top of the image points,
+        counter-clockwise from east, with its standard deviation; `attitude` of a tilted camera.
+        Raises ImageError; ConfigError where registration has no scale to search at.
+        """
+        camera = camera or self.camera
+        if self.registrar is None or camera is None:
+            return self._guarded([image_rgb], self._zoom_fix([image_rgb], None, criteria))
+        std_rad = None
+        if heading_rad is not None:
+            std_rad = HEADING_STD_RAD if heading_std_rad is None else heading_std_rad
+        view = self.registrar.view(image_rgb, camera, attitude, heading_rad, std_rad)
+        prior = self.zoom.posterior(image_rgb) if self.zoom else None
+        posterior = self.registrar.posterior(view, prior)
+        fix = self.registrar.fix(view, posterior, criteria or self.criteria)
+        return self._guarded([image_rgb], fix)
 
     def locate_rig(
         self,
@@ -167,30 +200,32 @@ class Localizer:
     ) -> Fix:
         """The `Fix` of several images of one place: a rig's cameras, or a turn on the spot.
         `mounts`: the `Mount` of each; `criteria` a `FixCriteria`, the localizer's own unless
-        given. Raises ImageError, ConfigError for another number."""
+        given. Raises ImageError, ConfigError for another number or without a policy."""
         if len(images_rgb) != len(mounts):
             raise ConfigError(f'{len(images_rgb)} images need as many mounts, not {len(mounts)}')
-        posteriors = [self.posterior(image) for image in images_rgb]
-        return make_fix(
-            fuse_posteriors(posteriors, overlap_weights(mounts)), criteria or self.criteria
-        )
+        if len(images_rgb) == 1:
+            return self.locate(images_rgb[0], criteria=criteria)
+        return self._guarded(images_rgb, self._zoom_fix(images_rgb, mounts, criteria))
 
+    def _zoom_fix(
+        self,
+        images_rgb: Sequence[np.ndarray],
+        mounts: Sequence[Mount] | None,
+        criteria: FixCriteria | None,
+    ) -> Fix:
+        """The policy's fix, of the images of a rig or of one."""
+        if self.zoom is None:
+            raise ConfigError(
+                'the scale of the picture is not known: give the ground width in view (footprint) '
+                'or a height above ground and a field of view'
+            )
+        posteriors = [self.zoom.posterior(image) for image in images_rgb]
+        weights = overlap_weights(mounts) if mounts else None
+        return make_fix(fuse_posteriors(posteriors, weights), criteria or self.criteria)
 
-def check_fits(satellite_map: SatelliteMap, policy: ZoomPolicy, weights: str | Path) -> None:
-    """Raises WeightsError unless the policy of a weights file has the map's zoom tree; warns where
-    it was trained from another map."""
-    region, config = satellite_map.region, policy.config
-    if (region.grid, region.depth) != (config.grid, config.depth):
-        raise WeightsError(
-            f'{Path(weights)}: weights for a {config.grid} x {config.grid} grid of depth '
-            f'{config.depth}, but the map {satellite_map.path} is {region.grid} x {region.grid} '
-            f'of depth {region.depth}; build the map anew or use other weights'
-        )
-    # Older weights name the one map that they were trained from.
-    trained_on = policy.provenance.get('maps') or [policy.provenance.get('map')]
-    if trained_on != [None] and satellite_map.checksum not in trained_on:
-        log.warning(
-            '%s was trained from another map than %s: its fixes may be worthless here',
-            weights,
-            satellite_map.path,
-        )
+    def _guarded(self, images_rgb: Sequence[np.ndarray], fix: Fix) -> Fix:
+        """The fix, or none where the pictures show nothing: a policy is sure of a lens cap too."""
+        fault = images_fault(images_rgb)
+        if fault is None:
+            return fix
+        return replace(fix, status=FixStatus.NO_FIX, reason=str(fault))

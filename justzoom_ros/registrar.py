@@ -130,9 +130,7 @@ class Registrar:
         if prior is None:
             return weights
         grid = prior.to_grid()
-        rows, columns = (
-            ((np.arange(n) + 0.5) * len(grid) / n).astype(int) for n in weights.shape
-        )
+        rows, columns = (((np.arange(n) + 0.5) * len(grid) / n).astype(int) for n in weights.shape)
         return weights * grid[rows[:, None], columns]
 
     def _sharpen(self, view: View, fix: Fix) -> Fix:

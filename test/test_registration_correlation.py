@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.registration.correlation import MapFeatures, Window, correlate, fast_length
+from justzoom_ros.registration.correlation import (
+    Window,
+    correlate,
+    correlate_tiles,
+    fast_length,
+    tiles_of,
+)
+from justzoom_ros.registration.map_features import MapFeatures
 from justzoom_ros.registration.template import Templates, headings, rotate
 
 YAWS = [0, 30, 45, 90, 233]
@@ -104,10 +111,55 @@ def test_a_spectrum_that_is_kept_serves_templates_of_other_sizes():
     ):
         templates = random_templates(rng, 1, 2, size, anchors)
         check(correlate(kept, templates), features, mask, templates)
-    spectrum = kept.spectrum(kept.window, templates)
-    assert kept.spectrum(kept.window, templates) is spectrum
+    spectrum = kept.kept_spectrum
+    correlate(kept, templates)
+    assert kept.kept_spectrum is spectrum
     rows, columns = spectrum.size
     assert kept.spectrum_bytes == 3 * rows * (columns // 2 + 1) * 8
+
+
+@pytest.mark.parametrize('tile', [4, 7, 12])
+def test_tiles_have_the_scores_of_the_whole_map(tile):
+    rng = np.random.default_rng(8)
+    features, mask = random_map(rng, 3, (17, 13), gaps=True)
+    templates = random_templates(rng, 3, 3, (5, 6), [[2, 3], [-3, 4], [1, 9]])
+    pieces = MapFeatures(torch.from_numpy(features), mask)
+    found = correlate_tiles(pieces, templates, tiles_of(pieces.window, tile))
+    covered = np.zeros((17, 13), int)
+    for piece in found:
+        check(piece, features, mask, templates)
+        covered[piece.window.slices] += 1
+    assert (covered == 1).all()
+    assert pieces.spectrum_bytes == 0
+
+
+def test_a_large_map_is_put_together_from_tiles(monkeypatch):
+    rng = np.random.default_rng(9)
+    features, mask = random_map(rng, 3, (23, 18), gaps=True)
+    templates = random_templates(rng, 2, 3, (5, 6), [[2, 3], [1, 4]])
+    pieces = MapFeatures(torch.from_numpy(features), mask)
+    whole = correlate(pieces, templates)
+    part = correlate(pieces, templates, Window(3, 2, 22, 16))
+    monkeypatch.setattr('justzoom_ros.registration.correlation.MAX_WHOLE', 8)
+    monkeypatch.setattr('justzoom_ros.registration.correlation.TILE', 7)
+    monkeypatch.setattr('justzoom_ros.registration.correlation.BATCH_BYTES', 20_000)
+    for window, expected in ((None, whole), (part.window, part)):
+        found = correlate(pieces, templates, window)
+        assert found.window == expected.window
+        np.testing.assert_allclose(found.score, expected.score, atol=1e-5)
+        np.testing.assert_allclose(found.cells, expected.cells, atol=1e-4)
+        np.testing.assert_array_equal(found.valid, expected.valid)
+
+
+def test_the_background_is_the_mean_and_deviation_of_valid_scores():
+    rng = np.random.default_rng(10)
+    features, mask = random_map(rng, 3, (15, 16), gaps=True)
+    found = correlate(
+        MapFeatures(torch.from_numpy(features), mask),
+        random_templates(rng, 3, 3, (5, 6), [[2, 3]] * 3),
+    )
+    scores = found.score.double().numpy()[found.valid.numpy()]
+    assert found.background() == pytest.approx((scores.mean(), scores.std()), rel=1e-5)
 
 
 def test_half_precision_features_give_the_same_scores_to_their_rounding():
@@ -263,3 +315,30 @@ def test_gradients_reach_the_features_of_a_view():
     view = torch.ones(2, 6, 6, requires_grad=True)
     rotate(view, np.ones((6, 6)), (3.0, 3.0), [0.3]).features.sum().backward()
     assert float(view.grad.sum()) == pytest.approx(2 * 36, rel=0.05)
+
+
+# --- maps --------------------------------------------------------------------------------------
+
+
+def test_windows_of_a_map_hold_what_is_within_reach_and_end_with_it():
+    some = MapFeatures(torch.zeros(1, 100, 80), cell_m=2.0)
+    assert some.position_m(0, 0) == (-79.0, 99.0)
+    window = some.window_around(10.0, -20.0, 8.0)
+    assert window == Window(56, 41, 64, 49)
+    assert some.window_around(-75.0, 95.0, 10.0) == Window(0, 0, 8, 8)
+    with pytest.raises(ConfigError, match='no cell'):
+        some.window_around(200.0, 0.0, 20.0)
+
+
+def test_pooled_maps_are_means_over_imagery():
+    rng = np.random.default_rng(11)
+    features, mask = random_map(rng, 2, (9, 10), gaps=True)
+    found = MapFeatures(torch.from_numpy(features), mask, 2.0).pooled(4)
+    assert found.shape == (3, 3) and found.cell_m == 8.0
+    assert (found.west_m, found.north_m) == (-10.0, 9.0)
+    padded = np.pad(mask, ((0, 3), (0, 2)))
+    blocks = padded.reshape(3, 4, 3, 4).sum((1, 3))
+    np.testing.assert_allclose(found.mask, blocks / 16)
+    sums = np.pad(features, ((0, 0), (0, 3), (0, 2))).reshape(2, 3, 4, 3, 4).sum((2, 4))
+    expected = np.where(blocks > 0, sums / np.maximum(blocks, 1), 0)
+    np.testing.assert_allclose(found.features, expected, atol=1e-6)

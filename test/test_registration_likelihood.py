@@ -9,13 +9,13 @@ import torch
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.region import Region
 from justzoom_ros.registration.area_sums import area_sums
-from justzoom_ros.registration.correlation import Window
 from justzoom_ros.registration.likelihood import (
     PoseLikelihood,
     PositionLikelihood,
     combine_scales,
     probability_elsewhere,
 )
+from justzoom_ros.registration.map_features import MapFeatures, Window
 
 
 def likelihood(values, cell_m=2.0, west_m=-10.0, north_m=8.0, **more):
@@ -126,6 +126,7 @@ def test_scales_are_averaged_with_their_priors_and_the_best_is_told():
     rng = np.random.default_rng(2)
     values = rng.normal(0, 2, (3, 4, 5, 6))
     values[:, 0, 0, 0] = -np.inf
+    values[1, 1] = -np.inf  # at one height these poses see too little imagery
     priors = np.log([0.2, 0.5, 0.3])
     made = []
 
@@ -136,11 +137,20 @@ def test_scales_are_averaged_with_their_priors_and_the_best_is_told():
 
     one = combine_scales(each(), priors)
     weighed = np.exp(values) * np.exp(priors)[:, None, None, None]
-    np.testing.assert_allclose(ratios(one), weighed.sum(0), rtol=1e-5)
+    weights = (np.isfinite(values) * np.exp(priors)[:, None, None, None]).sum(0)
+    expected = weighed.sum(0) / np.maximum(weights, 1e-9)
+    np.testing.assert_allclose(ratios(one), expected, rtol=1e-5)
     looked_at = np.isfinite(values).any(0)
     np.testing.assert_array_equal(one.scale.numpy()[looked_at], weighed.argmax(0)[looked_at])
-    with pytest.raises(ConfigError, match='no height'):
-        combine_scales([], [])
+
+
+def test_heights_at_which_a_view_fits_nowhere_are_left_out():
+    values = np.random.default_rng(5).normal(0, 2, (2, 3, 3))
+    one = combine_scales([None, likelihood(values), None], np.log([0.5, 0.2, 0.3]))
+    np.testing.assert_allclose(one.log_ratio, values, rtol=1e-6)
+    assert (one.scale == 1).all()
+    with pytest.raises(ConfigError, match='fits nowhere'):
+        combine_scales([None, None], np.log([0.5, 0.5]))
 
 
 # --- cells of a region -------------------------------------------------------------------------
@@ -191,7 +201,8 @@ def test_cells_where_nothing_was_looked_at_are_not_spoken_of():
 
 def test_windows_are_placed_on_the_map():
     window = Window(10, 30, 20, 45)
-    one = PoseLikelihood.of_window(torch.zeros(1, 10, 15), [0.0], window, 2.0, (100, 80))
+    whole = MapFeatures(torch.zeros(1, 100, 80), cell_m=2.0)
+    one = PoseLikelihood.of_window(torch.zeros(1, 10, 15), [0.0], window, whole)
     assert (one.west_m, one.north_m) == (-20.0, 80.0)
 
 
@@ -277,7 +288,36 @@ def test_peaks_tell_their_scale():
     values[1, 2, 3] = 5
     scale = torch.zeros(2, 5, 5, dtype=torch.uint8)
     scale[1, 2, 3] = 7
-    assert likelihood(values, scale=scale).peaks(1)[0].scale == 7
+    levers = ((0.0, 0.0),) * 8
+    assert likelihood(values, scale=scale, levers_m=levers).peaks(1)[0].scale == 7
+
+
+def test_a_camera_that_looks_ahead_moves_when_its_heading_is_corrected():
+    """What is seen lies 40 m ahead and is known to a metre; headings are 10 degrees apart."""
+    center, ahead, yaw, std = np.array([3.0, -5.0]), 40.0, radians(93.0), radians(4)
+    yaws = np.arange(36) * radians(10)
+    values = np.stack(
+        [
+            gaussian(
+                (80, 80),
+                2.0,
+                center - ahead * np.array([np.cos(k), np.sin(k)]),
+                np.eye(2),
+                yaw,
+                std,
+                np.array([k]),
+            )[0]
+            for k in yaws
+        ]
+    )
+    peak = likelihood(values, 2.0, -80.0, 80.0, levers_m=((0.0, ahead),)).peaks(1)[0]
+    expected = center - ahead * np.array([np.cos(yaw), np.sin(yaw)])
+    np.testing.assert_allclose((peak.east_m, peak.north_m), expected, atol=0.4)
+    assert peak.yaw_rad == pytest.approx(yaw, abs=radians(0.5))
+    # The heading, 4 degrees and a quarter of a step, moves it east and west.
+    moved = (ahead * np.hypot(std, radians(10) / 48**0.5)) ** 2
+    assert peak.covariance_m2[0, 0] == pytest.approx(1 + 4 / 12 + moved, rel=0.1)
+    assert peak.covariance_m2[1, 1] == pytest.approx(1 + 4 / 12, rel=0.1)
 
 
 def test_positions_have_the_mean_over_headings(some):

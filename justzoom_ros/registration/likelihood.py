@@ -10,7 +10,7 @@ Shapes: K headings, n rows from the north, m columns from the west.
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import log, pi
+from math import exp, log, pi
 
 import numpy as np
 import torch
@@ -47,6 +47,11 @@ class PoseLikelihood:
     """uint8 (K, n, m): which of the searched heights is most probable for a pose, where several
     were searched."""
 
+    levers_m: tuple[tuple[float, float], ...] = ((0.0, 0.0),)
+    """For each searched height: metres right and ahead from the point below the camera to the
+    middle of what it sees. That middle is what a view fixes best; where a tilted camera itself is
+    follows from it and the heading."""
+
     def __post_init__(self):
         shape = tuple(self.log_ratio.shape)
         if len(shape) != 3 or shape[0] != len(self.yaws_rad) or 0 in shape:
@@ -60,11 +65,11 @@ class PoseLikelihood:
             raise ConfigError(f'a likelihood ratio cannot be used: {why}')
 
     @classmethod
-    def of_window(cls, log_ratio, yaws_rad, window, cell_m, map_shape, **more):
-        """The likelihood over a `Window` of a map of `map_shape` (n, m) cells whose middle is the
-        region's centre."""
-        west_m = (window.left - map_shape[1] / 2) * cell_m
-        north_m = (map_shape[0] / 2 - window.top) * cell_m
+    def of_window(cls, log_ratio, yaws_rad, window, map_features, **more):
+        """The likelihood over a `Window` of `MapFeatures`."""
+        cell_m = map_features.cell_m
+        west_m = map_features.west_m + window.left * cell_m
+        north_m = map_features.north_m - window.top * cell_m
         return cls(log_ratio, np.asarray(yaws_rad, float), cell_m, west_m, north_m, **more)
 
     # --- parts of it ---------------------------------------------------------------------------
@@ -177,26 +182,54 @@ class PositionLikelihood:
 
 
 def combine_scales(likelihoods, log_priors):
-    """One `PoseLikelihood` of those at several heights: their ratios' mean, weighed by the prior
-    probabilities whose logarithms are `log_priors`; `scale` is the most probable height's number.
+    """One `PoseLikelihood` of those at several heights: for each pose the mean of the ratios that
+    were looked at, weighed by the prior probabilities whose logarithms are `log_priors`. `scale`
+    is the number of the most probable height.
 
-    `likelihoods`: an iterable, so that only two need to be in memory. Raises ConfigError where
-    there are none.
+    `likelihoods`: an iterable, so that only two need to be in memory; None stands for a height at
+    which no pose could be looked at. Raises ConfigError where that is all of them.
     """
-    total = best = scale = first = None
+    log_priors = list(log_priors)
+    if len(log_priors) == 1:
+        (only,) = likelihoods
+        likelihoods = [only]
+        if only is not None:
+            return only
+    mean = None
     for number, (one, prior) in enumerate(zip(likelihoods, log_priors, strict=True)):
+        if one is not None:
+            mean = mean or _ScaleMean(one)
+            mean.add(one, prior, number)
+    if mean is None:
+        raise ConfigError(
+            'the view fits nowhere on the imagery of the map: the map is smaller than the view, '
+            'or has no imagery where it is searched'
+        )
+    return mean.likelihood()
+
+
+class _ScaleMean:
+    """A weighted mean of likelihood ratios, one height after the other."""
+
+    def __init__(self, first):
+        self.first, shape = first, first.log_ratio
+        self.total, self.best = (torch.full_like(shape, -torch.inf) for _ in range(2))
+        self.weight = torch.zeros_like(shape)
+        self.scale = torch.zeros_like(shape, dtype=torch.uint8)
+        self.levers = {}
+
+    def add(self, one, prior, number):
         weighed = one.log_ratio + prior
-        if first is None:
-            first, total, best = one, weighed, weighed.clone()
-            scale = torch.zeros(weighed.shape, dtype=torch.uint8, device=weighed.device)
-            continue
-        better = weighed > best
-        best = torch.where(better, weighed, best)
-        scale = torch.where(better, number, scale).to(torch.uint8)
-        total = torch.logaddexp(total, weighed)
-    if first is None:
-        raise ConfigError('there is no likelihood to combine: no height was searched')
-    return replace(first, log_ratio=total, scale=scale)
+        self.scale[weighed > self.best] = number
+        self.best = torch.maximum(self.best, weighed)
+        self.total = torch.logaddexp(self.total, weighed)
+        self.weight += torch.isfinite(one.log_ratio) * exp(prior)
+        self.levers[number] = one.levers_m[0]
+
+    def likelihood(self):
+        levers = tuple(self.levers.get(n, (0.0, 0.0)) for n in range(max(self.levers) + 1))
+        mean = self.total - self.weight.clamp(min=1e-30).log()
+        return replace(self.first, log_ratio=mean, scale=self.scale, levers_m=levers)
 
 
 def probability_elsewhere(evidence, prior_elsewhere):

@@ -20,7 +20,8 @@ class Peak:
     """Metres north of the region's centre."""
 
     covariance_m2: np.ndarray
-    """(2, 2), east and north: of the mass round the peak, headings averaged out."""
+    """(2, 2), east and north: of the mass round the peak at its heading, and what the deviation of
+    the heading adds where the camera is not over the middle of what it sees."""
 
     yaw_rad: float
     """Heading, counter-clockwise from east, in -pi..pi."""
@@ -42,16 +43,25 @@ def find_peaks(likelihood, count, separation_m):
         raise ConfigError('peaks need a count of at least 1 and a positive separation')
     plane = likelihood.position.log_ratio.cpu().numpy()
     reach = ceil(separation_m / likelihood.cell_m)
-    left = plane.copy()
-    peaks = []
-    while len(peaks) < count:
-        row, column = np.unravel_index(int(left.argmax()), left.shape)
+    return tuple(
+        _peak(likelihood, row, column, reach)
+        for row, column in highest_places(plane, count, reach)
+    )
+
+
+def highest_places(plane, count, reach):
+    """Rows and columns, highest first, of up to `count` tops of an array (n, m) of log ratios that
+    are more than `reach` cells apart."""
+    left, reach = plane.copy(), ceil(reach)
+    places = []
+    while len(places) < count:
+        row, column = (int(i) for i in np.unravel_index(int(left.argmax()), left.shape))
         if not np.isfinite(left[row, column]):
             break
         if _is_top(plane, row, column):
-            peaks.append(_peak(likelihood, plane, row, column, reach))
+            places.append((row, column))
         _blank(left, row, column, reach)
-    return tuple(peaks)
+    return places
 
 
 def _is_top(plane, row, column):
@@ -74,20 +84,86 @@ def _disc(shape, row, column, reach):
     return rows, columns, south**2 + east**2 <= reach**2
 
 
-def _peak(likelihood, plane, row, column, reach):
-    south, east = _top_of_paraboloid(plane, row, column)
-    cell = likelihood.cell_m
-    yaw, std, best = _heading(likelihood, row, column)
+def _peak(likelihood, row, column, reach):
+    best, row, column = _best_pose(likelihood.log_ratio, row, column)
     scale = None if likelihood.scale is None else int(likelihood.scale[best, row, column])
+    pose = _Pose(likelihood, best, row, column, likelihood.levers_m[scale or 0])
+    turn, turn_variance = pose.turn()
+    position, covariance = pose.position(reach)
+    east_m, north_m = position + pose.lever(0.0) - pose.lever(turn)
+    sideways = pose.lever(turn + pi / 2)
     return Peak(
-        east_m=likelihood.west_m + (column + 0.5 + east) * cell,
-        north_m=likelihood.north_m - (row + 0.5 + south) * cell,
-        covariance_m2=_covariance(plane, (row, column), (south, east), reach) * cell**2,
-        yaw_rad=yaw,
-        yaw_std_rad=std,
+        east_m=float(east_m),
+        north_m=float(north_m),
+        covariance_m2=covariance + turn_variance * np.outer(sideways, sideways),
+        yaw_rad=float((pose.yaw_rad + turn + pi) % (2 * pi) - pi),
+        yaw_std_rad=float(np.sqrt(turn_variance)),
         log_ratio=float(likelihood.log_ratio[best, row, column]),
         scale=scale,
     )
+
+
+def _best_pose(log_ratio, row, column):
+    """Heading, row and column of the best pose in a cell or the eight round it."""
+    top, left = max(0, row - 1), max(0, column - 1)
+    near = log_ratio[:, top : row + 2, left : column + 2].cpu().numpy()
+    best, south, east = (int(i) for i in np.unravel_index(int(near.argmax()), near.shape))
+    return best, top + south, left + east
+
+
+class _Pose:
+    """One searched pose, and what is round it. `lever_m` as in `PoseLikelihood.levers_m`."""
+
+    def __init__(self, likelihood, heading, row, column, lever_m):
+        self.likelihood, self.lever_m = likelihood, lever_m
+        self.heading, self.row, self.column = heading, row, column
+        self.yaw_rad = likelihood.yaws_rad[heading]
+
+    def lever(self, turn_rad):
+        """The lever (2,), metres east and north, after a turn from the pose's heading."""
+        yaw, (right, ahead) = self.yaw_rad + turn_rad, self.lever_m
+        sin, cos = np.sin(yaw), np.cos(yaw)
+        return np.array([right * sin + ahead * cos, ahead * sin - right * cos])
+
+    def position(self, reach):
+        """Position (2,) and covariance (2, 2), metres east and north, at the pose's heading, of
+        the mass within `reach` cells."""
+        likelihood, cell_m = self.likelihood, self.likelihood.cell_m
+        plane = likelihood.log_ratio[self.heading].cpu().numpy()
+        south, east = _top_of_paraboloid(plane, self.row, self.column)
+        covariance = _covariance(plane, (self.row, self.column), (south, east), reach)
+        east_m = likelihood.west_m + (self.column + 0.5 + east) * cell_m
+        north_m = likelihood.north_m - (self.row + 0.5 + south) * cell_m
+        return np.array([east_m, north_m]), covariance * cell_m**2
+
+    def turn(self):
+        """How far the best heading is from that of the pose, and its variance, radians.
+
+        The parabola through the logs of the mass near the pose and near those one heading on to
+        either side that see the same: exact for a Gaussian. It is trusted to a quarter of a step.
+        """
+        step = self.likelihood.step_rad
+        before, here, after = (self._log_mass(side) for side in (-1, 0, 1))
+        bend = before + after - 2 * here
+        if not (np.isfinite(bend) and bend < -1e-9):
+            return 0.0, step**2 / 12
+        turn = np.clip((before - after) / (2 * bend), -0.5, 0.5) * step
+        return turn, min(-(step**2) / bend, pi**2 / 3) + step**2 / 48
+
+    def _log_mass(self, side):
+        """Log of the mass of the nine cells round the pose `side` headings on, -inf where that was
+        not searched."""
+        likelihood, heading = self.likelihood, self.heading + side
+        count = len(likelihood.yaws_rad)
+        if count < 3 or not (likelihood.is_round or 0 <= heading < count):
+            return -np.inf
+        shift = (self.lever(0.0) - self.lever(side * likelihood.step_rad)) / likelihood.cell_m
+        row, column = self.row - round(shift[1]), self.column + round(shift[0])
+        if row < -1 or column < -1:
+            return -np.inf
+        rows, columns = slice(max(0, row - 1), row + 2), slice(max(0, column - 1), column + 2)
+        near = likelihood.log_ratio[heading % count, rows, columns]
+        return float(torch.logsumexp(near.double().flatten(), 0)) if near.numel() else -np.inf
 
 
 def _top_of_paraboloid(plane, row, column):
@@ -117,24 +193,3 @@ def _covariance(plane, cell, offset, reach):
     cross = -float(south @ masses @ east)
     north_north, east_east = masses.sum(1) @ south**2, masses.sum(0) @ east**2
     return np.array([[east_east, cross], [cross, north_north]]) + np.eye(2) / 12
-
-
-def _heading(likelihood, row, column):
-    """Heading at a cell, its deviation, and the number of the best of the searched ones.
-
-    The parabola through the logs of the mass near the cell at the best heading and the two beside
-    it: exact for a Gaussian. Its place is trusted to a quarter of a step.
-    """
-    near = likelihood.log_ratio[:, max(0, row - 1) : row + 2, max(0, column - 1) : column + 2]
-    logs = torch.logsumexp(near.double().flatten(1), 1).cpu().numpy()
-    best = int(likelihood.log_ratio[:, row, column].argmax())
-    count, step = len(logs), likelihood.step_rad
-    shift, variance = 0.0, 1 / 12
-    if count >= 3 and (likelihood.is_round or 0 < best < count - 1):
-        before, after = logs[best - 1], logs[(best + 1) % count]
-        bend = before + after - 2 * logs[best]
-        if np.isfinite(bend) and bend < -1e-9:
-            shift = float(np.clip((before - after) / (2 * bend), -0.5, 0.5))
-            variance = min(-1 / bend, (pi / step) ** 2 / 3) + 1 / 48
-    yaw = likelihood.yaws_rad[best] + shift * step
-    return float((yaw + pi) % (2 * pi) - pi), step * float(np.sqrt(variance)), best

@@ -94,17 +94,20 @@ class _Ground:
         self.max_range_m = height_m * np.sqrt(max(1 / self.least_cos**2 - 1, 0))
 
     def image_points(self, right_m, ahead_m):
-        """Continuous columns and rows (N, ...) in the image of ground points, and which of them
-        the camera sees."""
-        down = np.full_like(right_m, self.height_m)
-        x, y, z = np.tensordot(self.level_from_camera.T, np.stack([right_m, -ahead_m, down]), 1)
-        front = np.where(z > 1e-6, z, 1.0)
-        column = self.lens.fx * x / front + self.lens.cx + 0.5
-        row = self.lens.fy * y / front + self.lens.cy + 0.5
-        near = np.hypot(right_m, ahead_m) <= self.max_range_m
+        """Continuous columns and rows in the image of ground points, which of them the camera
+        sees, and their depths along its axis in metres. Arrays that broadcast."""
+        x, y, depth = (
+            axis[0] * right_m - axis[1] * ahead_m + axis[2] * self.height_m
+            for axis in self.level_from_camera.T
+        )
+        front = depth > 1e-3 * self.height_m
+        depth = np.where(front, depth, self.height_m)
+        column = self.lens.fx * x / depth + (self.lens.cx + 0.5)
+        row = self.lens.fy * y / depth + (self.lens.cy + 0.5)
+        near = right_m**2 + ahead_m**2 <= self.max_range_m**2
         high, wide = self.shape
         inside = (column >= 0) & (column <= wide) & (row >= 0) & (row <= high)
-        return column, row, inside & near & (z > 1e-6)
+        return column, row, inside & near & front, depth
 
     def bounds_m(self):
         """Ground in view: least and greatest metres to the right, least and greatest ahead.
@@ -145,6 +148,11 @@ class _Ground:
         seen = self.image_points(right, ahead)[2]
         return np.stack([right[seen], ahead[seen]])
 
+    def pixels_per_metre(self, depth_m):
+        """Pixels of the image per metre of ground, the geometric mean over both directions: the
+        ground that a pixel shows grows with the cube of its depth."""
+        return np.sqrt(self.lens.fx * self.lens.fy * self.height_m / depth_m**3)
+
 
 def _box_px(bounds_m, metres_per_px, max_side_m, cut_px):
     """Rows above and columns left of the origin's square, and sides: (top, left, rows, columns),
@@ -172,54 +180,64 @@ def _look_up(image, ground, box, metres_per_px, half):
     """The view of a box whose first square has the origin `half` pixels inside."""
     top, left, rows, columns = box
     step = 1 / SAMPLES
-    down = top - half + (np.arange(rows * SAMPLES) + 0.5) * step
-    across = left - half + (np.arange(columns * SAMPLES) + 0.5) * step
-    right_m, ahead_m = np.meshgrid(across * metres_per_px, -down * metres_per_px)
-    column, row, seen = ground.image_points(right_m, ahead_m)
-    finer = _finer(ground, right_m, ahead_m, metres_per_px * step)
-    samples = _sampled(image, column, row, seen, finer)
+    down = top - half + (np.arange(rows * SAMPLES, dtype=np.float32) + 0.5) * step
+    across = left - half + (np.arange(columns * SAMPLES, dtype=np.float32) + 0.5) * step
+    column, row, seen, depth = ground.image_points(
+        across * metres_per_px, -down[:, None] * metres_per_px
+    )
+    finer = ground.pixels_per_metre(depth) * metres_per_px * step
+    samples = _sampled(image, column, row, np.where(seen, finer, np.nan))
     pixels = cv2.resize(samples, (columns, rows), interpolation=cv2.INTER_AREA)
     mask = seen.reshape(rows, SAMPLES, columns, SAMPLES).all((1, 3))
     pixels[~mask] = 0
     return LiftedView(pixels, mask, (half - top, half - left), metres_per_px)
 
 
-def _finer(ground, right_m, ahead_m, sample_m):
-    """How many pixels of the image lie along the side of one sample (geometric mean over both
-    directions), (h, w): the ground area of a pixel grows with the cube of the depth."""
-    down = np.full_like(right_m, ground.height_m)
-    direction = ground.level_from_camera[:, 2]
-    depth = direction[0] * right_m - direction[1] * ahead_m + direction[2] * down
-    lens = ground.lens
-    area = lens.fx * lens.fy * ground.height_m / np.maximum(depth, 1e-6) ** 3
-    return sample_m * np.sqrt(area)
+def _sampled(image, column, row, finer):
+    """The image at continuous columns and rows (h, w): uint8 (h, w, 3).
 
-
-def _sampled(image, column, row, seen, finer):
-    """The image at continuous columns and rows, averaged as far as it is finer than the samples:
-    uint8 (h, w, 3). Between two reductions of the image both are mixed."""
-    wanted = np.log2(np.maximum(finer[seen], 1.0)) if seen.any() else np.zeros(1)
-    lowest, highest = float(wanted.min()), float(wanted.max())
-    if highest - lowest < 0.5:
-        return _remapped(image, column, row, 2 ** ((lowest + highest) / 2))
-    levels = ceil(highest - lowest) + 1
-    place = np.log2(np.maximum(finer, 1.0)).clip(lowest, highest) - lowest
-    total = np.zeros((*column.shape, 3), np.float32)
-    for level in range(levels):
-        weight = np.maximum(0, 1 - np.abs(place - level)).astype(np.float32)
-        total += weight[..., None] * _remapped(image, column, row, 2 ** (lowest + level))
+    `finer` (h, w): how many pixels of the image lie along the side of a sample, NaN where none is
+    wanted. So far the image is averaged first; between two reductions of it both are mixed.
+    """
+    level = np.log2(np.maximum(finer, 1))
+    lowest, highest = float(np.nanmin(level)), float(np.nanmax(level))
+    if highest - lowest < 0.7:
+        factor = round(2 ** ((lowest + highest) / 2))
+        return _remapped(_reduced(image, factor), column, row, factor)
+    factor = round(2**lowest)
+    place = np.maximum(level - np.log2(factor), 0)
+    reduced, total = _reduced(image, factor), np.zeros((*column.shape, 3), np.float32)
+    for number in range(ceil(np.nanmax(place)) + 1):
+        weight = np.nan_to_num(1 - np.abs(place - number)).clip(min=0)
+        rows = slice(*_first_and_last(weight.any(1)))
+        part = _remapped(reduced, column[rows], row[rows], factor)
+        total[rows] += weight[rows, :, None] * part
+        reduced, factor = _reduced(reduced, 2), 2 * factor
     return np.rint(total).astype(np.uint8)
 
 
+def _first_and_last(flags):
+    """First True, and one after the last; 0, 0 where there is none."""
+    found = np.flatnonzero(flags)
+    return (int(found[0]), int(found[-1]) + 1) if len(found) else (0, 0)
+
+
+def _reduced(image, factor):
+    """Means of squares of `factor` pixels; what is left over at the right and below is cut off."""
+    high, wide = (max(1, length // factor) for length in image.shape[:2])
+    if factor == 1 or min(image.shape[:2]) < factor:
+        return image
+    whole = image[: high * factor, : wide * factor]
+    return cv2.resize(whole, (wide, high), interpolation=cv2.INTER_AREA)
+
+
 def _remapped(image, column, row, factor):
-    """The image, reduced by a factor, looked up at columns and rows of the full one."""
-    high, wide = image.shape[:2]
-    size = max(1, round(wide / factor)), max(1, round(high / factor))
-    if size != (wide, high):
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    """An image that was reduced by a factor, looked up at columns and rows of the full one."""
+    if not len(row):
+        return np.zeros((*row.shape, 3), np.uint8)
     # cv2 counts from the centre of the first pixel.
-    x = (column * (size[0] / wide) - 0.5).astype(np.float32)
-    y = (row * (size[1] / high) - 0.5).astype(np.float32)
+    x, y = ((at * np.float32(1 / factor) - np.float32(0.5)) for at in (column, row))
+    x, y = (at.astype(np.float32, copy=False) for at in (x, y))
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 

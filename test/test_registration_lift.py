@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from justzoom_ros.errors import ConfigError, ImageError
+from justzoom_ros.maps.nadir_camera import NadirPose, image_to_ground, look_down
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.lift import lift
-from justzoom_ros.views import NadirPose, image_to_ground, look_down
 
 FOV = 1.2
 SIDE_M, MAP_PX = 200.0, 400

@@ -10,6 +10,7 @@ import torch
 from registration_toy import ToyNetwork, ground, map_of
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.region import Region
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
@@ -20,7 +21,6 @@ from justzoom_ros.registration.map_search import (
     tiles_to_search,
 )
 from justzoom_ros.registration.search import SearchConfig, View, register
-from justzoom_ros.views import NadirPose, look_down
 
 SIDE_M, METRES = 300.0, 1.0
 FOV = 1.1

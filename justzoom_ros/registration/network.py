@@ -1,0 +1,199 @@
+"""The registration network: features of a map, features of a view, and what a match is worth."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from justzoom_ros.errors import ConfigError, ImageError, WeightsError
+from justzoom_ros.files import writing
+from justzoom_ros.registration.config import RegistrationConfig
+from justzoom_ros.registration.encoder import Encoder
+from justzoom_ros.registration.normalize import normalize_pixels
+
+SHIPPED = Path(__file__).parent / 'weights' / 'nadir.safetensors'
+LEAST_PX = 16
+"""Smallest side of a picture that has features."""
+
+
+class RegistrationNetwork(nn.Module):
+    """Features on cells of `config.stride` pixels, and the likelihood ratio of a match.
+
+    Map features have length 1; view features have length 0..1, which is how much a cell counts.
+    """
+
+    def __init__(self, config: RegistrationConfig | None = None):
+        super().__init__()
+        self.config = config or RegistrationConfig()
+        self.card: dict = {}
+        outputs = self.config.channels + 1
+        self.map_encoder = Encoder(self.config, outputs)
+        self.view_encoder = self.map_encoder if self.config.shared else Encoder(self.config, outputs)
+        self.match = MatchModel()
+
+    # Features of batches, as training needs them.
+
+    def encode_map(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Unit features (B, C, h, w) of normalized pixels (B, 4, H, W)."""
+        return F.normalize(self.map_encoder(pixels)[:, : self.config.channels], dim=1)
+
+    def encode_view(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Weighted features (B, C, h, w) of normalized pixels (B, 4, H, W)."""
+        raw = self.view_encoder(pixels)
+        return F.normalize(raw[:, :-1], dim=1) * raw[:, -1:].sigmoid()
+
+    # Features of one picture, as everybody else needs them.
+
+    @torch.inference_mode()
+    def map_features(self, pixels: np.ndarray, mask: np.ndarray | None = None) -> torch.Tensor:
+        """Features (C, ceil(H / 2), ceil(W / 2)) of a map, float32 on the network's device.
+
+        `pixels` uint8 (H, W, 3) RGB, north up; `mask` bool (H, W), True where there is imagery
+        (default: everywhere). Cells without imagery are 0. Raises ImageError for other arrays.
+        """
+        return self._features(self.encode_map, pixels, mask)
+
+    @torch.inference_mode()
+    def view_features(self, pixels: np.ndarray, mask: np.ndarray | None = None) -> torch.Tensor:
+        """Features (C, ceil(h / 2), ceil(w / 2)) of a lifted view, float32.
+
+        `pixels` uint8 (h, w, 3) RGB at the map's metres per pixel, averaged over the area of a
+        pixel; `mask` bool (h, w), True where the camera sees the ground. Raises ImageError.
+        """
+        return self._features(self.encode_view, pixels, mask)
+
+    def cell_mask(self, mask: np.ndarray) -> torch.Tensor:
+        """bool (ceil(h / 2), ceil(w / 2)): cells of which at least half is visible in `mask`."""
+        cover = torch.from_numpy(np.ascontiguousarray(mask, np.float32))
+        height, width = cover.shape
+        cover = F.pad(cover[None], (0, width % 2, 0, height % 2))
+        return F.avg_pool2d(cover, 2)[0] >= 0.5
+
+    def _features(self, encode, pixels, mask):
+        mask = _checked(pixels, mask)
+        height, width = mask.shape
+        normal = normalize_pixels(pixels, mask, self.config.normalization_px)
+        unit = self.config.alignment_px
+        padded = np.pad(normal, ((0, 0), (0, -height % unit), (0, -width % unit)))
+        device = self.match.gain.device
+        features = encode(torch.from_numpy(padded)[None].to(device))[0]
+        cells = self.cell_mask(mask).to(device)
+        return features[:, : cells.shape[0], : cells.shape[1]] * cells
+
+    def log_ratio(
+        self,
+        mean_cosine: torch.Tensor,
+        area_cells: torch.Tensor | float,
+        background_mean: torch.Tensor | float,
+        background_std: torch.Tensor | float,
+    ) -> torch.Tensor:
+        """log p(view | camera at this pose) - log p(view | somewhere else), nats.
+
+        `mean_cosine` (...): sum of <template, map> over the visible cells of the template, over
+        their number `area_cells`; `background_mean`, `background_std`: its mean and standard
+        deviation over all poses that were searched for this view. Each broadcasts. The mean of
+        exp(log_ratio) over the poses of a uniform prior is the odds of "here".
+        """
+        return self.match(mean_cosine, area_cells, background_mean, background_std)
+
+    # Files.
+
+    def save(self, path: str | Path, card: dict | None = None) -> None:
+        """Write weights, configuration and card, whole or not at all. Raises OutputError."""
+        self.card = card or self.card
+        metadata = {'format': 'justzoom-registration', 'config': self.config.to_json()}
+        metadata['card'] = json.dumps(self.card, sort_keys=True)
+        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        if self.config.shared:
+            tensors = {n: t for n, t in tensors.items() if not n.startswith('view_encoder.')}
+        with writing(path) as temporary:
+            save_file(tensors, temporary, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> 'RegistrationNetwork':
+        """The network of a weights file, ready to use (`eval`).
+
+        Raises WeightsError where the file is missing, damaged or of something else.
+        """
+        try:
+            with safe_open(path, framework='pt') as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f'{path}: weights cannot be read ({error})') from error
+        if metadata.get('format') != 'justzoom-registration':
+            raise WeightsError(
+                f'{path}: not the weights of a registration network; give a file that '
+                '`justzoom train --registration` wrote'
+            )
+        network = cls(_config_of(path, metadata))
+        network.card = json.loads(metadata.get('card', '{}'))
+        network.take(tensors, path)
+        return network.eval()
+
+    def take(self, tensors: dict[str, torch.Tensor], path: str | Path) -> None:
+        """Load the weights of a file. Raises WeightsError where they do not fit."""
+        try:
+            missing, unexpected = self.load_state_dict(tensors, strict=False)
+        except RuntimeError as error:
+            raise WeightsError(f'{path}: weights do not fit their configuration') from error
+        if self.config.shared:
+            missing = [name for name in missing if not name.startswith('view_encoder.')]
+        if missing or unexpected:
+            raise WeightsError(f'{path}: weights do not fit their configuration')
+
+    @classmethod
+    def shipped(cls) -> 'RegistrationNetwork':
+        """The place-independent weights of the package. Raises WeightsError."""
+        return cls.load(SHIPPED)
+
+
+class MatchModel(nn.Module):
+    """What a mean cosine is worth, given how those of all other poses are spread.
+
+    z = (cosine - mean) / std says how far a pose stands out; the log likelihood ratio is
+    gain z - offset, both of them depending on the number of visible cells: more view, more
+    certainty.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor([1.0, 0.0]))
+        self.offset = nn.Parameter(torch.tensor([0.0, 0.0]))
+
+    def forward(self, mean_cosine, area_cells, background_mean, background_std):
+        """See `RegistrationNetwork.log_ratio`."""
+        area = torch.as_tensor(area_cells, dtype=mean_cosine.dtype, device=mean_cosine.device)
+        more = (area / 1000).clamp(min=1e-3).log()
+        z = (mean_cosine - background_mean) / background_std
+        gain = (self.gain[0] + self.gain[1] * more).exp()
+        return gain * z - (self.offset[0] + self.offset[1] * more).exp() * gain
+
+
+def _config_of(path, metadata):
+    try:
+        return RegistrationConfig.from_json(metadata.get('config', ''))
+    except ConfigError as error:
+        raise WeightsError(f'{path}: {error}') from error
+
+
+def _checked(pixels, mask):
+    """The mask. Raises ImageError where pixels and mask are not those of a picture."""
+    shape = np.shape(pixels)
+    if len(shape) != 3 or shape[2] != 3 or np.asarray(pixels).dtype != np.uint8:
+        raise ImageError(f'a picture of shape {shape} is not uint8 (H, W, 3) RGB')
+    if min(shape[:2]) < LEAST_PX:
+        raise ImageError(
+            f'a picture of {shape[0]} x {shape[1]} pixels is too small: at least {LEAST_PX}; '
+            'use a finer ground resolution'
+        )
+    if mask is None:
+        return np.ones(shape[:2], bool)
+    if np.shape(mask) != shape[:2]:
+        raise ImageError(f'a mask of shape {np.shape(mask)} does not fit a picture of {shape}')
+    return np.asarray(mask, bool)

@@ -1,0 +1,262 @@
+"""How the same ground looks in two pictures: other light, season, sensor, sharpness.
+
+Every function takes and returns float32 (H, W, 3) with 1.0 white and draws from `rng`
+(`numpy.random.Generator`). Map and view are changed independently, so that a network can only
+rely on what survives.
+"""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def change_view(x: np.ndarray, segments: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A camera's picture of ground on another day than the map's; `segments` int32 (H, W)."""
+    if rng.random() < 0.5:
+        x = recolor_segments(x, segments, rng, strength=rng.uniform(0.03, 0.2))
+    if rng.random() < 0.35:
+        x = cast_shadows(x, rng)
+    x = change_colors(x, rng, VIEW_COLORS)
+    x = expose(x, rng, 0.35)
+    x = shade(x, rng, 0.3)
+    x = apply_some(x, rng, VIEW_CHANGES)
+    return np.clip(x, 0, 1)
+
+
+def change_map(x: np.ndarray, segments: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A satellite's or aeroplane's picture; `segments` int32 (H, W)."""
+    if rng.random() < 0.3:
+        x = recolor_segments(x, segments, rng, strength=rng.uniform(0.03, 0.15))
+    x = change_colors(x, rng, MAP_COLORS)
+    x = expose(x, rng, 0.25)
+    x = apply_some(x, rng, MAP_CHANGES)
+    return np.clip(x, 0, 1)
+
+
+# --- colours -------------------------------------------------------------------------------------
+
+
+def change_colors(x, rng, kinds: tuple[tuple[float, Change], ...]) -> np.ndarray:
+    """Channels mixed a little, then at most one of the greater changes of `kinds`."""
+    mix = np.eye(3) + rng.normal(0, 0.12, (3, 3))
+    x = x @ mix.T.astype(np.float32)
+    draw = rng.random()
+    for probability, change in kinds:
+        draw -= probability
+        if draw < 0:
+            return np.clip(change(x, rng), 0, 1.5)
+    return np.clip(x, 0, 1.5)
+
+
+def to_grey(x, rng):
+    """A grey camera of random spectral sensitivity."""
+    weights = LUMA + rng.uniform(-0.25, 0.35, 3).astype(np.float32)
+    return np.repeat((x @ (weights / weights.sum()))[..., None], 3, axis=2)
+
+
+def permute_channels(x, rng):
+    """Another order of the channels."""
+    return x[..., rng.permutation(3)]
+
+
+def to_near_infrared(x, rng):
+    """False colour: a channel in which vegetation is bright takes the place of red."""
+    excess = 2 * x[..., 1] - x[..., 0] - x[..., 2]
+    infrared = x[..., 1] * rng.uniform(0.6, 1.2) + excess * rng.uniform(1, 5) + rng.uniform(0, 0.1)
+    return np.stack([infrared, x[..., 0], x[..., rng.integers(1, 3)]], axis=2)
+
+
+def mix_through_network(x, rng):
+    """Colours through a small random network: any smooth change of every colour.
+
+    After RandConv (arXiv 2007.13003), with pixels instead of patches.
+    """
+    hidden = np.maximum((x - 0.4) @ rng.normal(0, 2.0, (3, 8)).astype(np.float32) + 0.3, 0)
+    new = hidden @ rng.normal(0, 0.5, (8, 3)).astype(np.float32)
+    spread = np.maximum(new.std(axis=(0, 1)), 0.02)
+    new = (new - new.mean(axis=(0, 1))) / spread * rng.uniform(0.08, 0.22) + rng.uniform(0.3, 0.6)
+    keep = np.float32(rng.uniform(0, 0.8))
+    return keep * x + (1 - keep) * new.astype(np.float32)
+
+
+def bend_curves(x, rng):
+    """Another tone curve for each channel, not always rising."""
+    knots = np.linspace(0, 1.5, 6)
+    curves = [np.cumsum(rng.uniform(-0.08, 0.5, 6)) for _ in range(3)]
+    channels = [np.interp(x[..., c], knots, curves[c] * rng.uniform(0.6, 1.1)) for c in range(3)]
+    return np.stack(channels, axis=2).astype(np.float32)
+
+
+VIEW_COLORS = (
+    (0.18, to_grey),
+    (0.08, permute_channels),
+    (0.12, to_near_infrared),
+    (0.14, mix_through_network),
+    (0.10, bend_curves),
+)
+MAP_COLORS = (
+    (0.10, to_grey),
+    (0.04, permute_channels),
+    (0.10, to_near_infrared),
+    (0.08, mix_through_network),
+    (0.06, bend_curves),
+)
+
+
+def recolor_segments(x, segments, rng, strength: float) -> np.ndarray:
+    """Other crops, other leaves: every segment of similar colour gets a colour change of its own."""
+    first, last = int(segments.min()), int(segments.max())
+    count = last - first + 1
+    gains = np.exp(rng.normal(0, 2 * strength, (count, 1)) + rng.normal(0, strength, (count, 3)))
+    shifts = rng.normal(0, 0.5 * strength, (count, 3))
+    which = segments - first
+    side = max(3, int(rng.integers(1, 4)) * 2 + 1)
+    gain = cv2.blur(gains.astype(np.float32)[which], (side, side))
+    shift = cv2.blur(shifts.astype(np.float32)[which], (side, side))
+    return np.clip(x * gain + shift, 0, 1.5)
+
+
+# --- light and air -------------------------------------------------------------------------------
+
+
+def expose(x, rng, spread: float) -> np.ndarray:
+    """Another gamma and another exposure."""
+    x = np.clip(x, 1e-3, None) ** np.float32(np.exp(rng.normal(0, spread)))
+    return x * np.float32(0.42 * np.exp(rng.normal(0, spread)) / max(float(x.mean()), 1e-2))
+
+
+def shade(x, rng, strength: float) -> np.ndarray:
+    """Slow changes of brightness: clouds, vignettes of mosaics."""
+    field = smooth_field(x.shape[:2], rng, int(rng.integers(2, 6)))
+    return x * np.exp(field * np.float32(rng.uniform(0, strength)))[..., None]
+
+
+def add_haze(x, rng):
+    """A veil, thicker in some places."""
+    veil = np.clip(rng.uniform(0.1, 0.5) + 0.1 * smooth_field(x.shape[:2], rng, 3), 0, 0.7)
+    colour = np.array([0.68, 0.72, 0.78], np.float32) * np.float32(rng.uniform(0.8, 1.2))
+    return x + veil[..., None] * (colour - x)
+
+
+def cast_shadows(x, rng):
+    """Shadows of things that are not there in the other picture, all falling the same way."""
+    height, width = x.shape[:2]
+    dark = np.zeros((height, width), np.float32)
+    yaw, length = rng.uniform(0, 2 * np.pi), rng.uniform(3, 22)
+    fall = length * np.array([np.cos(yaw), np.sin(yaw)])
+    for _ in range(int(rng.integers(3, 25))):
+        middle = rng.uniform(0, 1, 2) * [width, height]
+        turn, size = rng.uniform(0, 2 * np.pi), rng.uniform(2, 14, 2)
+        box = cv2.boxPoints((tuple(middle), tuple(size), np.degrees(turn)))
+        hull = cv2.convexHull(np.concatenate([box, box + fall]).astype(np.float32))
+        cv2.fillConvexPoly(dark, np.round(hull).astype(np.int32), 1.0)
+    soft = cv2.GaussianBlur(dark, (0, 0), rng.uniform(0.5, 1.5))
+    return x * (1 - np.float32(rng.uniform(0.3, 0.7)) * soft[..., None])
+
+
+def darken_corners(x, rng):
+    """A lens's vignette."""
+    height, width = x.shape[:2]
+    y, x_axis = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
+    fall = 1 - rng.uniform(0.1, 0.6) * (y**2 + x_axis**2) / 2
+    return x * fall.astype(np.float32)[..., None]
+
+
+# --- sharpness, noise, things in the way ---------------------------------------------------------
+
+
+def blur(x, rng):
+    """Out of focus, or a coarser sensor."""
+    return cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.6))
+
+
+def smear(x, rng):
+    """Motion blur."""
+    length = int(rng.integers(3, 8))
+    kernel = np.zeros((length, length), np.float32)
+    ends = np.array([np.cos(a := rng.uniform(0, np.pi)), np.sin(a)]) * length / 2
+    middle = np.array([length - 1, length - 1]) / 2
+    points = [tuple(np.round(middle + s * ends).astype(int).tolist()) for s in (-1, 1)]
+    cv2.line(kernel, *points, 1.0)
+    return cv2.filter2D(x, -1, kernel / max(kernel.sum(), 1))
+
+
+def coarsen(x, rng):
+    """Interpolated from coarser pixels, as many a map is."""
+    height, width = x.shape[:2]
+    factor = rng.uniform(1.2, 3.2)
+    size = max(8, round(width / factor)), max(8, round(height / factor))
+    small = cv2.resize(x, size, interpolation=cv2.INTER_AREA)
+    how = cv2.INTER_CUBIC if rng.random() < 0.7 else cv2.INTER_LINEAR
+    return cv2.resize(small, (width, height), interpolation=how)
+
+
+def sharpen(x, rng):
+    """Too much sharpening, or local contrast."""
+    low = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.8, 8))
+    return x + np.float32(rng.uniform(0.3, 1.5)) * (x - low)
+
+
+def add_noise(x, rng):
+    """Sensor noise, the same in all channels or not."""
+    channels = 1 if rng.random() < 0.5 else 3
+    return x + rng.normal(0, rng.uniform(0.01, 0.07), (*x.shape[:2], channels)).astype(np.float32)
+
+
+def compress(x, rng):
+    """JPEG."""
+    pixels = np.clip(x * 255, 0, 255).astype(np.uint8)
+    coded = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])[1]
+    return cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32) / 255
+
+
+def cover_patches(x, rng):
+    """Things that only one of the pictures has: cars, roofs, pools, clouds, parts of the drone."""
+    x = x.copy()
+    height, width = x.shape[:2]
+    for _ in range(int(rng.integers(1, 9))):
+        box = (tuple(rng.uniform(0, 1, 2) * [width, height]),)
+        size = np.exp(rng.uniform(np.log(2), np.log(min(height, width) / 3.5), 2))
+        points = cv2.boxPoints((*box, tuple(size), rng.uniform(0, 180)))
+        cv2.fillConvexPoly(x, np.round(points).astype(np.int32), rng.uniform(0, 1, 3).tolist())
+    return x
+
+
+VIEW_CHANGES = (
+    (0.25, add_haze),
+    (0.15, sharpen),
+    (0.45, cover_patches),
+    (0.25, darken_corners),
+    (0.30, blur),
+    (0.10, smear),
+    (0.12, coarsen),
+    (0.60, add_noise),
+    (0.35, compress),
+)
+MAP_CHANGES = (
+    (0.25, add_haze),
+    (0.10, sharpen),
+    (0.15, cover_patches),
+    (0.50, coarsen),
+    (0.30, blur),
+    (0.35, add_noise),
+    (0.40, compress),
+)
+
+
+def apply_some(x, rng, changes: tuple[tuple[float, Change], ...]) -> np.ndarray:
+    """Each change in turn, with its own probability."""
+    for probability, change in changes:
+        if rng.random() < probability:
+            x = change(x, rng)
+    return x
+
+
+def smooth_field(shape: tuple[int, int], rng: np.random.Generator, knots: int) -> np.ndarray:
+    """Smooth noise of about unit variance, float32 (H, W), from `knots` x `knots` values."""
+    coarse = rng.normal(0, 1, (knots, knots)).astype(np.float32)
+    return cv2.resize(coarse, shape[::-1], interpolation=cv2.INTER_CUBIC)

@@ -24,7 +24,7 @@ from justzoom_ros.inference.tree_search import SearchConfig, search
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models import PolicyConfig, ZoomPolicy
 from justzoom_ros.runtimes import open_runtime
-from justzoom_ros.runtimes.torch_runtime import TorchRuntime
+from justzoom_ros.runtimes.base import Runtime
 
 __all__ = ['Fix', 'FixCriteria', 'Hypothesis', 'Localizer']
 
@@ -39,7 +39,7 @@ class Localizer:
     def __init__(
         self,
         satellite_map: SatelliteMap,
-        runtime: TorchRuntime,
+        runtime: Runtime,
         embeddings: MapEmbeddings,
         search_config: SearchConfig,
         criteria: FixCriteria,
@@ -69,7 +69,7 @@ class Localizer:
         policy = ZoomPolicy.load(weights)
         check_fits(satellite_map, policy, weights)
         chosen = open_runtime(policy, runtime)
-        what = f'{chosen.name} ({chosen.choice or chosen.precision})'
+        what = f'{chosen.name} ({chosen.selection_reason or chosen.precision})'
         log.info('%s runs on %s over %s', weights, what, satellite_map.path)
         embeddings = map_embeddings(satellite_map, chosen, progress)
         config = search if isinstance(search, SearchConfig) else SearchConfig(search or 'exact')
@@ -85,7 +85,7 @@ class Localizer:
     @property
     def selection_reason(self) -> str:
         """Why 'auto' took it: the times that were measured; '' where there was no choice."""
-        return self._runtime.choice
+        return self._runtime.selection_reason
 
     @property
     def config(self) -> PolicyConfig:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from tiny import make_map, make_weights, tiny_policy_config
 
 from justzoom_ros import Localizer, Region, SatelliteMap, ZoomPolicy
-from justzoom_ros.bench.embeddings import opening
+from justzoom_ros.bench.embeddings import measure_opening
 from justzoom_ros.cli.main import main
 from justzoom_ros.embeddings import cell_embeddings, embedding_file, map_embeddings
 from justzoom_ros.embeddings.cell_embeddings import encode_map, make_embeddings
@@ -188,16 +188,16 @@ def test_numbers_beyond_half_precision_are_refused(town, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from justzoom_ros.bench.embeddings import opening
+from justzoom_ros.bench.embeddings import measure_opening
 from justzoom_ros.cli.main import main
 from justzoom_ros.embeddings import cell_embeddings
-encode, batches = cell_embeddings.encoded, []
+encode, batches = cell_embeddings.encode_cells, []
 def until_killed(*arguments):
     batches.append(None)
     if len(batches) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     return encode(*arguments)
-cell_embeddings.encoded = until_killed
+cell_embeddings.encode_cells = until_killed
 main(sys.argv[1:])
 """
 
@@ -368,7 +368,7 @@ def test_what_a_failing_disk_changed_is_found_by_check(town, capsys):
 
 
 def test_the_bench_opens_what_it_has_written(tmp_path):
-    found = opening(tmp_path, cells=1000, width=8)
+    found = measure_opening(tmp_path, cells=1000, width=8)
     assert found['MB'] == 0.0 and set(found['times']) == {'open', 'check and open'}
     assert len(list(tmp_path.glob('*.json'))) == 1  # so that the content is not read again
 

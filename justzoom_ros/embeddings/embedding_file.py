@@ -15,6 +15,8 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,24 +35,34 @@ SETTLED_NS = 2_000_000_000
 
 @dataclass(frozen=True)
 class Identity:
-    """What embeddings are of: the checksums of `map` and `weights`, the map's own `crop_px`; and
-    their shape, `cells` of all levels by `width`, encoded `batch` cells with imagery at a time."""
+    """What embeddings are of."""
 
     map: str
+    """Checksum of the map."""
+
     crop_px: int
+    """Side in pixels of the map's own crops."""
+
     weights: str
+    """Checksum of the weights and their configuration."""
+
     cells: int
+    """Number of cells of all levels."""
+
     width: int
+    """Length of an embedding."""
+
     batch: int
+    """Cells with imagery that were encoded at a time."""
 
     @property
-    def key(self):
+    def key(self) -> str:
         """A name for files, in hex."""
         text = json.dumps([FORMAT, asdict(self)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def write_table(file, table, identity):
+def write_table(file: Path, table: torch.Tensor, identity: Identity) -> None:
     """Write embeddings (N, D) float16, on the CPU, atomically. The same embeddings make the same
     bytes. OSError and SafetensorError pass through."""
     facts = {**asdict(identity), 'content': content_checksum(table)}
@@ -59,7 +71,7 @@ def write_table(file, table, identity):
         save_file({TENSOR: table}, temporary, {FORMAT: json.dumps(facts, sort_keys=True)})
 
 
-def read_table(file, identity, check=False):
+def read_table(file: Path, identity: Identity, check: bool = False) -> torch.Tensor:
     """The embeddings (N, D) float16 in a file, mapped into memory and read where they are used.
 
     Their content is compared with its checksum where the file changed since that was done last,
@@ -81,12 +93,13 @@ def read_table(file, identity, check=False):
     return table
 
 
-def content_checksum(table):
+def content_checksum(table: torch.Tensor) -> str:
     """sha256, in hex, of the bytes of a tensor on the CPU."""
-    return hashlib.sha256(table.contiguous().view(torch.uint8).numpy()).hexdigest()
+    content: Any = table.contiguous().view(torch.uint8).numpy()
+    return hashlib.sha256(content).hexdigest()
 
 
-def _content(file, metadata, identity):
+def _content(file: Path, metadata: dict[str, str] | None, identity: Identity) -> str:
     """The checksum of the content that a header promises, if it is the header asked for."""
     try:
         facts = json.loads((metadata or {})[FORMAT])
@@ -98,7 +111,7 @@ def _content(file, metadata, identity):
     return content
 
 
-def _check(file, table, content):
+def _check(file: Path, table: torch.Tensor, content: str) -> None:
     state = _state(file, content)
     if content_checksum(table) != content:
         raise MapError(f'{file}: the map embeddings are damaged (checksum)')
@@ -108,7 +121,7 @@ def _check(file, table, content):
             temporary.write_text(json.dumps(state) + '\n')
 
 
-def _known(file, content):
+def _known(file: Path, content: str) -> bool:
     """True where the file is as it was when its content was found right."""
     try:
         return json.loads(_memory(file).read_text()) == _state(file, content)
@@ -116,10 +129,10 @@ def _known(file, content):
         return False
 
 
-def _memory(file):
+def _memory(file: Path) -> Path:
     return file.with_suffix('.json')
 
 
-def _state(file, content):
+def _state(file: Path, content: str) -> dict[str, Any]:
     stat = file.stat()
     return {'bytes': stat.st_size, 'changed_ns': stat.st_mtime_ns, 'checked': content}

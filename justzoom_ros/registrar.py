@@ -8,10 +8,13 @@ registrar.posterior(view).fix()
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from justzoom_ros.embeddings.map_features import open_map_features
+from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus
 from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
 from justzoom_ros.inference.posterior import CellPosterior
@@ -33,6 +36,13 @@ fine."""
 COARSE_FACTOR = 4
 """Coarse cells are so many fine ones wide."""
 
+ADAPTED_NAME = 'registration.safetensors'
+"""A network that was adapted to a map lies in the map's folder under this name."""
+
+VIEW_CELLS = 64
+"""So many cells of features lie across a view at best: enough to be told from others, and no more
+to search for than needed."""
+
 UNLIKELY = 1e-4
 """Where a policy gives a terminal cell less than this share of its mass, there is no search."""
 
@@ -51,6 +61,7 @@ class Registrar:
         self.network, self.features = network, features
         self.map, self.region = satellite_map, satellite_map.region
         self.config = config or PoseSearchConfig()
+        self.calibration = Calibration.from_dict(network.card.get('calibration', {}))
         self._coarse: MapFeatures | None = None
         self._mask = features.mask.cpu().numpy() > 0
 
@@ -58,19 +69,29 @@ class Registrar:
     def open(
         cls,
         satellite_map: SatelliteMap,
-        network: RegistrationNetwork | None = None,
-        metres_per_px: float | None = None,
+        weights: str | Path | None = None,
+        camera: Camera | None = None,
         config: PoseSearchConfig | None = None,
         progress: bool = True,
     ) -> 'Registrar':
-        """The shipped network, or another, on a map at a ground resolution, that which the network
-        likes best unless given. Features are read from the cache, or made and kept there.
+        """A network on a map: that of a weights file; else the one adapted to the map, where its
+        folder holds one; else the shipped one. The `camera`'s footprint decides the resolution.
+        Features are read from the cache, or made and kept there.
 
         Raises WeightsError, ConfigError for a map that is coarser than the network wants.
         """
-        network = network or RegistrationNetwork.shipped()
+        adapted = satellite_map.path / ADAPTED_NAME
+        path = weights or (adapted if adapted.is_file() else None)
+        network = RegistrationNetwork.load(path) if path else RegistrationNetwork.shipped()
+        metres_per_px = choose_resolution(network, satellite_map.resolution_m, camera)
         features = open_map_features(satellite_map, network, metres_per_px, progress)
+        log.info('registration at %.2g m per pixel over %s', metres_per_px, satellite_map.path)
         return cls(network, features, satellite_map, config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the features are, and everything that is computed with them."""
+        return self.features.device
 
     @property
     def map_bytes(self) -> int:
@@ -154,3 +175,20 @@ class Registrar:
             yaw_rad=peak.yaw_rad,
             yaw_std_rad=max(peak.yaw_std_rad, 0.0),
         )
+
+
+def choose_resolution(
+    network: RegistrationNetwork, map_resolution_m: float, camera: Camera | None
+) -> float:
+    """Metres per pixel to register at: `VIEW_CELLS` across the middle of the footprints that the
+    camera may have, within what the network was trained for and not finer than the map. Where
+    nothing is known of the footprint, one metre."""
+    config = network.config
+    wanted_m = 1.0
+    if camera is not None:
+        widths = [camera.footprint_at(c.height_m) for c in camera.scales()]
+        wanted_m = float(np.sqrt(widths[0] * widths[-1])) / (VIEW_CELLS * config.stride)
+    finest_m = max(config.finest_m, map_resolution_m)
+    # In steps of a fifth, so that cameras that are alike share what is kept.
+    steps = round(np.log(np.clip(wanted_m, finest_m, config.coarsest_m)) / np.log(1.2))
+    return float(max(1.2**steps, finest_m))

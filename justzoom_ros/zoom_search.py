@@ -17,7 +17,7 @@ from justzoom_ros.inference.tree_search import SearchConfig, search
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models import PolicyConfig, ZoomPolicy
 from justzoom_ros.runtimes import open_runtime
-from justzoom_ros.runtimes.torch_runtime import TorchRuntime
+from justzoom_ros.runtimes.base import Runtime
 
 log = logging.getLogger(__name__)
 _ROOT = np.zeros(1, np.int64)
@@ -28,7 +28,7 @@ class ZoomSearch:
     From one thread at a time."""
 
     def __init__(
-        self, runtime: TorchRuntime, embeddings: MapEmbeddings, search_config: SearchConfig
+        self, runtime: Runtime, embeddings: MapEmbeddings, search_config: SearchConfig
     ) -> None:
         self.search_config, self.region = search_config, embeddings.region
         self._runtime, self._embeddings = runtime, embeddings
@@ -49,7 +49,7 @@ class ZoomSearch:
         policy = ZoomPolicy.load(weights)
         check_fits(satellite_map, policy, weights)
         chosen = open_runtime(policy, runtime)
-        what = f'{chosen.name} ({chosen.choice or chosen.precision})'
+        what = f'{chosen.name} ({chosen.selection_reason or chosen.precision})'
         log.info('%s runs on %s over %s', weights, what, satellite_map.path)
         embeddings = map_embeddings(satellite_map, chosen, progress)
         config = search if isinstance(search, SearchConfig) else SearchConfig(search or 'exact')
@@ -65,7 +65,7 @@ class ZoomSearch:
     @property
     def selection_reason(self) -> str:
         """Why 'auto' took it: the times that were measured; '' where there was no choice."""
-        return self._runtime.choice
+        return self._runtime.selection_reason
 
     @property
     def config(self) -> PolicyConfig:

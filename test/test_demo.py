@@ -235,7 +235,7 @@ def test_a_folder_that_is_no_flight_is_left_alone(tmp_path):
     (tmp_path / 'flight').mkdir()
     (tmp_path / 'flight' / 'holiday.jpg').write_bytes(b'dear')
     with pytest.raises(OutputError, match='none of the demo'):
-        demo._recorded(tmp_path / 'flight', lambda folder: None)
+        demo._record(tmp_path / 'flight', lambda folder: None)
     assert (tmp_path / 'flight' / 'holiday.jpg').read_bytes() == b'dear'
 
 

@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 from tiny import make_map, make_weights, tiny_policy_config
 
 from justzoom_ros import Localizer, Region, SatelliteMap, ZoomPolicy
-from justzoom_ros.bench.embeddings import opening
+from justzoom_ros.bench.embeddings import measure_opening
 from justzoom_ros.cli.main import main
-from justzoom_ros.embeddings import cell_embeddings, embedding_file, map_embeddings
+from justzoom_ros.embeddings import cache, cell_embeddings, embedding_file, map_embeddings
 from justzoom_ros.embeddings.cell_embeddings import encode_map, make_embeddings
 from justzoom_ros.embeddings.parts import Shard
 from justzoom_ros.errors import WeightsError
@@ -58,7 +58,7 @@ def town(original, tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_user_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(cell_embeddings, 'USER_CACHE', tmp_path / 'cache')
+    monkeypatch.setattr(cache, 'USER_CACHE', tmp_path / 'cache')
 
 
 class Counting:
@@ -188,16 +188,16 @@ def test_numbers_beyond_half_precision_are_refused(town, tmp_path):
 
 KILLED = """
 import os, signal, sys
-from justzoom_ros.bench.embeddings import opening
+from justzoom_ros.bench.embeddings import measure_opening
 from justzoom_ros.cli.main import main
 from justzoom_ros.embeddings import cell_embeddings
-encode, batches = cell_embeddings.encoded, []
+encode, batches = cell_embeddings.encode_cells, []
 def until_killed(*arguments):
     batches.append(None)
     if len(batches) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     return encode(*arguments)
-cell_embeddings.encoded = until_killed
+cell_embeddings.encode_cells = until_killed
 main(sys.argv[1:])
 """
 
@@ -368,7 +368,7 @@ def test_what_a_failing_disk_changed_is_found_by_check(town, capsys):
 
 
 def test_the_bench_opens_what_it_has_written(tmp_path):
-    found = opening(tmp_path, cells=1000, width=8)
+    found = measure_opening(tmp_path, cells=1000, width=8)
     assert found['MB'] == 0.0 and set(found['times']) == {'open', 'check and open'}
     assert len(list(tmp_path.glob('*.json'))) == 1  # so that the content is not read again
 
@@ -384,7 +384,7 @@ def test_where_the_map_cannot_be_written_to_they_are_kept_for_the_user(
     map_embeddings(satellite_map, runtime_of(town[1]), progress=False)
     (file,) = (tmp_path / 'cache').iterdir()
     assert file.read_bytes() == town[2] and not caplog.records
-    monkeypatch.setattr(cell_embeddings, 'USER_CACHE', town[0] / 'embeddings')
+    monkeypatch.setattr(cache, 'USER_CACHE', town[0] / 'embeddings')
     found = map_embeddings(satellite_map, runtime_of(town[1]), progress=False)
     assert len(found.levels) == 3  # nowhere to keep them: it works all the same
     assert [r.message.split(':')[0] for r in caplog.records] == [
@@ -405,7 +405,7 @@ def test_where_the_map_cannot_be_written_to_they_are_kept_for_the_user(
 def test_wrong_input_is_one_line_and_status_2(town, options, named, monkeypatch, capsys):
     if not options:
         (town[0] / 'embeddings').write_text('in the way')
-        monkeypatch.setattr(cell_embeddings, 'USER_CACHE', town[0] / 'embeddings')
+        monkeypatch.setattr(cache, 'USER_CACHE', town[0] / 'embeddings')
     assert embed(town, *options) == 2
     out, err = capsys.readouterr()
     lines = [line for line in err.replace('\r', '\n').splitlines() if 'cell/s' not in line]

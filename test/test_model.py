@@ -73,8 +73,8 @@ def test_a_selected_cache_continues_as_its_own_rows(published, reference):
     _, cache = published.start(io['ground_embedding'], maps[:, 0])
     rows = torch.tensor([1, 0, 1])
     actions = torch.tensor([3, 5, 7])
-    shared, _ = published.step(actions, maps[rows, 1], cache.select(rows))
-    alone, _ = published.step(actions[2:], maps[1:2, 1], cache.select(torch.tensor([1])))
+    shared, _ = published.step(actions, maps[rows, 1], cache, rows=rows)
+    alone, _ = published.step(actions[2:], maps[1:2, 1], cache, rows=torch.tensor([1]))
     torch.testing.assert_close(shared[2:], alone, atol=1e-6, rtol=0)
 
 
@@ -152,7 +152,7 @@ def test_conv_stepwise_equals_teacher_forcing():
 
 @torch.inference_mode()
 @pytest.mark.parametrize('count', [1, 5, 40])
-def test_ways_that_part_anywhere_each_equal_teacher_forcing(count):
+def test_prefixes_that_part_anywhere_each_equal_teacher_forcing(count):
     """Siblings share what they have in common and see nothing of each other, however many there
     are and in whatever order."""
     policy = tiny_policy(grid=3).double()
@@ -167,8 +167,8 @@ def test_ways_that_part_anywhere_each_equal_teacher_forcing(count):
     first, then = torch.tensor([0, 1, 0, 0]), some(4)
     actions = some(9, 4), some(9)
     _, cache = policy.start(ground, root)
-    middle, cache = policy.step(actions[0], second, cache.select(first))
-    end, _ = policy.step(actions[1], third, cache.select(then))
+    middle, cache = policy.step(actions[0], second, cache, rows=first)
+    end, _ = policy.step(actions[1], third, cache, rows=then)
     rows = first[then]
     maps = torch.stack([root[rows], second[then], third], 1)
     sequence = torch.stack([actions[0][then], actions[1], actions[1]], 1)

@@ -468,7 +468,7 @@ def test_a_wrong_choice_stops_the_node_at_its_start(files, name):
 
 
 def test_the_choices_are_those_of_the_rooms_below():
-    assert BY_NAME['runtime'].choices == RUNTIMES
+    assert BY_NAME['runtime'].choices == RUNTIMES.list()
     assert BY_NAME['search'].choices == SEARCHES
 
 

@@ -20,7 +20,7 @@ from justzoom_ros.registration.map_search import (
     search_tiles,
     tiles_to_search,
 )
-from justzoom_ros.registration.search import SearchConfig, View, register
+from justzoom_ros.registration.search import PoseSearchConfig, View, register
 
 SIDE_M, METRES = 300.0, 1.0
 FOV = 1.1
@@ -234,4 +234,4 @@ def test_a_camera_without_a_height_is_refused():
 )
 def test_searches_out_of_range_are_refused(change):
     with pytest.raises(ConfigError):
-        replace(SearchConfig(), **change)
+        replace(PoseSearchConfig(), **change)

@@ -17,7 +17,8 @@ from justzoom_ros import Localizer, ZoomPolicy
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import RuntimeUnavailableError
 from justzoom_ros.models.config import PolicyConfig
-from justzoom_ros.runtimes import export, open_runtime, registry
+from justzoom_ros.runtimes import ENGINES, open_runtime, selection
+from justzoom_ros.runtimes.base import EngineKind
 from justzoom_ros.runtimes.engines import engine_facts, engine_path
 from justzoom_ros.runtimes.half import with_half_weights
 from justzoom_ros.runtimes.onnx_runtime import OnnxRuntime
@@ -85,7 +86,7 @@ def test_auto_takes_the_engine_where_it_is_the_faster(exported, monkeypatch):
     map, weights, _, _ = exported
     for fast, slow in (('onnx', 'cpu'), ('cpu', 'onnx')):
         monkeypatch.setattr(
-            registry, '_encode_s', lambda runtime, s=slow: 0.1 + (runtime.name == s)
+            selection, '_encode_s', lambda runtime, s=slow: 0.1 + (runtime.name == s)
         )
         found = Localizer.open(map=map, weights=weights, progress=False)
         assert found.runtime == fast
@@ -171,7 +172,7 @@ def test_only_an_engine_that_passes_the_gate_is_kept(exported, monkeypatch, tmp_
         return [Path(shutil.copytree(folder, trial, dirs_exist_ok=True)) / p.name for p in engines]
 
     engines = sorted(folder.glob('*.onnx'))
-    monkeypatch.setitem(export.ENGINES, 'onnx', (copied, OnnxRuntime))
+    monkeypatch.setitem(ENGINES.entries, 'onnx', EngineKind(copied, OnnxRuntime))
     if not passes:
         monkeypatch.setattr('justzoom_ros.runtimes.parity.TOLERANCE', -1.0)
     own = tmp_path / 'own'
@@ -213,10 +214,10 @@ def test_in_8_bits_only_camera_views_are_encoded_and_the_gate_measures_it(int8, 
 
 def test_auto_measures_every_precision_that_was_exported(int8, exported, monkeypatch):
     seconds = {'int8': 0.001, 'float32': 0.002}
-    monkeypatch.setattr(registry, '_encode_s', lambda runtime: seconds[runtime.precision])
+    monkeypatch.setattr(selection, '_encode_s', lambda runtime: seconds[runtime.precision])
     found = open_runtime(ZoomPolicy.load(exported[1]))
     assert (found.name, found.precision) == ('onnx', 'int8')
-    assert found.choice.count('ms on onnx') == 2
+    assert found.selection_reason.count('ms on onnx') == 2
 
 
 # --- half precision ------------------------------------------------------------------------------
@@ -246,8 +247,8 @@ def test_norms_and_the_policy_itself_stay_in_single_precision(made):
 class Nothing(TorchRuntime):
     """A runtime whose half precision overflowed."""
 
-    def _encoded(self, views):
-        return super()._encoded(views) * torch.nan
+    def _encode_views(self, views):
+        return super()._encode_views(views) * torch.nan
 
 
 def test_numbers_that_are_none_are_refused(made):
@@ -270,13 +271,13 @@ def test_half_precision_is_taken_on_gpus_that_have_it_if_it_passes_and_is_faster
     def on_the_cpu(policy, name, precision='float32'):
         return (half if precision == 'float16' else TorchRuntime)(policy, 'cpu', precision)
 
-    monkeypatch.setattr(registry, 'TorchRuntime', on_the_cpu)
+    monkeypatch.setattr(selection, 'TorchRuntime', on_the_cpu)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
     seconds = {'float16': 0.1, 'float32': 0.2}
-    monkeypatch.setattr(registry, '_encode_s', lambda runtime: seconds[runtime.precision])
+    monkeypatch.setattr(selection, '_encode_s', lambda runtime: seconds[runtime.precision])
     found = open_runtime(ZoomPolicy.load(made[1]), 'cuda')
-    assert found.precision == precision and reason in found.choice
+    assert found.precision == precision and reason in found.selection_reason
 
 
 # --- the trial -----------------------------------------------------------------------------------
@@ -289,7 +290,7 @@ class Sleeper:
 
     def __init__(self, name, seconds, clock):
         self.name, self.seconds, self.clock = name, seconds, clock
-        self.calls, self.choice = 0, ''
+        self.calls, self.selection_reason = 0, ''
 
     def encode_ground(self, images):
         assert images.shape == (1, 2, 3, 16, 16)
@@ -307,13 +308,13 @@ class Sleeper:
 )
 def test_a_trial_takes_turns_as_long_as_there_is_time(monkeypatch, trial_s, calls, told):
     clock = [0.0]
-    monkeypatch.setattr(registry, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
-    monkeypatch.setattr(registry, 'TRIAL_S', trial_s)
+    monkeypatch.setattr(selection, 'time', SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(selection, 'TRIAL_S', trial_s)
     slow, fast = Sleeper('slow', 0.09, clock), Sleeper('fast', 0.01, clock)
-    assert registry.fastest([slow, fast]) is fast
+    assert selection.fastest([slow, fast]) is fast
     # The first call takes a second more; it counts where there is no other.
     assert slow.calls == fast.calls == calls
-    assert fast.choice == told and not slow.choice
+    assert fast.selection_reason == told and not slow.selection_reason
 
 
 # --- the names of engines ------------------------------------------------------------------------

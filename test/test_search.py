@@ -58,16 +58,16 @@ def dense(posterior):
 
 @torch.inference_mode()
 def test_looking_ahead_is_the_policy_over_the_children_of_every_cell():
-    """Exact, best-first and beam searches against each way scored alone by teacher forcing."""
+    """Exact and beam searches against each sequence scored alone by teacher forcing."""
     policy, embeddings, ground = setup(look_ahead=True)
     region = embeddings.region
     masses = np.zeros(region.branching**region.depth)
     for actions in product(range(region.branching), repeat=region.depth):
-        ways = [region.cell_index(actions[:k]) for k in range(region.depth)]
-        maps = torch.stack([embeddings.levels[k][i] for k, i in enumerate(ways)])
+        prefixes = [region.cell_index(actions[:k]) for k in range(region.depth)]
+        maps = torch.stack([embeddings.levels[k][i] for k, i in enumerate(prefixes)])
         below = [
             embeddings.levels[k + 1][i * region.branching : (i + 1) * region.branching]
-            for k, i in enumerate(ways)
+            for k, i in enumerate(prefixes)
         ]
         logits = policy.logits(
             ground[None], maps[None], torch.tensor([actions]), torch.stack(below)[None]
@@ -114,7 +114,7 @@ def test_chunks_and_groups_do_not_change_the_answer(monkeypatch, config):
     policy, embeddings, ground = setup()
     whole = search(policy, embeddings, ground, config)
     monkeypatch.setattr('justzoom_ros.inference.tree_search.CHUNK', 3)
-    monkeypatch.setattr('justzoom_ros.models.prefix_batch.ROOM', 2)
+    monkeypatch.setattr('justzoom_ros.models.prefix_batch.GROUP_SIZE', 2)
     parts = search(policy, embeddings, ground, config)
     np.testing.assert_allclose(dense(parts), dense(whole), atol=1e-12)
 

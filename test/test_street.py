@@ -190,7 +190,7 @@ def write(path, rows):
 def policy_config(tiny_map, look_ahead=False):
     return PolicyConfig(
         2, tiny_map.region.depth, 'street', 32, 2.0, 16, look_ahead,
-        EncoderConfig(conv=ConvConfig(channels=(16, 32), pooled=2, width=48)),
+        EncoderConfig('conv', ConvConfig(channels=(16, 32), pooled=2, width=48)),
         DecoderConfig(layers=1, heads=2, dropout=0.0),
     )  # fmt: skip
 

@@ -19,11 +19,11 @@ from justzoom_ros.errors import RuntimeUnavailableError
 from justzoom_ros.models.config import PolicyConfig
 from justzoom_ros.models.decoder import DecoderConfig
 from justzoom_ros.models.encoder import EncoderConfig
-from justzoom_ros.runtimes import open_runtime, registry
+from justzoom_ros.runtimes import RUNTIMES, open_runtime
 from justzoom_ros.runtimes.engines import write_engine
 from justzoom_ros.runtimes.export import export_engine
 from justzoom_ros.runtimes.parity import parity
-from justzoom_ros.runtimes.tensorrt_runtime import exported, tensorrt_facts
+from justzoom_ros.runtimes.tensorrt_runtime import export_program, tensorrt_facts
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime, weights_checksum
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
@@ -43,7 +43,7 @@ def compiler(monkeypatch, tmp_path):
     """The doubles in place, engines in a folder of their own."""
     monkeypatch.setenv('JUSTZOOM_ENGINES', str(tmp_path / 'engines'))
     compiler = doubles.install(monkeypatch)
-    monkeypatch.setitem(registry.MAKERS, 'cuda', no_memory)
+    monkeypatch.setitem(RUNTIMES.entries, 'cuda', no_memory)
     return compiler
 
 
@@ -62,7 +62,7 @@ def dino_policy():
     config = PolicyConfig(
         ground_px=56,
         crop_px=42,
-        encoder=EncoderConfig('dinov2', dinov2=DINO),
+        encoder=EncoderConfig('dinov2', DINO),
         decoder=DecoderConfig(layers=1, heads=2),
     )
     return ZoomPolicy(config).eval()
@@ -86,7 +86,7 @@ def operations(program):
 
 @pytest.mark.parametrize('attention', ['explicit', 'fused'])
 def test_only_matrices_and_convolutions_are_in_half_precision(compiler, attention):
-    found = operations(exported(dino_policy(), 'float16', attention))
+    found = operations(export_program(dino_policy(), 'float16', attention))
     half = {name for name, kind in found if kind == torch.float16}
     assert half == {'to', 'linear', 'conv2d'}
     names = {name for name, _ in found}
@@ -96,7 +96,7 @@ def test_only_matrices_and_convolutions_are_in_half_precision(compiler, attentio
 
 
 def test_in_single_precision_nothing_is_half(compiler):
-    kinds = {kind for _, kind in operations(exported(dino_policy(), 'float32', 'explicit'))}
+    kinds = {kind for _, kind in operations(export_program(dino_policy(), 'float32', 'explicit'))}
     assert torch.float16 not in kinds
 
 
@@ -104,7 +104,7 @@ def test_in_single_precision_nothing_is_half(compiler):
 def test_the_program_computes_what_the_encoder_does(compiler, precision, atol):
     policy = dino_policy()
     before = weights_checksum(policy)
-    program = exported(policy, precision, 'explicit')
+    program = export_program(policy, precision, 'explicit')
     image = torch.randn(1, 3, 56, 56)
     with torch.no_grad():
         torch.testing.assert_close(
@@ -203,7 +203,7 @@ def test_an_engine_that_computes_something_else_is_refused(
         with torch.no_grad():
             weight = policy.encoder.project.weight
             weight.copy_(weight.roll(1, 0) if wrong == 'other' else weight * torch.nan)
-        return exported(policy, 'float32', 'explicit')
+        return export_program(policy, 'float32', 'explicit')
 
     compiler.spoil = spoil
     assert export(files[1]) == 2

@@ -108,7 +108,7 @@ def test_muon_turns_every_hidden_matrix_by_steps_of_even_size(tiny_map, tmp_path
     trainer.advance(*next(iter(trainer._batches())))
     for name, parameter in trainer.policy.named_parameters():
         assert not torch.equal(parameter, before[name]), name
-        if is_hidden(name, parameter) and 'features' in name:
+        if is_hidden(name, parameter, trainer.policy.outer_layers) and 'features' in name:
             change = (parameter.detach() - before[name]).flatten(1)
             size = torch.linalg.svdvals(change) / (0.01 * 0.2 * max(change.shape) ** 0.5)
             # Directions in which hardly anything was learned may come out smaller.

@@ -12,8 +12,9 @@ from rasterio.transform import from_bounds
 
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models.config import PolicyConfig
+from justzoom_ros.models.conv_encoder import ConvConfig
 from justzoom_ros.models.decoder import DecoderConfig
-from justzoom_ros.models.encoder import ConvConfig, EncoderConfig
+from justzoom_ros.models.encoder import EncoderConfig
 from justzoom_ros.models.policy import ZoomPolicy
 from justzoom_ros.region import Region
 from justzoom_ros.training import Area, TrainConfig, Trainer
@@ -54,7 +55,7 @@ def tiny_policy_config(map, dropout=0.1):
         ground_px=16,
         crop_px=16,
         ground_aspect=1.0,
-        encoder=EncoderConfig(conv=ConvConfig(channels=(16, 16), pooled=2, width=32)),
+        encoder=EncoderConfig('conv', ConvConfig(channels=(16, 16), pooled=2, width=32)),
         decoder=DecoderConfig(layers=1, heads=2, dropout=dropout),
     )
 

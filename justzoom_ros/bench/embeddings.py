@@ -13,7 +13,7 @@ from justzoom_ros.bench.inputs import CITY, PictureMap, small_policy
 from justzoom_ros.bench.parts import POLICIES, RUNS
 from justzoom_ros.bench.timing import time_in_turns, to_rows
 from justzoom_ros.embeddings.cell_embeddings import make_embeddings
-from justzoom_ros.embeddings.embedding_file import Identity, read_table, write_table
+from justzoom_ros.embeddings.embedding_file import CellIdentity, read_table, write_table
 from justzoom_ros.embeddings.map_cells import BATCH
 from justzoom_ros.inference.preprocess import normalize
 from justzoom_ros.models import ZoomPolicy
@@ -81,7 +81,7 @@ def measure_resuming(folder: Path) -> dict[str, Any]:
 
 def measure_opening(folder: Path, cells: int, width: int) -> dict[str, Any]:
     """Times to open a file: for the first time, when all of it is read, and later."""
-    identity = Identity('invented', 48, 'invented', cells, width, BATCH)
+    identity = CellIdentity('invented', 48, 'invented', cells, width, BATCH)
     file = folder / f'{identity.key}.safetensors'
     write_table(file, torch.randn(cells, width).half(), identity)
     # What was written this very moment is never taken for granted.

@@ -2,6 +2,8 @@
 
 import argparse
 
+from justzoom_ros.runtimes.registry import RUNTIMES
+
 HELP = 'measure a policy on images with known positions'
 EPILOG = """examples:
   justzoom evaluate --map maps/seneca --weights weights.safetensors \\
@@ -32,7 +34,11 @@ def add_parser(subparsers):
         'best_first, beam, greedy (default: greedy beam exact)')  # fmt: skip
     add('--skip-outside', action='store_true', help='leave out, and count, images taken outside '
         'the map')  # fmt: skip
-    add('--runtime', default='auto', help='where the policy runs (default auto)')
+    add(
+        '--runtime',
+        default='auto',
+        help=f'where the policy runs: {", ".join(RUNTIMES.list())} (default auto)',
+    )
     add('-o', '--out', metavar='DIR', help='folder for summary.json, per_image.csv, errors.png')
     add('--frames', type=int, default=0, metavar='N', help='with -o, draw the N images of largest '
         'error with their posteriors (last search) into frames.png')  # fmt: skip

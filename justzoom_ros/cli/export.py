@@ -5,6 +5,8 @@ import json
 import logging
 from typing import Any
 
+from justzoom_ros.runtimes.registry import ENGINES
+
 EXAMPLE = """examples:
   justzoom export --weights runs/farm/weights.safetensors
   justzoom export --weights farm.safetensors --precision int8 --folder engines/
@@ -26,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add('--weights', required=True, metavar='FILE', help='weights of the policy')
-    add('--runtime', default='onnx', choices=('onnx', 'tensorrt'),
+    add('--runtime', default='onnx', choices=ENGINES.list(),
         help='kind of engine (default onnx)')  # fmt: skip
     add('--precision', choices=('float32', 'float16', 'int8'),
         help='for camera images: float32 (default) or int8 with onnx, float16 (default) or '
@@ -66,15 +68,8 @@ def run(args: argparse.Namespace) -> None:
 def _options(args: argparse.Namespace) -> dict[str, str]:
     """What was given for the exporter. Raises ConfigError where it knows no such thing."""
     from justzoom_ros.errors import ConfigError
-    from justzoom_ros.runtimes import onnx_runtime, tensorrt_runtime
 
-    known = {
-        'onnx': {'precision': onnx_runtime.PRECISIONS},
-        'tensorrt': {
-            'precision': tensorrt_runtime.PRECISIONS,
-            'attention': tensorrt_runtime.ATTENTIONS,
-        },
-    }[args.runtime]
+    known = ENGINES.get(args.runtime).options
     given = {'precision': args.precision, 'attention': args.attention}
     options = {name: value for name, value in given.items() if value}
     for name, value in options.items():

@@ -4,6 +4,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.runtimes.registry import RUNTIMES
+
 if TYPE_CHECKING:
     from justzoom_ros.inference.fix import Fix
 
@@ -25,7 +27,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument('images', nargs='+', metavar='IMAGE', help='picture files')
     parser.add_argument('--map', required=True, metavar='DIR', help='map folder')
     parser.add_argument('--weights', required=True, metavar='FILE', help='weights of the policy')
-    parser.add_argument('--runtime', default='auto', help='where the policy runs (default auto)')
+    parser.add_argument(
+        '--runtime',
+        default='auto',
+        help=f'where the policy runs: {", ".join(RUNTIMES.list())} (default auto)',
+    )
     parser.add_argument('--search', default='exact', help='exact, best_first, beam or greedy')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)

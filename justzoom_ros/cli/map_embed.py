@@ -6,6 +6,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.runtimes.registry import RUNTIMES
+
 if TYPE_CHECKING:
     from justzoom_ros.embeddings.cell_embeddings import EmbeddingBuild
     from justzoom_ros.embeddings.parts import Shard
@@ -36,7 +38,11 @@ def add_embed(jobs: Any) -> None:
     add = parser.add_argument
     add('map', metavar='DIR', help='map folder')
     add('--weights', required=True, metavar='FILE', help='weights of the policy')
-    add('--runtime', default='auto', help='auto, cpu or cuda (default auto)')
+    add(
+        '--runtime',
+        default='auto',
+        help=f'where the policy runs: {", ".join(RUNTIMES.list())} (default auto)',
+    )
     add('--shard', metavar='I/N', help='encode the I-th of N shares alone (under torchrun each '
         'process takes its own)')  # fmt: skip
     add('--check', action='store_true', help='encode nothing: read all that is there against its '

@@ -2,6 +2,8 @@
 
 import argparse
 
+from justzoom_ros.runtimes.registry import RUNTIMES
+
 HELP = 'localize every image of a bag and compare with the truth'
 EPILOG = """examples:
   justzoom replay flight --map maps/seneca --weights weights.safetensors -o out
@@ -41,7 +43,11 @@ def add_parser(subparsers):
     add('--headings', type=int, default=36, help='that the belief tells apart (default 36)')
     add('--search', default='exact', choices=('exact', 'best_first', 'beam', 'greedy'),
         help='search of the posterior (default exact)')  # fmt: skip
-    add('--runtime', default='auto', help='where the policy runs (default auto)')
+    add(
+        '--runtime',
+        default='auto',
+        help=f'where the policy runs: {", ".join(RUNTIMES.list())} (default auto)',
+    )
     add('--min-confidence', type=float, default=0.8, help='least mass (0..1) of the first '
         'hypothesis of a fix (default 0.8)')  # fmt: skip
     add('--max-radius', type=float, default=50.0, metavar='M', help='greatest 90 %% radius of a '

@@ -217,7 +217,7 @@ def _encoder(args, parts):
     from justzoom_ros.models import EncoderConfig
 
     if args.encoder:
-        return EncoderConfig.from_dinov2(args.encoder)
+        return EncoderConfig.from_pretrained(args.encoder)
     return EncoderConfig('conv', parts['conv'])
 
 

@@ -15,6 +15,8 @@ import json
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -31,35 +33,67 @@ SETTLED_NS = 2_000_000_000
 """A file changed less than so long ago could change again without its time changing."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What embeddings are of: the checksums of `map` and `weights`, the map's own `crop_px`; and
-    their shape, `cells` of all levels by `width`, encoded `batch` cells with imagery at a time."""
-
-    map: str
-    crop_px: int
-    weights: str
-    cells: int
-    width: int
-    batch: int
+class Identity(Protocol):
+    """What a table (N, D) is of: a frozen dataclass of plain JSON types."""
 
     @property
-    def key(self):
+    def cells(self) -> int:
+        """N, the number of rows."""
+
+    @property
+    def width(self) -> int:
+        """D, the length of a row."""
+
+    @property
+    def key(self) -> str:
+        """A name for files, in hex; see `key_of`."""
+
+
+def key_of(identity: Any, kind: str = '') -> str:
+    """A name for files, in hex, of a dataclass that says what a table is of. `kind` keeps apart
+    what could have the same fields."""
+    text = json.dumps([FORMAT, *([kind] if kind else []), asdict(identity)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class CellIdentity:
+    """What the embeddings of cells are of."""
+
+    map: str
+    """Checksum of the map."""
+
+    crop_px: int
+    """Side in pixels of the map's own crops."""
+
+    weights: str
+    """Checksum of the weights and their configuration."""
+
+    cells: int
+    """Number of cells of all levels."""
+
+    width: int
+    """Length of an embedding."""
+
+    batch: int
+    """Cells with imagery that were encoded at a time."""
+
+    @property
+    def key(self) -> str:
         """A name for files, in hex."""
-        text = json.dumps([FORMAT, asdict(self)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
+        return key_of(self)
 
 
-def write_table(file, table, identity):
+def write_table(file: Path, table: torch.Tensor, identity: Identity) -> None:
     """Write embeddings (N, D) float16, on the CPU, atomically. The same embeddings make the same
     bytes. OSError and SafetensorError pass through."""
-    facts = {**asdict(identity), 'content': content_checksum(table)}
+    facts = {**_facts(identity), 'content': content_checksum(table)}
     with replacing(file) as temporary:
         # One entry alone: safetensors puts several in a random order.
         save_file({TENSOR: table}, temporary, {FORMAT: json.dumps(facts, sort_keys=True)})
 
 
-def read_table(file, identity, check=False):
+def read_table(file: Path, identity: Identity, check: bool = False) -> torch.Tensor:
     """The embeddings (N, D) float16 in a file, mapped into memory and read where they are used.
 
     Their content is compared with its checksum where the file changed since that was done last,
@@ -81,24 +115,29 @@ def read_table(file, identity, check=False):
     return table
 
 
-def content_checksum(table):
+def _facts(identity: Any) -> dict[str, Any]:
+    return asdict(identity)
+
+
+def content_checksum(table: torch.Tensor) -> str:
     """sha256, in hex, of the bytes of a tensor on the CPU."""
-    return hashlib.sha256(table.contiguous().view(torch.uint8).numpy()).hexdigest()
+    content: Any = table.contiguous().view(torch.uint8).numpy()
+    return hashlib.sha256(content).hexdigest()
 
 
-def _content(file, metadata, identity):
+def _content(file: Path, metadata: dict[str, str] | None, identity: Identity) -> str:
     """The checksum of the content that a header promises, if it is the header asked for."""
     try:
         facts = json.loads((metadata or {})[FORMAT])
         content = facts.pop('content')
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise MapError(f'{file}: not map embeddings as this version writes them') from error
-    if facts != asdict(identity):
+    if facts != _facts(identity):
         raise MapError(f'{file}: the map embeddings are of another map or other weights')
     return content
 
 
-def _check(file, table, content):
+def _check(file: Path, table: torch.Tensor, content: str) -> None:
     state = _state(file, content)
     if content_checksum(table) != content:
         raise MapError(f'{file}: the map embeddings are damaged (checksum)')
@@ -108,7 +147,7 @@ def _check(file, table, content):
             temporary.write_text(json.dumps(state) + '\n')
 
 
-def _known(file, content):
+def _known(file: Path, content: str) -> bool:
     """True where the file is as it was when its content was found right."""
     try:
         return json.loads(_memory(file).read_text()) == _state(file, content)
@@ -116,10 +155,10 @@ def _known(file, content):
         return False
 
 
-def _memory(file):
+def _memory(file: Path) -> Path:
     return file.with_suffix('.json')
 
 
-def _state(file, content):
+def _state(file: Path, content: str) -> dict[str, Any]:
     stat = file.stat()
     return {'bytes': stat.st_size, 'changed_ns': stat.st_mtime_ns, 'checked': content}

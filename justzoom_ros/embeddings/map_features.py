@@ -7,9 +7,8 @@ of 2 m takes 8 MB.
 """
 
 import hashlib
-import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -17,8 +16,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from justzoom_ros.embeddings.embedding_file import FORMAT
-from justzoom_ros.embeddings.cell_embeddings import keep_table, kept_table
+from justzoom_ros.embeddings.cache import cache_files, read_cached, write_cached
+from justzoom_ros.embeddings.embedding_file import key_of
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.map_features import MapFeatures
@@ -57,8 +56,7 @@ class FeatureIdentity:
     @property
     def key(self) -> str:
         """A name for files, in hex."""
-        text = json.dumps([FORMAT, 'features', asdict(self)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:24]
+        return key_of(self, 'features')
 
 
 def open_map_features(
@@ -76,10 +74,12 @@ def open_map_features(
     identity = FeatureIdentity(
         satellite_map.checksum, network_checksum(network), side_cells, channels
     )
-    table = kept_table(satellite_map.path, identity)
+    files = cache_files(satellite_map.path, identity)
+    table = next((t for file in files if (t := read_cached(file, identity)) is not None), None)
     if table is None:
         table = _compute(satellite_map, network, side_cells, progress)
-        keep_table(table, satellite_map.path, identity, log.warning)
+        if write_cached(table, files, identity) is None:
+            log.warning('the features of %s cannot be written beside it', satellite_map.path)
     mask = _reduced(satellite_map.mask.astype(np.uint8) * 255, side_cells) >= 128
     features = table.view(side_cells, side_cells, channels).permute(2, 0, 1)
     device = next(network.parameters()).device
@@ -119,7 +119,9 @@ def _compute(
     pixels = _reduced(satellite_map.pixels, side_px)
     mask = _reduced(satellite_map.mask.astype(np.uint8) * 255, side_px) >= 128
     table = torch.zeros((side_cells, side_cells, channels), dtype=torch.float16)
-    starts = [(top, left) for top in range(0, side_px, TILE_PX) for left in range(0, side_px, TILE_PX)]
+    starts = [
+        (top, left) for top in range(0, side_px, TILE_PX) for left in range(0, side_px, TILE_PX)
+    ]
     for top, left in tqdm(starts, desc='features', unit='tile', disable=not progress):
         if mask[top : top + TILE_PX, left : left + TILE_PX].any():
             _compute_tile(network, pixels, mask, top, left, table)

@@ -11,11 +11,15 @@ import hashlib
 import logging
 import os
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 
+from justzoom_ros.embeddings.embedding_file import Identity
 from justzoom_ros.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -25,17 +29,21 @@ SUFFIX = '.part'
 
 @dataclass(frozen=True)
 class Shard:
-    """The share of the batches that one of several processes makes: `number` (from 1) of `of`."""
+    """The share of the batches that one of several processes makes. Raises ConfigError for numbers
+    out of range."""
 
     number: int = 1
-    of: int = 1
+    """Which of the shares, from 1 on."""
 
-    def __post_init__(self):
+    of: int = 1
+    """Number of shares."""
+
+    def __post_init__(self) -> None:
         if not 1 <= self.number <= self.of:
             raise ConfigError(f'shard {self}: the first number must be in 1..{self.of}')
 
     @classmethod
-    def parse(cls, text):
+    def parse(cls, text: str) -> 'Shard':
         """The shard that a text such as '2/8' names. Raises ConfigError."""
         try:
             number, of = (int(part) for part in text.split('/'))
@@ -43,10 +51,10 @@ class Shard:
             raise ConfigError(f'shard {text!r} must be two numbers, such as 2/8') from error
         return cls(number, of)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f'{self.number}/{self.of}'
 
-    def batches(self, count):
+    def batches(self, count: int) -> range:
         """The numbers, of `count` batches, that belong to this shard, as a range."""
         return range(count * (self.number - 1) // self.of, count * self.number // self.of)
 
@@ -58,53 +66,56 @@ class Parts:
     `unkept` is called, once, with the reason where none can or the disk is full.
     """
 
-    def __init__(self, folders, identity, unkept):
+    def __init__(
+        self, folders: Sequence[Path], identity: Identity, unkept: Callable[[str], None]
+    ) -> None:
         self._unkept = unkept
         self._folders, self._key = folders, identity.key
         values = ('values', '<f2', (identity.batch, identity.width))
         self._record = np.dtype([('number', '<u8'), ('digest', 'u1', 32), values])
-        self._file, self.kept = None, True
+        self._file: IO[bytes] | None = None
+        self.kept = True
 
-    def __enter__(self):
+    def __enter__(self) -> 'Parts':
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._file:
             with suppress(OSError):
                 self._file.close()
 
-    def paths(self):
+    def paths(self) -> tuple[Path, ...]:
         """All part files that are there."""
         found = (folder.glob(f'{self._key}.*{SUFFIX}') for folder in self._folders)
         return tuple(sorted(path for paths in found for path in paths))
 
-    def read(self):
+    def read(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (number, values (batch, D) float16) of every finished batch in every part."""
         for path in self.paths():
             with suppress(FileNotFoundError):  # another process has put all together meanwhile
                 yield from self._read(path)
 
-    def add(self, number, values):
+    def add(self, number: int, values: np.ndarray) -> None:
         """Append a batch, values (n, D) float16 with n <= batch."""
         record = np.zeros((), self._record)
         record['number'], record['values'][: len(values)] = number, values
         record['digest'] = self._digest(record)
         try:
             if self.kept:
-                file = self._opened()
+                file = self._open()
                 file.write(record.tobytes())
                 file.flush()
         except OSError as error:
             self.kept = False
             self._unkept(f'the map embeddings cannot be kept: {error}')
 
-    def remove(self):
+    def remove(self) -> None:
         """Delete all part files, once they are not needed any more."""
         for path in self.paths():
             with suppress(OSError):
                 path.unlink()
 
-    def _read(self, path):
+    def _read(self, path: Path) -> Iterator[tuple[int, np.ndarray]]:
         # An interrupted process may have left part of a record at the end; fromfile leaves it out.
         records = np.fromfile(path, self._record)
         good = [r for r in records if r['digest'].tobytes() == self._digest(r).tobytes()]
@@ -114,11 +125,11 @@ class Parts:
         for record in good:
             yield int(record['number']), record['values']
 
-    def _digest(self, record):
+    def _digest(self, record: np.ndarray) -> np.ndarray:
         content = self._key.encode() + record['number'].tobytes() + record['values'].tobytes()
         return np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
 
-    def _opened(self):
+    def _open(self) -> IO[bytes]:
         """This process's part, made in the first folder that takes it. Raises OSError."""
         for folder in self._folders if self._file is None else ():
             try:

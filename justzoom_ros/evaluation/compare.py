@@ -23,7 +23,7 @@ from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.io.datasets import read_images
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.models.embedder import read_safetensors
+from justzoom_ros.models.checkpoint import read_safetensors
 from justzoom_ros.plots.learning_curves import draw_curves
 from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
 from justzoom_ros.training.history import read_history

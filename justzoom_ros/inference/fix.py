@@ -14,6 +14,7 @@ import numpy as np
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, Mode, radius_m
+from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.region import Region
 
 Points = tuple[np.ndarray, np.ndarray]
@@ -33,17 +34,14 @@ class FixStatus(str, Enum):
 class FixCriteria:
     """When to be sure. Raises ConfigError for values out of range."""
 
-    min_confidence: float = 0.8
+    min_confidence: float = ranged(0.8, at_least=0, at_most=1)
     """Least mass (0..1) of the first hypothesis."""
 
-    max_radius_m: float = 50.0
-    """Greatest half axis of the 90 % ellipse."""
+    max_radius_m: float = ranged(50.0, above=0)
+    """Greatest half axis of the 90 % ellipse, metres."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_confidence <= 1:
-            raise ConfigError(f'min_confidence is {self.min_confidence:g}; it must lie in 0..1')
-        if not self.max_radius_m > 0:
-            raise ConfigError(f'max_radius_m is {self.max_radius_m:g}; it must be positive')
+        check_ranges(self)
 
 
 @dataclass(frozen=True)

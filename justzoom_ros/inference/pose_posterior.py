@@ -12,6 +12,9 @@ from justzoom_ros.inference.posterior import CellPosterior, Mode
 from justzoom_ros.region import Region
 from justzoom_ros.registration.likelihood import PoseLikelihood, probability_elsewhere
 
+GAP_M = 5.0
+"""Cells up to so far apart are one hypothesis."""
+
 NEGLIGIBLE = 1e-7
 """Mass that may be left out of a posterior: cells beyond it are nowhere near a hypothesis."""
 
@@ -38,7 +41,7 @@ class PosePosterior:
     def fix(self, criteria: FixCriteria | None = None) -> Fix:
         """The `Fix` under some criteria, `FixCriteria()` unless given."""
         here = 1 - self.elsewhere
-        modes = [_scale_mass(mode, here) for mode in self.cells.modes()]
+        modes = [_scale_mass(mode, here) for mode in self.cells.modes(gap_m=GAP_M)]
         fix = make_fix_from_modes(self.cells, modes, criteria, self.elsewhere)
         if fix.reason and self.elsewhere > 0.5:
             fix = replace(fix, reason=ELSEWHERE_REASON)

@@ -8,6 +8,7 @@ import torch
 
 from justzoom_ros.errors import ImageError
 from justzoom_ros.io.images import resize
+from justzoom_ros.models.config import PolicyConfig
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -18,37 +19,37 @@ ENOUGH = 5
 would change by more than they do when a JPEG is saved again."""
 
 
-def ground_views(image, config):
+def ground_views(image: np.ndarray, config: PolicyConfig) -> np.ndarray:
     """The views that the encoder sees of one camera image: uint8 (V, h, w, 3).
 
-    `config` is a `PolicyConfig`. A 'street' image is resized to 2 : 1 and cut into its left and
+    A 'street' image is resized to 2 : 1 and cut into its left and
     right square (V = 2), as published; a 'nadir' image is cut to `ground_aspect` about its centre
     and resized (V = 1). Raises ImageError unless `image` is uint8 (H, W, 3).
     """
-    image = _checked(image)
+    _check(image)
     height = config.ground_px
     width = round(height * config.ground_aspect)
     if config.view == 'nadir':
-        image = _cut_to_aspect(image, config.ground_aspect)
+        image = _crop_to_aspect(image, config.ground_aspect)
     resized = resize(image, width, height)
     return np.stack(np.split(resized, 2, axis=1) if config.view == 'street' else [resized])
 
 
-def enough_px(config):
+def enough_px(config: PolicyConfig) -> tuple[int, int]:
     """Width and height from which on the views of a camera image, reduced by an area average, are
     as good as those of a larger one."""
     height = config.ground_px
     return ENOUGH * round(height * config.ground_aspect), ENOUGH * height
 
 
-def normalize(images):
+def normalize(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     """uint8 (..., H, W, 3) numpy or torch -> float32 tensor (..., 3, H, W), MEAN 0 and STD 1."""
-    images = torch.as_tensor(images).movedim(-1, -3).float()
-    mean, std = (torch.tensor(v, device=images.device).view(3, 1, 1) * 255 for v in (MEAN, STD))
-    return (images - mean) / std
+    pixels = torch.as_tensor(images).movedim(-1, -3).float()
+    mean, std = (torch.tensor(v, device=pixels.device).view(3, 1, 1) * 255 for v in (MEAN, STD))
+    return (pixels - mean) / std
 
 
-def _checked(image):
+def _check(image: np.ndarray) -> None:
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
         shape = getattr(image, 'shape', type(image).__name__)
         raise ImageError(f'camera image has shape {shape}; it must be (height, width, 3) RGB')
@@ -56,10 +57,9 @@ def _checked(image):
         raise ImageError(
             f'camera image is {image.dtype} {image.shape}; it must be uint8 and not empty'
         )
-    return image
 
 
-def _cut_to_aspect(image, aspect):
+def _crop_to_aspect(image: np.ndarray, aspect: float) -> np.ndarray:
     """The largest part about the centre with width / height = aspect."""
     height, width = image.shape[:2]
     keep_w, keep_h = min(width, round(height * aspect)), min(height, round(width / aspect))

@@ -10,6 +10,7 @@ from typing import Any
 
 from justzoom_ros.live.config_parameters import NOT_GIVEN, Parameter, parameters_of
 from justzoom_ros.ranges import Range
+from justzoom_ros.runtimes.registry import RUNTIMES
 
 START = 'start'
 """Fixed when the node starts (read_only)."""
@@ -38,7 +39,7 @@ NODE_PARAMETERS = (
         'auto',
         'Where the policy runs; auto takes the fastest that is there.',
         UNCONFIGURED,
-        choices=('auto', 'cpu', 'cuda', 'compile', 'onnx', 'tensorrt'),
+        choices=RUNTIMES.list(),
     ),
     Parameter(
         'threads',

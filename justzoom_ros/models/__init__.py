@@ -2,8 +2,17 @@
 geography."""
 
 from justzoom_ros.models.config import PolicyConfig
+from justzoom_ros.models.conv_encoder import ConvConfig
 from justzoom_ros.models.decoder import DecoderConfig
-from justzoom_ros.models.encoder import ConvConfig, EncoderConfig
+from justzoom_ros.models.encoder import ENCODERS, Encoder, EncoderConfig
 from justzoom_ros.models.policy import ZoomPolicy
 
-__all__ = ['ConvConfig', 'DecoderConfig', 'EncoderConfig', 'PolicyConfig', 'ZoomPolicy']
+__all__ = [
+    'ENCODERS',
+    'ConvConfig',
+    'DecoderConfig',
+    'Encoder',
+    'EncoderConfig',
+    'PolicyConfig',
+    'ZoomPolicy',
+]

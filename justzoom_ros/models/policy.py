@@ -13,6 +13,10 @@ matched with what the map shows of each child cell, and the match added to the p
 The children's embeddings are those of the next level, so that they cost no further encoding.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -21,6 +25,7 @@ from justzoom_ros.models.config import PolicyConfig
 from justzoom_ros.models.decoder import Decoder
 from justzoom_ros.models.embedder import Embedder
 from justzoom_ros.models.encoder import EncoderConfig
+from justzoom_ros.models.kv_cache import KVCache
 from justzoom_ros.models.prefix_batch import PrefixBatch
 
 
@@ -30,7 +35,7 @@ class ZoomPolicy(Embedder):
 
     FORMAT = 'justzoom_policy_1'
 
-    def __init__(self, config: PolicyConfig):
+    def __init__(self, config: PolicyConfig) -> None:
         super().__init__(config)
         if self.encoder.width % (2 * config.decoder.heads):
             raise ConfigError(
@@ -40,70 +45,99 @@ class ZoomPolicy(Embedder):
         self.decoder = Decoder(config.decoder, self.encoder.width, config.branching)
         self.lookahead = LookaheadHead(self.encoder.width) if config.look_ahead else None
 
-    @classmethod
-    def renamed(cls, tensors):
-        """The look-ahead head was `glance` in earlier weights."""
-        return {name.replace('glance.', 'lookahead.', 1): t for name, t in tensors.items()}
+    @property
+    def outer_layers(self) -> tuple[str, ...]:
+        """As `Embedder.outer_layers`, those of the decoder too."""
+        return *super().outer_layers, *(f'decoder.{name}' for name in self.decoder.OUTER)
 
     # --- logits -----------------------------------------------------------------------------
 
-    def forward(self, ground, satellite, sequence, children=None):
+    def forward(
+        self,
+        ground: torch.Tensor,
+        satellite: torch.Tensor,
+        sequence: torch.Tensor,
+        children: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Teacher forcing: logits (B, S, A) of each action, given the true ones before it.
 
         ground (B, V, 3, H, W) and satellite (B, S, 3, h, w) normalised, sequence (B, S) int64;
         children (B, S, A, 3, h, w) of each step for a policy that looks ahead.
         """
-        maps = self._embedded(satellite)
-        ahead = None if children is None else self._embedded(children)
+        maps = self._embed(satellite)
+        ahead = None if children is None else self._embed(children)
         return self.logits(self.encode_ground(ground), maps, sequence, ahead)
 
-    def logits(self, ground, maps, sequence, children=None):
+    def logits(
+        self,
+        ground: torch.Tensor,
+        maps: torch.Tensor,
+        sequence: torch.Tensor,
+        children: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """As `forward`, from embeddings: ground (B, D), maps (B, S, D), sequence (B, S),
         children (B, S, A, D)."""
         actions = self.decoder.action_embed(sequence[:, :-1])
         # map_0, action_0, map_1, action_1, ..., map_S-1
         pairs = torch.stack([maps[:, :-1], actions], dim=2).flatten(1, 2)
         tokens = torch.cat([ground[:, None], pairs, maps[:, -1:]], dim=1)
-        return self._scores(self.decoder(tokens)[:, 1::2], children)
+        return self._logits(self.decoder(tokens)[:, 1::2], children)
 
-    def start(self, ground, root, children=None):
+    def start(
+        self, ground: torch.Tensor, root: torch.Tensor, children: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, KVCache]:
         """First step: ground (B, D), root (B, D) the whole map, children (B, A, D) its cells
         -> (logits (B, A), cache)."""
         prefixes = PrefixBatch(torch.arange(len(ground)))
         states, cache = self.decoder.extend(torch.stack([ground, root]), prefixes)
-        return self._scores(states, children), cache
+        return self._logits(states, children), cache
 
-    def step(self, actions, maps, cache, children=None):
+    def step(
+        self,
+        actions: torch.Tensor,
+        maps: torch.Tensor,
+        cache: KVCache,
+        children: torch.Tensor | None = None,
+        rows: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, KVCache]:
         """One zoom further: actions (N,) just taken, maps (N, D) of the cells that they led to,
-        `cache` of the N prefixes there, as it is or selected from, children (N, A, D) of those
-        cells -> (logits (N, A), cache)."""
-        prefixes = (
-            cache if isinstance(cache, PrefixBatch) else cache.select(torch.arange(len(actions)))
-        )
+        children (N, A, D) of those cells -> (logits (N, A), cache of the N longer prefixes).
+
+        `cache` is that of the prefixes before; `rows` (N,) int64 says which of them each action
+        was taken from, all of them in their order unless given.
+        """
+        prefixes = PrefixBatch(torch.arange(len(actions)) if rows is None else rows, cache)
         tokens = torch.stack([self.decoder.action_embed(actions), maps])
         states, cache = self.decoder.extend(tokens, prefixes)
-        return self._scores(states, children), cache
+        return self._logits(states, children), cache
 
-    def _scores(self, states, children):
+    def _logits(self, states: torch.Tensor, children: torch.Tensor | None) -> torch.Tensor:
         """Logits (..., A) of states (..., D), with children (..., A, D) where it looks ahead."""
         logits = self.decoder.output_head(states)
         return logits if self.lookahead is None else logits + self.lookahead(states, children)
 
-    def _embedded(self, crops):
+    def _embed(self, crops: torch.Tensor) -> torch.Tensor:
+        """Crops (B, ..., 3, h, w) -> (B, ..., D)."""
         return self.encode_satellite(crops.flatten(0, -4)).unflatten(0, crops.shape[:-3])
 
     # --- trained by others -----------------------------------------------------------------------
 
     @classmethod
-    def from_dinov2(cls, source, **config):
+    def from_dinov2(cls, source: str | Path, **config: Any) -> 'ZoomPolicy':
         """A policy with the pretrained DINOv2 of a local folder or hub name as its encoder and an
         untrained decoder. `config`: further fields of `PolicyConfig`. Raises WeightsError."""
-        policy = cls(PolicyConfig(encoder=EncoderConfig.from_dinov2(source), **config))
+        policy = cls(PolicyConfig(encoder=EncoderConfig.from_pretrained(source), **config))
         policy.encoder.load_pretrained(source)
         return policy.eval()
 
     @classmethod
-    def from_published(cls, source, encoder_config=None, num_heads=8, **config):
+    def from_published(
+        cls,
+        source: str | Path | Mapping[str, Any],
+        encoder_config: str | Path | Mapping[str, Any] | None = None,
+        num_heads: int = 8,
+        **config: Any,
+    ) -> 'ZoomPolicy':
         """A policy from a checkpoint with the published names.
 
         `source`: a .pth path (read with `weights_only=True`), a .safetensors path or a state
@@ -117,12 +151,13 @@ class ZoomPolicy(Embedder):
 
 
 class LookaheadHead(nn.Module):
-    """How well each child cell matches what the decoder expects: states (..., D) and children
-    (..., A, D) -> (..., A), a scaled dot product after one matrix."""
+    """How well each child cell matches what the decoder expects: a scaled dot product after one
+    matrix."""
 
-    def __init__(self, width):
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.expect = nn.Linear(width, width, bias=False)
 
-    def forward(self, states, children):
+    def forward(self, states: torch.Tensor, children: torch.Tensor) -> torch.Tensor:
+        """States (..., D) and children (..., A, D) -> (..., A)."""
         return (children @ self.expect(states)[..., None])[..., 0] / states.shape[-1] ** 0.5

@@ -5,20 +5,31 @@ lie under `model_state_dict`, and transformers 5 renamed the attention tensors o
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from justzoom_ros.errors import ConfigError, WeightsError
+from justzoom_ros.models.checkpoint import Tensors, read_safetensors
 from justzoom_ros.models.config import PolicyConfig
 from justzoom_ros.models.decoder import DecoderConfig
-from justzoom_ros.models.embedder import read_safetensors
+from justzoom_ros.models.embedder import Embedder
 from justzoom_ros.models.encoder import EncoderConfig
 
-DINOV2_BASE = {'hidden_size': 768, 'num_attention_heads': 12, 'num_hidden_layers': 12}
-DINOV2_BASE |= {'patch_size': 14, 'image_size': 518}
+DINOV2_BASE = {
+    'hidden_size': 768,
+    'num_attention_heads': 12,
+    'num_hidden_layers': 12,
+    'patch_size': 14,
+    'image_size': 518,
+}
+
+P = TypeVar('P', bound=Embedder)
 
 _ATTENTION = {
     'attention.attention.query': 'attention.q_proj',
@@ -28,34 +39,46 @@ _ATTENTION = {
 }
 
 
-def published_policy(policy_class, source, encoder_config, num_heads, config):
+def published_policy(
+    policy_class: type[P],
+    source: str | Path | Mapping[str, Any],
+    encoder_config: str | Path | Mapping[str, Any] | None,
+    num_heads: int,
+    config: dict[str, Any],
+) -> P:
     """What `ZoomPolicy.from_published` does."""
     origin = source if isinstance(source, str | Path) else 'the given state dict'
     tensors = {_plain_name(n): t for n, t in _state_dict(source).items()}
     shape = _shape(tensors, origin)
-    encoder = EncoderConfig.from_dinov2(encoder_config or DINOV2_BASE)
+    encoder = _encoder_config(encoder_config or DINOV2_BASE)
     decoder = DecoderConfig(layers=shape['layers'], heads=num_heads)
     try:
-        config = replace(
-            PolicyConfig(encoder=encoder, decoder=decoder), grid=shape['grid'], **config
-        )
-        policy = policy_class(config)
+        base = PolicyConfig(encoder=encoder, decoder=decoder)
+        policy = policy_class(replace(base, grid=shape['grid'], **config))
     except (ConfigError, TypeError) as error:
         raise WeightsError(f'{origin}: {error}') from error
-    return policy._filled(_named_as_in(policy, tensors), origin)
+    return policy.fill(_rename_for(policy, tensors), origin)
 
 
-def _state_dict(source):
+def _encoder_config(source: str | Path | Mapping[str, Any]) -> EncoderConfig:
+    """From keyword arguments, or from a local folder or hub name."""
+    if isinstance(source, Mapping):
+        return EncoderConfig('dinov2', dict(source))
+    return EncoderConfig.from_pretrained(source)
+
+
+def _state_dict(source: str | Path | Mapping[str, Any]) -> Tensors:
+    state: Mapping[str, Any]
     if not isinstance(source, str | Path):
         state = source
     elif Path(source).suffix == '.safetensors':
         state = read_safetensors(source)[1]
     else:
         state = _read_pth(source)
-    return state.get('model_state_dict', state)
+    return dict(state.get('model_state_dict', state))
 
 
-def _read_pth(path):
+def _read_pth(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise WeightsError(f'{path}: no such checkpoint')
     try:
@@ -71,30 +94,31 @@ def _read_pth(path):
     return state
 
 
-def _plain_name(name):
+def _plain_name(name: str) -> str:
     return re.sub(r'^((_orig_mod|module)\.)+', '', name)
 
 
-def _shape(tensors, origin):
+def _shape(tensors: Tensors, origin: str | Path) -> dict[str, int]:
     """Grid and number of layers, read off the decoder's tensors."""
     actions = tensors.get('decoder.action_embed.weight')
-    grid = round(actions.shape[0] ** 0.5) if actions is not None else 0
-    if grid < 2 or grid * grid != actions.shape[0]:
+    branching = 0 if actions is None else actions.shape[0]
+    grid = round(branching**0.5)
+    if grid < 2 or grid * grid != branching:
         raise WeightsError(f'{origin}: no published checkpoint (decoder.action_embed.weight)')
     blocks = {n.split('.')[2] for n in tensors if n.startswith('decoder.blocks.')}
     return {'grid': grid, 'layers': len(blocks)}
 
 
-def _named_as_in(policy, tensors):
+def _rename_for(policy: nn.Module, tensors: Tensors) -> Tensors:
     """Rename DINOv2's attention tensors where the installed transformers calls them otherwise."""
     ours = policy.state_dict()
     renames = dict(_ATTENTION)
     if any('attention.attention.query' in name for name in ours):
         renames = {new: old for old, new in _ATTENTION.items()}
-    return {name if name in ours else _renamed(name, renames): t for name, t in tensors.items()}
+    return {name if name in ours else _rename(name, renames): t for name, t in tensors.items()}
 
 
-def _renamed(name, renames):
+def _rename(name: str, renames: dict[str, str]) -> str:
     for old, new in renames.items():
         if f'.{old}.' in name:
             return name.replace(f'.{old}.', f'.{new}.')

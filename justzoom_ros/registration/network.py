@@ -33,7 +33,9 @@ class RegistrationNetwork(nn.Module):
         self.card: dict = {}
         outputs = self.config.channels + 1
         self.map_encoder = Encoder(self.config, outputs)
-        self.view_encoder = self.map_encoder if self.config.shared else Encoder(self.config, outputs)
+        self.view_encoder = (
+            self.map_encoder if self.config.shared else Encoder(self.config, outputs)
+        )
         self.match = MatchModel()
 
     # Features of batches, as training needs them.

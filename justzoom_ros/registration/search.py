@@ -55,7 +55,7 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class PoseSearchConfig:
     """How a view is searched for. Raises ConfigError where a value is out of range."""
 
     headings: int = 36
@@ -146,7 +146,7 @@ class View:
         config=None,
     ):
         self.network, self.image, self.camera = network, image_rgb, camera
-        self.attitude, self.config = attitude, config or SearchConfig()
+        self.attitude, self.config = attitude, config or PoseSearchConfig()
         self.candidates = camera.scales(self.config.scale_step)
         self.yaws_rad = self.config.yaws_rad(yaw_rad, yaw_std_rad)
         self.yaw_step_rad = self.config.yaw_step_rad

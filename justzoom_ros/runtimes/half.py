@@ -6,12 +6,15 @@ those in float32 by more than the parity gate allows, with float16's 11 bits by 
 
 import copy
 
+import torch
 from torch import nn
+
+from justzoom_ros.models.encoder import Encoder
 
 MATRICES = nn.Linear, nn.Conv2d
 
 
-def with_half_weights(encoder):
+def with_half_weights(encoder: Encoder) -> Encoder:
     """A copy to run under torch.autocast, which would else convert the weights at every call."""
     half = copy.deepcopy(encoder)
     for module in half.modules():
@@ -20,9 +23,9 @@ def with_half_weights(encoder):
     return half
 
 
-def with_half_layers(encoder):
+def with_half_layers(encoder: Encoder) -> Encoder:
     """A copy whose graph says itself what is float16: only matrices and convolutions, never
-    attention, softmax and norms. For compilers, which are told no other way."""
+    attention, softmax and norms. For compilers, which cannot be told otherwise."""
     half = copy.deepcopy(encoder)
     for module in list(half.modules()):
         for name, child in module.named_children():
@@ -34,14 +37,14 @@ def with_half_layers(encoder):
 class _Half(nn.Module):
     """A matrix or convolution in float16 that takes and gives float32."""
 
-    def __init__(self, layer):
+    def __init__(self, layer: nn.Linear | nn.Conv2d) -> None:
         super().__init__()
         self.layer = layer.half()
 
     @property
-    def weight(self):
+    def weight(self) -> torch.Tensor:
         """That of the layer: encoders look at its type."""
         return self.layer.weight
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.layer(x.half()).float()

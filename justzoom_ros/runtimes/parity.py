@@ -13,6 +13,7 @@ from justzoom_ros.errors import ConfigError, RuntimeUnavailableError
 from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.inference.tree_search import search
 from justzoom_ros.region import Region
+from justzoom_ros.runtimes.base import Runtime
 
 FRAMES = 6
 TOLERANCE = 0.005
@@ -21,20 +22,24 @@ TOLERANCE = 0.005
 
 @dataclass(frozen=True)
 class Parity:
-    """Of all frames: how many have another most probable cell, and the greatest total variation
-    (0..1)."""
+    """How well two runtimes agree."""
 
     frames: int
+    """Number of frames that both were asked about."""
+
     other_cell: int
+    """In how many of them the most probable cell is another."""
+
     total_variation: float
+    """Greatest total variation (0..1) between the posteriors of a frame."""
 
     @property
-    def holds(self):
+    def holds(self) -> bool:
         """True where the runtime may be used."""
         return self.other_cell == 0 and self.total_variation <= TOLERANCE
 
 
-def parity(runtime, reference):
+def parity(runtime: Runtime, reference: Runtime) -> Parity:
     """The `Parity` of a runtime with another, of the same policy."""
     maps = [_maps(each) for each in (runtime, reference)]
     pairs = [
@@ -50,7 +55,7 @@ def parity(runtime, reference):
     return Parity(len(pairs), other, variation)
 
 
-def check_parity(runtime, reference):
+def check_parity(runtime: Runtime, reference: Runtime) -> Parity:
     """The `Parity`; raises RuntimeUnavailableError, with the figures, where it does not hold."""
     found = parity(runtime, reference)
     if not found.holds:
@@ -62,7 +67,7 @@ def check_parity(runtime, reference):
     return found
 
 
-def pictures(count, height, width):
+def pictures(count: int, height: int, width: int) -> list[np.ndarray]:
     """Invented pictures uint8 (height, width, 3): patches of many sizes, always the same."""
     rng = np.random.default_rng(20)
     made = []
@@ -74,7 +79,7 @@ def pictures(count, height, width):
     return made
 
 
-def _maps(runtime):
+def _maps(runtime: Runtime) -> MapEmbeddings:
     """Embeddings of a map of two levels that exists nowhere."""
     config = runtime.config
     region = Region(0.0, 0.0, 1000.0, grid=config.grid, depth=2)
@@ -85,7 +90,7 @@ def _maps(runtime):
     return MapEmbeddings(region, levels, covered)
 
 
-def _posterior(runtime, maps, picture):
+def _posterior(runtime: Runtime, maps: MapEmbeddings, picture: np.ndarray) -> np.ndarray:
     ground = runtime.encode_ground(normalize(ground_views(picture, runtime.config))[None])[0]
     masses = np.zeros(maps.region.cell_count(2))
     try:

@@ -12,8 +12,6 @@ from justzoom_ros.inference.preprocess import normalize
 
 PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16')
 OPTIMIZERS = ('adamw', 'muon')
-OUTER = ('encoder.features.0.', 'action_embed.', 'output_head.')
-"""Names of the layers that pixels or actions go into or come out of."""
 
 
 @dataclass(frozen=True)
@@ -100,15 +98,15 @@ def optimizers(policy, config):
     hidden, others = [], []
     for name, parameter in policy.named_parameters():
         if parameter.requires_grad:
-            by_muon = config.optimizer == 'muon' and is_hidden(name, parameter)
-            (hidden if by_muon else others).append(parameter)
+            inner = is_hidden(name, parameter, policy.outer_layers)
+            (hidden if inner and config.optimizer == 'muon' else others).append(parameter)
     made = [torch.optim.AdamW(parameter_groups(others, config.weight_decay))]
     return [*made, _muon(hidden, config.weight_decay)] if hidden else made
 
 
-def is_hidden(name, parameter):
-    """True for weights that lead from features to features."""
-    return parameter.ndim >= 2 and not any(layer in name for layer in OUTER)
+def is_hidden(name: str, parameter: nn.Parameter, outer_layers: tuple[str, ...]) -> bool:
+    """True for weights that lead from features to features; `outer_layers` as a policy has it."""
+    return parameter.ndim >= 2 and not name.startswith(outer_layers)
 
 
 def _muon(kernels, weight_decay):

@@ -24,7 +24,6 @@ from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration_batches import Batch, draw_batch
 from justzoom_ros.training.registration_checkpoint import load_checkpoint, save_checkpoint
-from justzoom_ros.training.registration_imagery import Place
 from justzoom_ros.training.registration_loss import (
     Correlation,
     covered_places,
@@ -105,7 +104,9 @@ class Team:
     """
 
     def __init__(self):
-        self.rank, self.size = (int(os.environ.get(n, d)) for n, d in (('RANK', 0), ('WORLD_SIZE', 1)))
+        self.rank, self.size = (
+            int(os.environ.get(n, d)) for n, d in (('RANK', 0), ('WORLD_SIZE', 1))
+        )
         if self.size > 1 and not dist.is_initialized():
             dist.init_process_group('gloo')
 

@@ -128,7 +128,9 @@ def make_picture(pixels: np.ndarray, mask: np.ndarray, metres_per_px: float, see
     layers = [Layer(pixels, mask, segments, metres_per_px)]
     while min(pixels.shape[:2]) >= 128:
         height, width = (side // 2 for side in pixels.shape[:2])
-        pixels = cv2.resize(pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+        pixels = cv2.resize(
+            pixels[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA
+        )
         mask = mask[: 2 * height : 2, : 2 * width : 2]
         segments = segments[: 2 * height : 2, : 2 * width : 2]
         metres_per_px *= 2

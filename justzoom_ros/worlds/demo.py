@@ -11,13 +11,15 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from justzoom_ros.errors import OutputError, RuntimeUnavailableError, WeightsError
 from justzoom_ros.evaluation.replay_results import write_results
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.io.bags import IMAGE_TYPES, Bag, read_track
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.worlds.flight import TRUTH_TOPIC, make_flight
+from justzoom_ros.worlds.aliases import Progress
+from justzoom_ros.worlds.flight import TRUTH_TOPIC, FlightConfig, make_flight
 
 WITHIN_25_M_GOAL = 0.90
 """Share of the fixes that must lie within 25 m of the truth."""
@@ -27,7 +29,14 @@ SHARE_FIX_GOAL = 0.50
 """Share of the frames that must be fixes: who is never sure is never wrong."""
 
 
-def run_demo(out, config=None, map_path=None, weights=None, progress=None, street=False):
+def run_demo(
+    out: str | Path,
+    config: FlightConfig | None = None,
+    map_path: str | Path | None = None,
+    weights: str | Path | None = None,
+    progress: Progress | None = None,
+    street: bool = False,
+) -> dict[str, Any]:
     """Fly over the town, or with `street` drive through the city, localize over DDS, judge;
     returns the summary of `replay_results.write_results` with 'seconds_per_image' and 'goals_met'
     besides.
@@ -42,31 +51,31 @@ def run_demo(out, config=None, map_path=None, weights=None, progress=None, stree
     _check_needs(weights)
     from justzoom_ros.live.node_process import own_domain, running_node
 
-    out, satellite_map = output_folder(out), SatelliteMap.open(map_path)
+    folder, satellite_map = output_folder(out), SatelliteMap.open(map_path)
     if street:
         # Only here: the city compiles with numba, which the flight does without.
         from justzoom_ros.worlds.city.drives import make_demo_drive
 
-        bag_path = _recorded(out / 'drive', lambda folder: make_demo_drive(folder, progress))
+        bag_path = _record(folder / 'drive', lambda drive: make_demo_drive(drive, progress))
     else:
-        fly = partial(make_flight, config=config, progress=partial(_counted, progress, 'fly'))
-        bag_path = _recorded(out / 'flight', fly)
-    with own_domain(), running_node(out, map_path, weights) as alive, Bag(bag_path) as bag:
+        fly = partial(make_flight, config=config, progress=partial(_count, progress, 'fly'))
+        bag_path = _record(folder / 'flight', fly)
+    with own_domain(), running_node(folder, map_path, weights) as alive, Bag(bag_path) as bag:
         track = read_track(bag, TRUTH_TOPIC)
         count = sum(bag.counts.values())
         fixes, seconds = _locate(bag, alive, lambda items: progress(items, 'locate', count))
-    summary = write_results(out, satellite_map, fixes, track)
+    summary = write_results(folder, satellite_map, fixes, track)
     summary['seconds_per_image'] = seconds / max(len(fixes), 1)
     summary['goals_met'] = goals_met(summary)
     return summary
 
 
-def goals_met(summary):
+def goals_met(summary: dict[str, Any]) -> bool:
     """True where the figures are at least those that the demo promises."""
     return all(share is not None and share >= goal for share, goal in _goals(summary).values())
 
 
-def table(summary):
+def table(summary: dict[str, Any]) -> str:
     """The summary as lines for people."""
     figures, goals = summary['fix_only'], _goals(summary)
     median_m = figures['median_m']
@@ -107,7 +116,7 @@ def _verdict(share, goal):
 # --- what is needed ------------------------------------------------------------------------------
 
 
-def demo_map(name='demo'):
+def demo_map(name: str = 'demo') -> Path:
     """The folder of a shipped map: in the repository, or where the package was installed.
 
     Raises RuntimeUnavailableError where it is in neither.
@@ -132,11 +141,11 @@ def _check_needs(weights):
         raise RuntimeUnavailableError(f'the demo needs ROS 2: {error}; source its setup') from None
 
 
-def _counted(progress, name, items):
+def _count(progress, name, items):
     return progress(items, name, len(items))
 
 
-def _recorded(folder, make):
+def _record(folder, make):
     """Make a folder with a bag in place of an older one, but of nothing else; returns the bag's
     path. `make(folder)` fills it."""
     if folder.exists() and not (folder / 'bag' / 'metadata.yaml').is_file():

@@ -18,6 +18,7 @@ from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
+from justzoom_ros.pose import Pose
 from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
 
 IMAGE_TOPIC = '/camera/image/compressed'
@@ -54,7 +55,9 @@ class FlightConfig:
     seed: int = 3
 
 
-def flight_poses(config, side_m, numbers=None):
+def flight_poses(
+    config: FlightConfig, side_m: float, numbers: np.ndarray | None = None
+) -> list[NadirPose]:
     """The `NadirPose` of every frame, or at `numbers` of frames with fractions: a curve through
     the waypoints, nose first, at one speed."""
     track = _smooth(np.array(WAYPOINTS) * side_m)
@@ -92,7 +95,9 @@ def _smooth(points, per_piece=50):
     return np.concatenate([*pieces, points[-1:]])
 
 
-def take_picture(pixels, side_m, pose, config, number):
+def take_picture(
+    pixels: np.ndarray, side_m: float, pose: NadirPose, config: FlightConfig, number: int
+) -> bytes:
     """The JPEG (bytes) that the camera makes at `pose` of a ground `pixels` (n, n, 3)."""
     rng = np.random.default_rng([config.seed, 1, number])
     view = look_down(pixels, side_m, pose, config.size_px, config.fov_rad).astype(np.float32)
@@ -100,8 +105,8 @@ def take_picture(pixels, side_m, pose, config, number):
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     exposure = 1 + 0.08 * np.sin(0.5 * number)
     view *= (exposure * (1 - 0.16 * (x**2 + y**2)))[..., None]
-    view = cv2.GaussianBlur(view, (0, 0), 0.7) + rng.normal(0, 4.0, view.shape)
-    picture = Image.fromarray(np.clip(view + 0.5, 0, 255).astype(np.uint8))
+    noisy = cv2.GaussianBlur(view, (0, 0), 0.7) + rng.normal(0, 4.0, view.shape)
+    picture = Image.fromarray(np.clip(noisy + 0.5, 0, 255).astype(np.uint8))
     jpeg = io.BytesIO()
     picture.save(jpeg, 'JPEG', quality=config.jpeg_quality)
     return jpeg.getvalue()
@@ -133,7 +138,7 @@ def make_flight(
     write_bag(images, out / 'bag', IMAGE_TOPIC, TRUTH_TOPIC, poses=flight_odometry(config))
 
 
-def flight_odometry(config):
+def flight_odometry(config: FlightConfig) -> list[Pose]:
     """`Pose`s of the flight as its visual odometry measures them, with the errors of
     `DriftConfig`."""
     numbers = np.arange(0, config.frames - 1 + 1e-9, 1 / (ODOMETRY_HZ * config.period_s))

@@ -9,6 +9,7 @@ regions from taking turns.
 """
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,15 +30,15 @@ class Tiling:
     overlap_m: float = 1_000.0
 
     @property
-    def pitch_m(self):
+    def pitch_m(self) -> float:
         """Distance between the centres of neighbours."""
         return self.side_m - self.overlap_m
 
-    def nearest(self, east_m, north_m):
+    def nearest(self, east_m: float, north_m: float) -> tuple[int, int]:
         """The region whose centre is nearest."""
         return round(east_m / self.pitch_m), round(north_m / self.pitch_m)
 
-    def border_m(self, region, east_m, north_m):
+    def border_m(self, region: tuple[int, int], east_m: float, north_m: float) -> float:
         """Distance to the border of a region, negative outside."""
         i, j = region
         off = max(abs(east_m - i * self.pitch_m), abs(north_m - j * self.pitch_m))
@@ -66,7 +67,7 @@ class Crossing:
     border_m: float
 
 
-def cross(tiling, rule, places_m):
+def cross(tiling: Tiling, rule: Rule, places_m: np.ndarray) -> Crossing:
     """The `Crossing` of a drive through places (N, 2), metres east and north, N > 1."""
     travelled_m = np.concatenate(
         [[0.0], np.cumsum(np.linalg.norm(np.diff(places_m, axis=0), axis=1))]
@@ -103,7 +104,7 @@ def _candidates(tiling, ahead_m, east_m, north_m):
     return [*sorted(found - {tiling.nearest(east_m, north_m)}), tiling.nearest(east_m, north_m)]
 
 
-def far_route(rng, km, side_m=300_000.0):
+def far_route(rng: np.random.Generator, km: float, side_m: float = 300_000.0) -> np.ndarray:
     """Places of a drive between towns: straight to one random place after the other in a square,
     but for bends of 20 degrees and a kilometre or so."""
     steps = int(km * 1000 / STEP_M)
@@ -118,7 +119,9 @@ def far_route(rng, km, side_m=300_000.0):
     return np.array(places)
 
 
-def border_route(rng, km, tiling, reach_m=1_500.0):
+def border_route(
+    rng: np.random.Generator, km: float, tiling: Tiling, reach_m: float = 1_500.0
+) -> np.ndarray:
     """Places of a van that works where two regions meet: to and fro across their middle line, each
     time to a random distance of at most `reach_m`."""
     turns = rng.uniform(0, reach_m, int(2 * km * 1000 / reach_m) + 2)
@@ -138,7 +141,7 @@ def _wander(rng, steps, length_m, size):
     return values
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one row per overlap: what a country takes, and what driving there is like."""
     parser = argparse.ArgumentParser(prog='python -m justzoom_ros.worlds.handover')
     parser.add_argument('--km', type=float, default=5_000.0, help='length of each drive')

@@ -6,6 +6,7 @@ along it, and writes frames, true positions and the recorded odometry as a bag.
 """
 
 import argparse
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from justzoom_ros.errors import BagError
 from justzoom_ros.files import writing
 from justzoom_ros.io.bags import ODOMETRY_TYPES, TRUTH_TYPES, Bag, read_track, write_bag
 from justzoom_ros.io.datasets import GeoImage
-from justzoom_ros.io.sequences import SequenceTopics, events_of_bag
+from justzoom_ros.io.sequences import OdometryEvent, SequenceTopics, events_of_bag
 from justzoom_ros.maps.nadir_camera import NadirPose
 from justzoom_ros.region import Region
 from justzoom_ros.worlds.flight import IMAGE_TOPIC, TRUTH_TOPIC, FlightConfig, take_picture
@@ -25,12 +26,18 @@ SMOOTHED_S = 2.0
 """A satellite fix jumps by a metre; the course is taken over so long."""
 
 
-def draw_along(bag_path, out, period_s=1.0, progress=iter):
+def draw_along(
+    bag_path: Path,
+    out: Path,
+    period_s: float = 1.0,
+    progress: Callable[[np.ndarray], Iterable[np.int64]] = iter,
+) -> None:
     """Make the folder `out` with frames/ and bag/. Raises BagError, OutputError."""
     with Bag(bag_path) as bag:
         track = read_track(bag, bag.topic(TRUTH_TYPES))
         topics = SequenceTopics(odometry=bag.topic(ODOMETRY_TYPES))
-        poses = [event.pose for event in events_of_bag(bag, topics)]
+        events = events_of_bag(bag, topics)
+        poses = [event.pose for event in events if isinstance(event, OdometryEvent)]
     stamps_ns = np.arange(track.stamps_ns[0], track.stamps_ns[-1], round(period_s * 1e9))
     places = _moved(track, stamps_ns)
     if np.abs(places[:, :2]).max() > DEMO_REGION.side_m / 2 - FOOTPRINT_M / 2:
@@ -66,7 +73,7 @@ def _moved(track, stamps_ns):
     return np.column_stack([places, np.arctan2(course[:, 1], course[:, 0])])
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     from tqdm import tqdm
 

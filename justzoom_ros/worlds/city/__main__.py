@@ -3,25 +3,28 @@
 import argparse
 import io
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from justzoom_ros.worlds.city.city import make_city
+from justzoom_ros.worlds.city.city import City, make_city
 from justzoom_ros.worlds.city.config import CityConfig
 from justzoom_ros.worlds.city.dataset import orthophoto
 from justzoom_ros.worlds.city.light import light
 from justzoom_ros.worlds.city.render import see
 from justzoom_ros.worlds.city.shots import Photographer, jpeg
 
+Result = TypeVar('Result')
 CONFIG = CityConfig()
 COLUMNS, FRAMES = 4, 20
 TILE_PX = (384, 216)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog='python -m justzoom_ros.worlds.city')
     parser.add_argument('sheet', type=Path, help='JPEG to write')
     parser.add_argument('--seed', type=int, default=CONFIG.seed)
@@ -34,13 +37,13 @@ def main(arguments=None):
     sheet(who, map_pixels).save(args.sheet, quality=80)
 
 
-def timed(job):
+def timed(job: Callable[[], Result]) -> tuple[Result, float]:
     """(result, CPU seconds) of a job."""
     started_s = time.process_time()
     return job(), time.process_time() - started_s
 
 
-def measure(who, frames=20):
+def measure(who: Photographer, frames: int = 20) -> None:
     """Print what a frame costs on one thread, once everything is compiled."""
     shots = [who.shot('train', number) for number in range(frames)]
     jpeg(who.scene(shots[0].day), shots[0])
@@ -55,14 +58,14 @@ def measure(who, frames=20):
         print(f'{size} {name}: median {1000 * np.median(spent):.0f} ms')
 
 
-def measure_orthophoto(city):
+def measure_orthophoto(city: City) -> np.ndarray:
     """Print what the orthophoto costs; returns it."""
     pixels, seconds = timed(lambda: orthophoto(city, CONFIG.region, CONFIG.resolution_m))
     print(f'orthophoto {len(pixels)}x{len(pixels)}: {seconds:.1f} s')
     return pixels
 
 
-def sheet(who, map_pixels):
+def sheet(who: Photographer, map_pixels: np.ndarray) -> Image.Image:
     """Frames of all days with, in the last row, pieces of the orthophoto."""
     tiles = []
     for number in range(FRAMES):

@@ -1,7 +1,10 @@
 """How a block of each use is filled."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from justzoom_ros.worlds.aliases import Place
 from justzoom_ros.worlds.city import palette
 from justzoom_ros.worlds.city.builder import Builder
 from justzoom_ros.worlds.city.scene import (
@@ -22,18 +25,20 @@ from justzoom_ros.worlds.city.scene import (
     TRACK,
     WATER,
 )  # fmt: skip
-from justzoom_ros.worlds.town.geometry import edges, grid, inside, random_points, rectangle
+from justzoom_ros.worlds.town.geometry import Block, edges, grid, inside, random_points, rectangle
 
 
 class Blocks(Builder):
     """Fills plots, the blocks without their roads; one method per use."""
 
-    def __init__(self, rng, half_m):
+    def __init__(self, rng: np.random.Generator, half_m: float) -> None:
         super().__init__(rng, half_m)
-        self.slots = []  # (east, north, yaw) of car parks
-        self.landmarks = []  # (name, east, north, top_m)
+        self.slots: list[Place] = []  # of car parks
+        self.landmarks: list[tuple[str, float, float, float]] = []  # name, east, north, top_m
 
-    def along(self, plot, depth_m, width_range_m, gap_m=0.0):
+    def along(
+        self, plot: Block, depth_m: float, width_range_m: tuple[float, float], gap_m: float = 0.0
+    ) -> Iterator[tuple[np.ndarray, float, float]]:
         """Places for buildings along a plot's edges, set back by half of `depth_m`: yields
         (middle, yaw_rad, width_m), the yaw along the edge."""
         for start, ahead, inward, length_m in edges(plot):
@@ -48,7 +53,7 @@ class Blocks(Builder):
 
     # --- living and working ------------------------------------------------------------------
 
-    def core(self, plot):
+    def core(self, plot: Block) -> None:
         """Closed rows of tall houses round a courtyard."""
         rng = self.rng
         self.paint(plot.outline, PAVED)
@@ -64,7 +69,7 @@ class Blocks(Builder):
             for point in random_points(rng, yard, int(yard.area_m2 // 110)):
                 self.tree(point)
 
-    def rows(self, plot):
+    def rows(self, plot: Block) -> None:
         """Terraces with narrow front gardens and long back ones."""
         rng = self.rng
         self.paint(plot.outline, GARDEN)
@@ -85,7 +90,7 @@ class Blocks(Builder):
             for point in random_points(rng, yard, int(yard.area_m2 // 70)):
                 self.tree(point, rng.uniform(1.2, 2.8), rng.random() < 0.15)
 
-    def houses(self, plot):
+    def houses(self, plot: Block) -> None:
         """Detached houses with gardens, drives and hedges."""
         rng = self.rng
         self.paint(plot.outline, GARDEN)
@@ -113,7 +118,7 @@ class Blocks(Builder):
         for point in random_points(rng, plot, int(plot.area_m2 // 90)):
             self.tree(point, rng.uniform(1.3, 3.4), rng.random() < 0.25)
 
-    def slabs(self, plot):
+    def slabs(self, plot: Block) -> None:
         """Tall slabs in a lawn with a car park."""
         rng = self.rng
         self.paint(plot.outline, GRASS)
@@ -128,7 +133,7 @@ class Blocks(Builder):
         for point in random_points(rng, plot, int(plot.area_m2 // 120)):
             self.tree(point)
 
-    def offices(self, plot):
+    def offices(self, plot: Block) -> None:
         """Glass and concrete round a paved yard."""
         rng = self.rng
         self.paint(plot.outline, PLAZA)
@@ -148,7 +153,7 @@ class Blocks(Builder):
             else:
                 self.bench(point, yaw_rad + rng.choice([0, np.pi / 2]))
 
-    def works(self, plot):
+    def works(self, plot: Block) -> None:
         """Halls in a yard of concrete."""
         rng = self.rng
         self.paint(plot.outline, CONCRETE)
@@ -167,7 +172,7 @@ class Blocks(Builder):
                 self.solids.box(*point, turn, *size, 2.6, PLAIN, color)
                 self.free.take(rectangle(*point, turn, *size))
 
-    def mall(self, plot):
+    def mall(self, plot: Block) -> None:
         """A great flat shed and its car park."""
         self.paint(plot.outline, PARKING)
         yaw_rad = plot.long_yaw_rad
@@ -180,10 +185,12 @@ class Blocks(Builder):
         for k in (-0.16, -0.27, -0.38):
             self.car_park(plot.middle + k * side * v, yaw_rad, 0.7 * side, 2)
 
-    def fits(self, plot, point, yaw_rad, length_m, width_m):
+    def fits(
+        self, plot: Block, point: np.ndarray, yaw_rad: float, length_m: float, width_m: float
+    ) -> bool:
         return bool(inside(rectangle(*point, yaw_rad, length_m, width_m), plot).all())
 
-    def car_park(self, middle, yaw_rad, length_m, rows):
+    def car_park(self, middle: np.ndarray, yaw_rad: float, length_m: float, rows: int) -> None:
         """`rows` of bays, a lane between them."""
         u = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
         v = np.array([-u[1], u[0]])
@@ -201,7 +208,7 @@ class Blocks(Builder):
 
     # --- open land ---------------------------------------------------------------------------
 
-    def park(self, plot):
+    def park(self, plot: Block) -> None:
         """Lawns, winding paths, a pond and many trees."""
         rng = self.rng
         self.paint(plot.outline, GRASS)
@@ -227,7 +234,7 @@ class Blocks(Builder):
         for point in random_points(rng, plot, int(plot.area_m2 // 75)):
             self.tree(point, rng.uniform(2.0, 4.6), rng.random() < 0.12)
 
-    def pitch(self, plot):
+    def pitch(self, plot: Block) -> None:
         """A football pitch in a running track."""
         self.paint(plot.outline, GRASS)
         yaw_rad = plot.long_yaw_rad

@@ -1,8 +1,11 @@
 """Pieces that blocks are filled with: buildings, trees, lawns, hedges, lamps."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
+from justzoom_ros.worlds.aliases import Colors, Points
 from justzoom_ros.worlds.city import palette
 from justzoom_ros.worlds.city.scene import (
     BARK,
@@ -29,7 +32,7 @@ from justzoom_ros.worlds.town.geometry import Ground, rectangle
 class Builder:
     """Puts solids into `solids` and paints the raster `ground`, where the land is free."""
 
-    def __init__(self, rng, half_m):
+    def __init__(self, rng: np.random.Generator, half_m: float) -> None:
         self.rng, self.half_m = rng, half_m
         self.solids = Solids()
         self.free = Ground(2 * half_m)
@@ -37,12 +40,12 @@ class Builder:
 
     # --- ground ------------------------------------------------------------------------------
 
-    def paint(self, outline, kind):
+    def paint(self, outline: np.ndarray, kind: int) -> None:
         """Fill a polygon (N, 2) of the ground with a class."""
         pixels = (np.asarray(outline) + self.half_m) / GROUND_M - 0.5
         cv2.fillPoly(self.ground, [np.round(pixels * 16).astype(np.int32)], int(kind), 8, 4)
 
-    def path(self, points, width_m, kind):
+    def path(self, points: Points, width_m: float, kind: int) -> None:
         pixels = (np.asarray(points) + self.half_m) / GROUND_M - 0.5
         thickness = max(1, round(width_m / GROUND_M))
         line = [np.round(pixels * 16).astype(np.int32)]
@@ -50,7 +53,9 @@ class Builder:
 
     # --- plants ------------------------------------------------------------------------------
 
-    def tree(self, point, radius_m=None, conifer=False):
+    def tree(
+        self, point: np.ndarray, radius_m: float | None = None, conifer: bool = False
+    ) -> None:
         """A trunk with a crown of some overlapping balls, or a fir, `radius_m` wide."""
         rng = self.rng
         radius_m = radius_m or rng.uniform(1.8, 3.6)
@@ -58,13 +63,13 @@ class Builder:
             return
         seed = int(rng.integers(1, 2**20))
         if conifer:
-            color = palette.CONIFERS[seed % 3]
+            needles = palette.CONIFERS[seed % 3]
             tall_m = radius_m * rng.uniform(3.2, 4.4)
             self.solids.cone(*point, 0.0, 1.4, 0.2, 0.18, BARK, (88, 70, 56), seed)
             for k in range(3):
                 foot, low = radius_m * (1 - 0.27 * k), 0.9 + 0.26 * k * tall_m
                 high = low + tall_m * (0.48 - 0.04 * k)
-                self.solids.cone(*point, low, high, foot, 0.05, HEDGE, color, seed)
+                self.solids.cone(*point, low, high, foot, 0.05, HEDGE, needles, seed)
             return
         tone = rng.uniform(0.85, 1.15)
         color = np.clip(np.array(palette.LEAVES[seed % 5]) * tone, 0, 255)
@@ -83,7 +88,7 @@ class Builder:
             self.solids.ball(x, y, up_m, size, 0.85 * size, LEAF, color, seed)
             self.solids.colors[-1][3:6] = autumn
 
-    def hedge(self, start, end, height_m=1.5):
+    def hedge(self, start: np.ndarray, end: np.ndarray, height_m: float = 1.5) -> None:
         start, end = np.asarray(start), np.asarray(end)
         middle, edge = (start + end) / 2, end - start
         outline = rectangle(*middle, np.arctan2(edge[1], edge[0]), np.linalg.norm(edge), 0.8)
@@ -94,7 +99,7 @@ class Builder:
 
     # --- buildings ---------------------------------------------------------------------------
 
-    def style(self, kind, storey_m=None):
+    def style(self, kind: str, storey_m: float | None = None) -> tuple[float, ...]:
         """One row of `Scene.style` for a kind of building."""
         rng = self.rng
         storey_m = storey_m or rng.uniform(2.7, 3.4)
@@ -113,15 +118,27 @@ class Builder:
         wide, high = rng.uniform(0.32, 0.62), rng.uniform(0.42, 0.58)
         return (storey_m, bay_m, wide, high, shop, texture, balcony, float(rng.random() < 0.5))
 
-    def colors(self, palette_):
+    def colors(self, palette_: Sequence[Colors]) -> Colors:
         """(walls, roof, trim) of a palette, with this building's own tone."""
         rng = self.rng
         row = palette_[int(rng.integers(len(palette_)))]
         tone = rng.uniform(0.86, 1.1) + rng.normal(0, 0.025, 3)
         return [tuple(np.clip(np.array(color) * tone, 8, 250)) for color in row]
 
-    def building(self, middle, yaw_rad, length_m, width_m, storeys, kind, roof='flat',
-                 colors=None, gap_m=0.0, material=BUILDING, style=None):  # fmt: skip
+    def building(
+        self,
+        middle: np.ndarray,
+        yaw_rad: float,
+        length_m: float,
+        width_m: float,
+        storeys: int,
+        kind: str,
+        roof: str = 'flat',
+        colors: Colors | None = None,
+        gap_m: float = 0.0,
+        material: int = BUILDING,
+        style: Sequence[float] | None = None,
+    ) -> float | None:
         """Put up a building where there is room, `gap_m` round it; its eaves' height, or None.
 
         `roof` is flat, gable, hip or mansard, the ridge along `yaw_rad`.
@@ -149,7 +166,16 @@ class Builder:
         self.free.take(rectangle(*middle, yaw_rad, length_m, width_m))
         return top_m
 
-    def on_roof(self, middle, yaw_rad, length_m, width_m, top_m, roof, ky):
+    def on_roof(
+        self,
+        middle: np.ndarray,
+        yaw_rad: float,
+        length_m: float,
+        width_m: float,
+        top_m: float,
+        roof: str,
+        ky: float,
+    ) -> None:
         """Chimneys on tiles, machines and stair heads on flat roofs."""
         rng = self.rng
         u = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
@@ -162,7 +188,7 @@ class Builder:
                 self.solids.box(*place, yaw_rad, 0.9, 0.7, base + 2.0, PLAIN, (140, 84, 66),
                                 base_m=base)  # fmt: skip
             return
-        for _ in range(int(rng.integers(1, 2 + min(5, length_m * width_m // 90)))):
+        for _ in range(int(rng.integers(1, 2 + int(min(5, length_m * width_m // 90))))):
             x, y = rng.uniform(-0.36, 0.36) * length_m, rng.uniform(-0.33, 0.33) * width_m
             size = rng.uniform(1.2, min(4.0, 0.3 * width_m + 1.2), 2)
             tone = rng.uniform(110, 200)
@@ -172,7 +198,7 @@ class Builder:
 
     # --- street furniture --------------------------------------------------------------------
 
-    def lamp(self, point, toward_rad, height_m=7.0):
+    def lamp(self, point: np.ndarray, toward_rad: float, height_m: float = 7.0) -> None:
         """A street lamp whose arm points to `toward_rad`."""
         x, y = point
         self.solids.cone(x, y, 0.0, height_m, 0.10, 0.06, PLAIN, (96, 100, 104))
@@ -182,7 +208,7 @@ class Builder:
         self.solids.box(*(point + 1.5 * arm), toward_rad, 0.7, 0.3, height_m + 0.02, LAMP,
                         (200, 200, 196), base_m=height_m - 0.1)  # fmt: skip
 
-    def sign(self, point, yaw_rad):
+    def sign(self, point: np.ndarray, yaw_rad: float) -> None:
         """A traffic sign or a bus stop's flag on a post."""
         rng = self.rng
         self.solids.cone(*point, 0.0, 2.9, 0.04, 0.04, PLAIN, (150, 152, 154))
@@ -190,10 +216,10 @@ class Builder:
         size = rng.uniform(0.5, 0.75)
         self.solids.box(*point, yaw_rad, 0.05, size, 2.95, SIGN, color, base_m=2.95 - size)
 
-    def bollard(self, point):
+    def bollard(self, point: np.ndarray) -> None:
         self.solids.cone(*point, 0.0, 0.95, 0.09, 0.08, PLAIN, (70, 72, 74))
 
-    def bench(self, point, yaw_rad):
+    def bench(self, point: np.ndarray, yaw_rad: float) -> None:
         self.solids.box(*point, yaw_rad, 1.7, 0.45, 0.47, PLAIN, (120, 84, 52), base_m=0.38)
         across = np.array([-np.sin(yaw_rad), np.cos(yaw_rad)])
         self.solids.box(*(np.asarray(point) + 0.2 * across), yaw_rad, 1.7, 0.06, 0.9, PLAIN,

@@ -22,18 +22,18 @@ class Camera:
     fov_rad: float = 1.4
 
     @property
-    def focal_px(self):
+    def focal_px(self) -> float:
         return self.size_px[0] / 2 / np.tan(self.fov_rad / 2)
 
     @property
-    def matrix(self):
+    def matrix(self) -> np.ndarray:
         """(3, 3); the middle of the top left pixel is (0, 0), as in OpenCV."""
         width, height = self.size_px
         focal = self.focal_px
         return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1.0]])
 
     @property
-    def axes(self):
+    def axes(self) -> np.ndarray:
         """(3, 3) whose rows are the camera's right, down and forward in east, north, up."""
         cy, sy = np.cos(self.yaw_rad), np.sin(self.yaw_rad)
         cp, sp = np.cos(self.pitch_rad), np.sin(self.pitch_rad)
@@ -43,7 +43,7 @@ class Camera:
         cr, sr = np.cos(self.roll_rad), np.sin(self.roll_rad)
         return np.stack([cr * right + sr * down, cr * down - sr * right, forward])
 
-    def rays(self):
+    def rays(self) -> np.ndarray:
         """Unit directions (H, W, 3) float64 of the pixels."""
         width, height = self.size_px
         x = (np.arange(width) - (width - 1) / 2) / self.focal_px
@@ -66,11 +66,11 @@ class Panorama:
     size_px: tuple[int, int] = (512, 120)
 
     @property
-    def focal_px(self):
+    def focal_px(self) -> float:
         """Pixels per radian."""
         return self.size_px[0] / (2 * np.pi)
 
-    def rays(self):
+    def rays(self) -> np.ndarray:
         """Unit directions (H, W, 3) float64 of the pixels."""
         width, height = self.size_px
         bearing = self.yaw_rad - (np.arange(width) - (width - 1) / 2)[None, :] / self.focal_px

@@ -1,15 +1,18 @@
 """A city from a seed: everything that stays, and the traffic of a day."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
+from justzoom_ros.worlds.aliases import Place
 from justzoom_ros.worlds.city import palette
 from justzoom_ros.worlds.city.landmarks import Landmarks
 from justzoom_ros.worlds.city.plan import (
     BRIDGE_REACH_M,
     MARGIN_M,
+    Road,
     choose_uses,
     make_roads,
     plots,
@@ -48,7 +51,7 @@ from justzoom_ros.worlds.city.scene import (
     index_solids,
     noise_tile,
 )  # fmt: skip
-from justzoom_ros.worlds.town.geometry import rectangle
+from justzoom_ros.worlds.town.geometry import Block, rectangle
 
 LANES_M = {STREET: (1.6,), LANE: (1.5,), AVENUE: (1.75, 4.9), CANAL: (9.8, 13.0)}
 """Middles of the lanes on one side of each kind of road, metres from its middle."""
@@ -69,18 +72,20 @@ class City:
     seed: int
     side_m: float
     half_m: float
-    roads: list
+    roads: list[Road]
     road_rows: np.ndarray
-    plots: list
-    uses: list
+    plots: list[Block]
+    uses: list[str]
     builder: Landmarks
-    kerb_slots: list = field(default_factory=list)
+    kerb_slots: list[Place] = field(default_factory=list)
 
     @property
-    def landmarks(self):
+    def landmarks(self) -> list[tuple[str, float, float, float]]:
         return self.builder.landmarks
 
-    def scene(self, traffic_seed, fullness=0.6, keep_clear=None):
+    def scene(
+        self, traffic_seed: int, fullness: float = 0.6, keep_clear: np.ndarray | None = None
+    ) -> Scene:
         """The `Scene` of a day; `fullness` 0..1 is the share of parking places taken. No vehicle
         is near the points `keep_clear` (N, 2), east and north."""
         rng = np.random.default_rng([self.seed, 3, traffic_seed])
@@ -108,7 +113,7 @@ class City:
         )  # fmt: skip
 
 
-def make_city(seed, side_m, changed=0.0):
+def make_city(seed: int, side_m: float, changed: float = 0.0) -> City:
     """The City of `seed` on a square of `side_m` metres. `changed` 0..1 is the share of blocks
     that are built anew, for a map that is out of date. Same arguments, same city."""
     half_m = np.ceil((side_m / 2 + MARGIN_M) / (8 * CELL_M)) * 8 * CELL_M
@@ -132,7 +137,7 @@ def make_city(seed, side_m, changed=0.0):
     return city
 
 
-def furnish(city, number):
+def furnish(city: City, number: int) -> None:
     """Lamps, signs, trees and parking places along a road."""
     road, builder, rng = city.roads[number], city.builder, city.builder.rng
     if road.kind == LANE or road.length_m < 40:
@@ -166,7 +171,7 @@ def furnish(city, number):
                 city.kerb_slots.append((*point, yaw_rad + (np.pi if side > 0 else 0)))
 
 
-def free_of_roads(rows, number, points):
+def free_of_roads(rows: np.ndarray, number: int, points: np.ndarray) -> np.ndarray:
     """Bool (N,) for points (N, 2) on road `number`: does no other road's carriageway, a little
     widened, cover them? `rows` are `Scene.roads`."""
     others = np.delete(rows, number, axis=0)
@@ -184,18 +189,18 @@ def free_of_roads(rows, number, points):
 class Traffic(Solids):
     """The cars of a day. None is put within KEEP_CLEAR_M of the points `keep_clear` (N, 2)."""
 
-    def __init__(self, rng, keep_clear=None):
+    def __init__(self, rng: np.random.Generator, keep_clear: np.ndarray | None = None) -> None:
         super().__init__()
         self.rng, self.keep_clear = rng, keep_clear
 
-    def park(self, east_m, north_m, yaw_rad):
+    def park(self, east_m: float, north_m: float, yaw_rad: float) -> None:
         """A car on a parking place, a little askew, nose either way."""
         rng = self.rng
         yaw_rad += rng.normal(0, 0.02) + (np.pi if rng.random() < 0.2 else 0.0)
         east_m, north_m = rng.normal((east_m, north_m), 0.12)
         self.vehicle(east_m, north_m, yaw_rad, 0.06, TRUCKS_M[:1])
 
-    def follow(self, city, number, fullness):
+    def follow(self, city: City, number: int, fullness: float) -> None:
         """Cars and lorries in the lanes of a road, on the right, but not in junctions."""
         rng, road = self.rng, city.roads[number]
         gap_m = (75 if road.kind != LANE else 200) / (0.4 + fullness)
@@ -211,7 +216,14 @@ class Traffic(Solids):
                 for point in points[free_of_roads(city.road_rows, number, points)]:
                     self.vehicle(*point, heading + rng.normal(0, 0.01), 0.12)
 
-    def vehicle(self, east_m, north_m, yaw_rad, trucks, sizes_m=TRUCKS_M):
+    def vehicle(
+        self,
+        east_m: float,
+        north_m: float,
+        yaw_rad: float,
+        trucks: float,
+        sizes_m: Sequence[tuple[float, float, float]] = TRUCKS_M,
+    ) -> None:
         """One car, or, at the rate `trucks`, something of one of the sizes."""
         rng = self.rng
         seed, truck = int(rng.integers(1, 2**20)), rng.random() < trucks
@@ -234,7 +246,7 @@ class Traffic(Solids):
         self.box(*cabin, length * 0.60, width - 0.12, 0.94, CABIN, color, base_m=0.84, kx=0.9,
                  ky=3.2, top_m=tall, seed=seed)  # fmt: skip
 
-    def may_stand(self, place, length_m):
+    def may_stand(self, place: Place, length_m: float) -> bool:
         """False where a vehicle, whichever way it stands, would block what is kept clear."""
         if self.keep_clear is None:
             return True
@@ -248,7 +260,7 @@ class Traffic(Solids):
 # --- tables --------------------------------------------------------------------------------------
 
 
-def bin_roads(roads, half_m, cells):
+def bin_roads(roads: list[Road], half_m: float, cells: int) -> tuple[np.ndarray, np.ndarray]:
     """(road_start, road_item) of a Scene: which roads may be in each cell, the greatest first."""
     middle = (np.arange(cells) + 0.5) * CELL_M - half_m
     points = np.stack(np.meshgrid(middle, middle), axis=-1)  # [row, column] = (east, north)
@@ -266,7 +278,7 @@ def bin_roads(roads, half_m, cells):
     return start.astype(np.int32), item[order].astype(np.int32)
 
 
-def openness(shape, look, half_m):
+def openness(shape: np.ndarray, look: np.ndarray, half_m: float) -> np.ndarray:
     """`Scene.openness`: how much of the sky the ground sees, from the heights round about."""
     side = int(2 * half_m / SHADE_M)
     height = np.zeros((side, side), np.float32)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.region import Region
+from justzoom_ros.worlds.city.city import City
 from justzoom_ros.worlds.city.shots import CONDITIONS, FOV_DEG, TURNS, Photographer
 
 LATITUDE, LONGITUDE = 40.0, -40.0
@@ -68,7 +69,7 @@ class CityConfig:
             )
 
     @property
-    def region(self):
+    def region(self) -> Region:
         return Region(LATITUDE, LONGITUDE, self.side_m, self.grid, self.depth)
 
 
@@ -77,7 +78,7 @@ def _check(name, value, low, high):
         raise ConfigError(f'{name} is {value}; it must be in {low}..{high}')
 
 
-def photographer(city, region, config):
+def photographer(city: City, region: Region, config: CityConfig) -> Photographer:
     """The Photographer of a city that a CityConfig asks for."""
     return Photographer(
         city, region, config.size_px, config.held_share, config.condition, config.fov_deg

@@ -14,9 +14,11 @@ A run that was interrupted goes on where it stopped: pictures that are there who
 import calendar
 import csv
 import io
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -24,14 +26,16 @@ import yaml
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.worlds.city.city import make_city
-from justzoom_ros.worlds.city.config import photographer
+from justzoom_ros.region import Region
+from justzoom_ros.worlds.aliases import Progress
+from justzoom_ros.worlds.city.city import City, make_city
+from justzoom_ros.worlds.city.config import CityConfig, photographer
 from justzoom_ros.worlds.city.drives import write_drives
 from justzoom_ros.worlds.city.light import Moment, light
 from justzoom_ros.worlds.city.panoramas import panorama, panorama_jpeg, panorama_row
 from justzoom_ros.worlds.city.photo import develop
 from justzoom_ros.worlds.city.render import see_from_above
-from justzoom_ros.worlds.city.shots import jpeg
+from justzoom_ros.worlds.city.shots import Photographer, Shot, jpeg
 from justzoom_ros.worlds.city.threads import in_order
 from justzoom_ros.worlds.town import write_geotiff
 
@@ -46,27 +50,31 @@ COLUMNS = (
     'roll_deg', 'camera_height_m', 'fov_deg', 'width_px', 'height_px', 'fx_px', 'fy_px', 'cx_px',
     'cy_px', 'weather', 'sun_elevation_deg', 'traffic_seed', 'place', 'camera',
 )  # fmt: skip
+Row = dict[str, Any]
+
 ATTRIBUTION = 'A generated city, drawn by justzoom_ros; no real place'
 
 
-def make_dataset(out, config, workers=1, progress=None):
+def make_dataset(
+    out: str | Path, config: CityConfig, workers: int = 1, progress: Progress | None = None
+) -> dict[str, int]:
     """Make or complete the dataset `out`; returns {split: number of pictures, 'drives': ...}.
 
     `workers` threads render side by side; `progress(items, name, total)` wraps what takes long.
     Raises DatasetError where `out` holds another dataset, ConfigError, OutputError.
     """
     progress = progress or (lambda items, name, total: items)
-    out = output_folder(out)
-    _claim(out, config)
-    made = _make_one(out, config, config.region, ('train', 'val', 'blocks'), workers, progress)
+    folder = output_folder(out)
+    _claim(folder, config)
+    made = _make_one(folder, config, config.region, ('train', 'val', 'blocks'), workers, progress)
     made['drives'] = config.drives
     if config.other_city:
         region = replace(config.region, longitude=OTHER_LONGITUDE)
         other = replace(
             config, seed=config.seed + OTHER_SEED, held_share=0.0, drives=0, blocks=0, panoramas=0
         )
-        folder = output_folder(out / 'other_city')
-        made |= _make_one(folder, other, region, ('other_city',), workers, progress)
+        elsewhere = output_folder(folder / 'other_city')
+        made |= _make_one(elsewhere, other, region, ('other_city',), workers, progress)
     return made
 
 
@@ -115,7 +123,13 @@ def _make_one(out, config, region, splits, workers, progress):
 # --- the map -----------------------------------------------------------------------------------
 
 
-def orthophoto(city, region, resolution_m, workers=1, progress=iter):
+def orthophoto(
+    city: City,
+    region: Region,
+    resolution_m: float,
+    workers: int = 1,
+    progress: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]] = iter,
+) -> np.ndarray:
     """The city from straight above on the map's day: uint8 (n, n, 3) RGB, row 0 north.
 
     `progress` wraps its strips.
@@ -131,7 +145,9 @@ def orthophoto(city, region, resolution_m, workers=1, progress=iter):
     return np.concatenate(strips)
 
 
-def make_map(out, city, config, region, workers, progress):
+def make_map(
+    out: Path, city: City, config: CityConfig, region: Region, workers: int, progress: Progress
+) -> None:
     """Write `out`/ortho.tif and build `out`/map of it."""
     strips = -(-round(config.side_m / config.resolution_m) // 256)
     pixels = orthophoto(
@@ -151,7 +167,15 @@ def make_map(out, city, config, region, workers, progress):
 # --- pictures ------------------------------------------------------------------------------------
 
 
-def take_pictures(out, who, split, places, workers, progress, cameras=1):
+def take_pictures(
+    out: Path,
+    who: Photographer,
+    split: str,
+    places: int,
+    workers: int,
+    progress: Progress,
+    cameras: int = 1,
+) -> list[Row]:
     """Take the pictures of a split that are not there yet; returns the rows of all."""
     folder = output_folder(out / 'streetview' / 'images')
 
@@ -165,7 +189,9 @@ def take_pictures(out, who, split, places, workers, progress, cameras=1):
     return sum(progress(in_order(one, range(places), workers), split, places), [])
 
 
-def take_panoramas(out, who, count, workers, progress):
+def take_panoramas(
+    out: Path, who: Photographer, count: int, workers: int, progress: Progress
+) -> list[Row]:
     """Take the panoramas that are not there yet; returns the rows of all."""
     folder = output_folder(out / 'streetview' / 'panoramas')
 
@@ -178,14 +204,14 @@ def take_panoramas(out, who, count, workers, progress):
     return list(progress(in_order(one, range(count), workers), 'panoramas', count))
 
 
-def keep(path, make):
+def keep(path: Path, make: Callable[[], bytes]) -> None:
     """Write the JPEG that `make()` returns, unless it is there to its end."""
     if not is_whole(path):
         with writing(path) as temporary:
             temporary.write_bytes(make())
 
 
-def is_whole(path):
+def is_whole(path: Path) -> bool:
     """True for a JPEG that is there to its end."""
     try:
         with path.open('rb') as file:
@@ -195,7 +221,7 @@ def is_whole(path):
         return False
 
 
-def row_of(shot, region):
+def row_of(shot: Shot, region: Region) -> Row:
     """{column: value} of a Shot. `heading_deg` is clockwise from north, `pitch_deg` up."""
     camera, matrix = shot.camera, shot.camera.matrix
     latitude, longitude = (round(v, 7) for v in region.to_latlon(*camera.eye_m[:2]))

@@ -12,13 +12,14 @@ from rosbags.typesys import Stores, get_typestore
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.files import writing
 from justzoom_ros.io.stamps import NS_PER_S, from_nanoseconds
+from justzoom_ros.worlds.aliases import Progress
 from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.city import make_city
 from justzoom_ros.worlds.city.config import CityConfig, photographer
 from justzoom_ros.worlds.city.light import Moment, sun_direction
 from justzoom_ros.worlds.city.photo import Lens
 from justzoom_ros.worlds.city.route import STEP_S, ride
-from justzoom_ros.worlds.city.shots import Shot, jpeg
+from justzoom_ros.worlds.city.shots import Photographer, Shot, jpeg
 
 TOPICS = {
     'image': ('/camera/image/compressed', 'sensor_msgs/msg/CompressedImage'),
@@ -50,7 +51,7 @@ class Sensors:
     accelerometer_noise_m_s2: float = 0.05
 
 
-def write_drives(out, who, config, progress):
+def write_drives(out: Path, who: Photographer, config: CityConfig, progress: Progress) -> None:
     """Make the drives of a dataset that are not there yet, in `out`/drive_000 and so on."""
     for number in range(config.drives):
         folder = out / f'drive_{number:03d}'
@@ -60,7 +61,7 @@ def write_drives(out, who, config, progress):
                 write_drive(temporary, who, number, config.drive_s, config.drive_hz, progress)
 
 
-def make_demo_drive(folder, progress):
+def make_demo_drive(folder: Path, progress: Progress) -> None:
     """Write a drive through the demo city, that of the map maps/city, as `write_drive` does."""
     config = CityConfig(seed=1, size_px=(256, 144), drive_hz=2.0)
     city = make_city(config.seed, config.side_m)
@@ -68,7 +69,14 @@ def make_demo_drive(folder, progress):
     write_drive(folder, who, DEMO_DRIVE, config.drive_s, config.drive_hz, progress)
 
 
-def write_drive(folder, who, number, duration_s, rate_hz, progress):
+def write_drive(
+    folder: Path,
+    who: Photographer,
+    number: int,
+    duration_s: float,
+    rate_hz: float,
+    progress: Progress,
+) -> None:
     """Write `folder`/bag, truth.csv and drive.yaml. Raises ConfigError for too small a city."""
     rng = np.random.default_rng([who.city.seed, 40, number])
     sensors = Sensors(1 + float(rng.normal(0, 0.01)), float(rng.normal(0, 0.002)))

@@ -7,7 +7,9 @@ cache folder has the checksum of all files of this room in its name.
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from justzoom_ros.errors import RuntimeUnavailableError
 
@@ -34,19 +36,19 @@ def _cache_folder():
 CACHE = _cache_folder()
 
 
-def kernel(function, **options):
+def kernel(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """`function` compiled on its first call. It holds no lock of the interpreter, so threads may
     run it side by side; without fast-math, so that all machines round alike; and without
     counting references, which kernels that allocate nothing do not need (ten times faster)."""
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = CACHE
+    settings: Any = numba.config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, CACHE
     try:
         options = {'cache': True, 'nogil': True, 'error_model': 'numpy', '_nrt': False, **options}
         return numba.njit(**options)(function)
     finally:
-        numba.config.CACHE_DIR = before
+        settings.CACHE_DIR = before
 
 
-def inlined(function):
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """A `kernel` that is put into its callers: passing it a scene would cost more than it does."""
     return kernel(function, forceinline=True)

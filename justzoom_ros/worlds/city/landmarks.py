@@ -5,16 +5,16 @@ import numpy as np
 from justzoom_ros.worlds.city import palette
 from justzoom_ros.worlds.city.blocks import Blocks
 from justzoom_ros.worlds.city.scene import BUILDING, GLASS, GRASS, PLAIN, PLAZA, STRIPES
-from justzoom_ros.worlds.town.geometry import grid, random_points, rectangle
+from justzoom_ros.worlds.town.geometry import Block, grid, random_points, rectangle
 
 
 class Landmarks(Blocks):
     """Each fills a whole block; `landmarks` notes (name, east, north, top_m)."""
 
-    def note(self, name, point, top_m):
+    def note(self, name: str, point: np.ndarray, top_m: float) -> None:
         self.landmarks.append((name, float(point[0]), float(point[1]), float(top_m)))
 
-    def stand(self, plot, ground, tree_m2):
+    def stand(self, plot: Block, ground: int, tree_m2: float) -> None:
         """Prepare a block whose middle is taken; trees come last, in `border`."""
         self.paint(plot.outline, ground)
         self.free.take(rectangle(*plot.middle, plot.long_yaw_rad, 34, 34))
@@ -22,7 +22,7 @@ class Landmarks(Blocks):
             for point in random_points(self.rng, plot, int(plot.area_m2 // tree_m2)):
                 self.tree(point)
 
-    def church(self, plot):
+    def church(self, plot: Block) -> None:
         """A nave and a tower with a spire, on a square."""
         rng, point, yaw_rad = self.rng, plot.middle, plot.long_yaw_rad
         self.stand(plot, PLAZA, 0)
@@ -42,7 +42,7 @@ class Landmarks(Blocks):
         self.note('church', tower, high + spire)
         self.avenue(plot)
 
-    def avenue(self, plot):
+    def avenue(self, plot: Block) -> None:
         """Trees round a square."""
         for point in grid(plot, 10, plot.long_yaw_rad):
             if self.rng.random() < 0.5:
@@ -50,7 +50,7 @@ class Landmarks(Blocks):
             elif self.rng.random() < 0.4:
                 self.bench(point, plot.long_yaw_rad)
 
-    def tower(self, plot):
+    def tower(self, plot: Block) -> None:
         """A tall office tower on a low base."""
         rng, point, yaw_rad = self.rng, plot.middle, plot.long_yaw_rad
         self.stand(plot, PLAZA, 0)
@@ -63,7 +63,7 @@ class Landmarks(Blocks):
         self.note('tower', point, high + 6)
         self.avenue(plot)
 
-    def mast(self, plot):
+    def mast(self, plot: Block) -> None:
         """A television tower: shaft, ball and antenna."""
         point, high = plot.middle, self.rng.uniform(95, 130)
         self.stand(plot, GRASS, 110)
@@ -72,7 +72,7 @@ class Landmarks(Blocks):
         self.solids.cone(*point, 0.72 * high, high, 1.1, 0.3, STRIPES, (190, 40, 36))
         self.note('mast', point, high)
 
-    def dome(self, plot):
+    def dome(self, plot: Block) -> None:
         """A domed hall with a colonnade's base."""
         point, yaw_rad = plot.middle, plot.long_yaw_rad
         self.stand(plot, PLAZA, 0)
@@ -88,7 +88,7 @@ class Landmarks(Blocks):
         self.note('dome', point, 40)
         self.avenue(plot)
 
-    def chimney(self, plot):
+    def chimney(self, plot: Block) -> None:
         """A power station with a striped stack."""
         self.free.take(rectangle(*plot.middle, 0, 12, 12))
         self.works(plot)
@@ -96,7 +96,7 @@ class Landmarks(Blocks):
         self.solids.cone(*plot.middle, 0, high, 3.6, 2.2, STRIPES, (186, 44, 38))
         self.note('chimney', plot.middle, high)
 
-    def tank(self, plot):
+    def tank(self, plot: Block) -> None:
         """A water tower."""
         point, high = plot.middle, self.rng.uniform(34, 46)
         self.stand(plot, GRASS, 90)

@@ -42,7 +42,7 @@ class Moment:
     seed: int = 0
 
 
-def sun_direction(stamp_s, latitude, longitude):
+def sun_direction(stamp_s: float, latitude: float, longitude: float) -> np.ndarray:
     """Unit vector (east, north, up) towards the sun, good to about a degree (the declination by
     a cosine of the day, no equation of time)."""
     moment = datetime.fromtimestamp(stamp_s, timezone.utc)
@@ -56,7 +56,7 @@ def sun_direction(stamp_s, latitude, longitude):
     return np.array([east, north, up])
 
 
-def seasons(stamp_s, latitude):
+def seasons(stamp_s: float, latitude: float) -> tuple[float, float]:
     """(autumn, bare) of the leaves, each 0..1, by the day of the year."""
     day = datetime.fromtimestamp(stamp_s, timezone.utc).timetuple().tm_yday
     day = (day + (182 if latitude < 0 else 0)) % 365
@@ -65,7 +65,7 @@ def seasons(stamp_s, latitude):
     return autumn, bare
 
 
-def light(moment):
+def light(moment: Moment) -> Light:
     """The Light of a Moment. Below the horizon the sun gives way to a weak moon at 40 degrees."""
     rng = np.random.default_rng([moment.seed, 5])
     sun = sun_direction(moment.stamp_s, moment.latitude, moment.longitude)

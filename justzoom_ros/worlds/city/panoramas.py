@@ -3,15 +3,18 @@
 import io
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from justzoom_ros.region import Region
 from justzoom_ros.worlds.city.camera import Panorama
 from justzoom_ros.worlds.city.light import Moment, light
 from justzoom_ros.worlds.city.photo import Lens, develop
 from justzoom_ros.worlds.city.render import see
-from justzoom_ros.worlds.city.shots import Day
+from justzoom_ros.worlds.city.scene import Scene
+from justzoom_ros.worlds.city.shots import Day, Photographer
 
 QUALITY = 90
 
@@ -26,14 +29,14 @@ class Spot:
     moment: Moment
 
 
-def panorama(who, place):
+def panorama(who: Photographer, place: int) -> Spot:
     """The Spot at the `place`-th place of a Photographer, on streets and days of `train`."""
     rng = np.random.default_rng([who.city.seed, 24, place])
     day, moment, camera, _ = who.scenery(rng, 'train')
     return Spot(f'pano_{place:06d}', Panorama(camera.eye_m, camera.yaw_rad), day, moment)
 
 
-def panorama_jpeg(scene, spot):
+def panorama_jpeg(scene: Scene, spot: Spot) -> bytes:
     """The bytes of a Spot: metered as a camera does, without a lens's faults."""
     radiance, _ = see(scene, light(spot.moment), spot.camera)
     picture = np.clip(develop(radiance, Lens()) + 0.5, 0, 255).astype(np.uint8)
@@ -42,7 +45,7 @@ def panorama_jpeg(scene, spot):
     return buffer.getvalue()
 
 
-def panorama_row(spot, region):
+def panorama_row(spot: Spot, region: Region) -> dict[str, Any]:
     """{column: value} of a Spot; `heading_deg`, clockwise from north, is that of the middle."""
     camera = spot.camera
     latitude, longitude = (round(v, 7) for v in region.to_latlon(*camera.eye_m[:2]))

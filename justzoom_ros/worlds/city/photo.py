@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.caster import SKY
+from justzoom_ros.worlds.city.light import Light
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Lens:
     seed: int = 0
 
 
-def random_lens(rng, light, in_car):
+def random_lens(rng: np.random.Generator, light: Light, in_car: bool) -> Lens:
     """A Lens as crowd-sourced pictures have them."""
     wet = light.wet > 0.5
     return Lens(
@@ -49,7 +51,7 @@ def random_lens(rng, light, in_car):
     )
 
 
-def develop(radiance, lens=None):
+def develop(radiance: np.ndarray, lens: Lens | None = None) -> np.ndarray:
     """Linear RGB (H, W, 3) to uint8 by a film-like curve; metering as cameras do with a `lens`.
 
     Without one the exposure is fixed, as over all strips of an orthophoto.
@@ -67,7 +69,9 @@ def develop(radiance, lens=None):
     return mapped * 255.0
 
 
-def take(radiance, met, camera, light, lens):
+def take(
+    radiance: np.ndarray, met: np.ndarray, camera: Camera, light: Light, lens: Lens
+) -> np.ndarray:
     """The picture, uint8 (H, W, 3) RGB, that a camera makes of what it sees."""
     rng = np.random.default_rng([lens.seed, 8])
     view = radiance.copy()
@@ -82,7 +86,7 @@ def take(radiance, met, camera, light, lens):
         add_bonnet(picture, rng, lens.bonnet)
     grey = picture.mean(axis=-1, keepdims=True)
     picture = grey + lens.saturation * (picture - grey)
-    picture *= np.float32([1 + lens.warmth, 1.0, 1 - lens.warmth])
+    picture *= np.array([1 + lens.warmth, 1.0, 1 - lens.warmth], np.float32)
     height, width = picture.shape[:2]
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     picture *= (1 - lens.vignette * (0.6 * x**2 + 0.4 * y**2) ** 1.5)[..., None]
@@ -91,7 +95,9 @@ def take(radiance, met, camera, light, lens):
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
-def add_flare(view, met, camera, light, strength):
+def add_flare(
+    view: np.ndarray, met: np.ndarray, camera: Camera, light: Light, strength: float
+) -> None:
     """A veil and a row of ghosts where the sun stands in the picture and nothing hides it."""
     right, down, ahead = camera.axes @ light.sun
     height, width = view.shape[:2]
@@ -110,10 +116,10 @@ def add_flare(view, met, camera, light, strength):
                               (0.45, 0.03, (1, 0.8, 0.5))):  # fmt: skip
         ghost = middle + share * (sun - middle)
         disc = np.clip(1.5 - np.hypot(x - ghost[0], y - ghost[1]) / (size * width), 0, 0.5)
-        view += strength * 0.10 * disc[..., None] * np.float32(tint)
+        view += strength * 0.10 * disc[..., None] * np.array(tint, np.float32)
 
 
-def add_bonnet(picture, rng, share):
+def add_bonnet(picture: np.ndarray, rng: np.random.Generator, share: float) -> None:
     """The car's own bonnet or dashboard over the lower edge."""
     height, width = picture.shape[:2]
     tone = rng.uniform(8, 70) * np.array([1.0, rng.uniform(0.85, 1.05), rng.uniform(0.8, 1.1)])
@@ -127,7 +133,7 @@ def add_bonnet(picture, rng, share):
     picture += cover * (tone + gloss[..., None] * mirror - picture)
 
 
-def add_drops(picture, rng, count):
+def add_drops(picture: np.ndarray, rng: np.random.Generator, count: int) -> None:
     """Drops on the glass: small discs that show the picture upside down and blurred."""
     height, width = picture.shape[:2]
     soft = cv2.GaussianBlur(picture, (0, 0), width / 70)

@@ -31,34 +31,34 @@ class Road:
     tone: float
 
     @cached_property
-    def length_m(self):
+    def length_m(self) -> float:
         return float(np.linalg.norm(self.end - self.start))
 
     @cached_property
-    def along(self):
+    def along(self) -> np.ndarray:
         return (self.end - self.start) / self.length_m
 
     @property
-    def half_m(self):
+    def half_m(self) -> float:
         return HALF_M[self.kind]
 
     @property
-    def footway_m(self):
+    def footway_m(self) -> float:
         return FOOTWAY_M[self.kind]
 
-    def local(self, points):
+    def local(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Metres along and to the left of the road, for points (..., 2)."""
         offset = np.asarray(points) - self.start
         ahead = self.along
         return offset @ ahead, offset @ np.array([-ahead[1], ahead[0]])
 
-    def at(self, along_m, left_m):
+    def at(self, along_m: float, left_m: float) -> np.ndarray:
         """The point (2,) so far along and to the left."""
         ahead = self.along
         return self.start + along_m * ahead + left_m * np.array([-ahead[1], ahead[0]])
 
 
-def make_roads(rng, half_m):
+def make_roads(rng: np.random.Generator, half_m: float) -> tuple[list[Road], list[Block]]:
     """(roads, greatest first, and the blocks between them) of a square of twice `half_m`."""
     pending = [(Block(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half_m), 0)]
     roads, blocks = [], []
@@ -99,7 +99,7 @@ def _cut(rng, block, level):
     return parts, (on_cut[0], on_cut[-1])
 
 
-def road_rows(roads):
+def road_rows(roads: list[Road]) -> np.ndarray:
     """`Scene.roads` (R, 11) of roads: markings begin behind the road that each one ends at, and
     those that end at a canal are led over it."""
     rows = []
@@ -130,7 +130,7 @@ def _ending(road, end, roads):
     return free_m, beyond_m
 
 
-def plots(blocks, roads):
+def plots(blocks: list[Block], roads: list[Road]) -> list[Block | None]:
     """The blocks without roads and footways: a list of `Block`, None where nothing is left."""
     return [_inset(block, roads) for block in blocks]
 
@@ -160,10 +160,10 @@ USES = (
 LANDMARKS = ('church', 'tower', 'mast', 'dome', 'chimney', 'tank')
 
 
-def choose_uses(rng, blocks, half_m):
+def choose_uses(rng: np.random.Generator, blocks: list[Block], half_m: float) -> list[str]:
     """One use per block: the dense ones near the middle, each landmark far from the others."""
-    names, shares = zip(*USES, strict=True)
-    shares = np.array(shares)
+    names = [name for name, _ in USES]
+    shares = np.array([share for _, share in USES])
     # Reach as a share of half the side at which a use is most likely.
     home = np.array([0.0, 0.5, 0.9, 0.7, 0.25, 0.5, 0.9, 0.8, 0.7])
     uses = []

@@ -1,8 +1,13 @@
 """Pictures of a scene: through a camera in the street, and straight down for the orthophoto."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from justzoom_ros.worlds.city.camera import Camera, Panorama
 from justzoom_ros.worlds.city.jit import kernel
+from justzoom_ros.worlds.city.light import Light
+from justzoom_ros.worlds.city.scene import Scene
 from justzoom_ros.worlds.city.surface import look
 from justzoom_ros.worlds.city.threads import in_order
 
@@ -68,7 +73,9 @@ def _look_down(scene, light, west, north, pixel_m, flight_m, out):
             out[row, column, 0], out[row, column, 1], out[row, column, 2] = r, g, b
 
 
-def see(scene, light, camera, smooth=True):
+def see(
+    scene: Scene, light: Light, camera: Camera | Panorama, smooth: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """What `camera` sees: linear RGB float32 (H, W, 3) and the solids met, int32 (H, W).
 
     `smooth` refines edges with more rays.
@@ -85,7 +92,14 @@ def see(scene, light, camera, smooth=True):
     return out, met
 
 
-def see_from_above(scene, light, side_m, resolution_m, workers=1, strip_px=256):
+def see_from_above(
+    scene: Scene,
+    light: Light,
+    side_m: float,
+    resolution_m: float,
+    workers: int = 1,
+    strip_px: int = 256,
+) -> Iterator[np.ndarray]:
     """The square of `side_m` round the middle straight from above: yields strips, linear RGB
     float32 (rows, n, 3), from north to south; `workers` threads cast them side by side."""
     side_px = round(side_m / resolution_m)

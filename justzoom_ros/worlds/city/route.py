@@ -1,10 +1,11 @@
-"""Ways through the streets: which roads a drive takes and how fast it goes."""
+"""Routes through the streets: which roads a drive takes and how fast it goes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from justzoom_ros.worlds.city.city import LANES_M
+from justzoom_ros.worlds.city.plan import Road
 from justzoom_ros.worlds.city.scene import LANE
 
 CRUISE_M_S, TURN_M_S2, THROTTLE_M_S2 = 11.0, 2.0, 1.5
@@ -26,7 +27,7 @@ class Ride:
     acceleration_m_s2: np.ndarray
 
 
-def junctions(roads):
+def junctions(roads: list[Road]) -> dict[tuple[int, int, bool], np.ndarray]:
     """For each road the junctions on it, {(road, road): point (2,)} with the ending road first."""
     found = {}
     for number, road in enumerate(roads):
@@ -38,22 +39,24 @@ def junctions(roads):
     return found
 
 
-def wander(rng, roads, half_m, length_m):
+def wander(
+    rng: np.random.Generator, roads: list[Road], half_m: float, length_m: float
+) -> np.ndarray | None:
     """A polyline (N, 2) along lanes, at least `length_m` long, that stays within `half_m`; None
     where it came to a dead end before that."""
     meets = [(a, b, point) for (a, b, _), point in junctions(roads).items()]
     inside = [i for i, road in enumerate(roads) if road.kind != LANE and road.length_m > 60]
     number = int(rng.choice(inside))
     road, forward = roads[number], bool(rng.random() < 0.5)
-    at = rng.uniform(0.3, 0.7) * road.length_m
+    at = float(rng.uniform(0.3, 0.7) * road.length_m)
     points, gone_m = [_lane_point(road, at, forward)], 0.0
     while gone_m < length_m:
-        # Where the road ahead meets others, and which ways lead on from there.
-        choices = []
+        # Where the road ahead meets others, and which directions lead on from there.
+        choices: list[tuple[float, int, float]] = []
         for a, b, point in meets:
             if number not in (a, b):
                 continue
-            there = road.local(point)[0]
+            there = float(road.local(point)[0])
             away = (there - at) if forward else (at - there)
             if away > 25 and np.abs(point).max() < half_m - 12:
                 choices.append((away, b if a == number else a, there))
@@ -64,14 +67,15 @@ def wander(rng, roads, half_m, length_m):
         turn = roads[other]
         u, _ = turn.local(road.at(there, 0.0))
         room = {True: turn.length_m - u, False: u}
-        ways = [way for way in (True, False) if room[way] > 60]
-        if not ways:
+        directions = [ahead for ahead in (True, False) if room[ahead] > 60]
+        if not directions:
             return None
-        way = ways[int(rng.integers(len(ways)))]
-        corner = _crossing(road, forward, turn, way)
+        onward = directions[int(rng.integers(len(directions)))]
+        corner = _crossing(road, forward, turn, onward)
         points.append(corner)
         gone_m += away
-        number, road, forward, at = other, turn, way, turn.local(corner)[0]
+        number, road, forward = other, turn, onward
+        at = float(turn.local(corner)[0])
     return np.array(points) if _within(points, half_m) else None
 
 
@@ -80,9 +84,9 @@ def _lane_point(road, at, forward):
     return road.at(at, side * LANES_M[road.kind][0])
 
 
-def _crossing(road, forward, turn, way):
+def _crossing(road, forward, turn, onward):
     """Where the lane along one road meets the lane along another."""
-    start, end = _lane_point(road, 0.0, forward), _lane_point(turn, 0.0, way)
+    start, end = _lane_point(road, 0.0, forward), _lane_point(turn, 0.0, onward)
     share = np.linalg.solve(np.stack([road.along, -turn.along], axis=1), end - start)
     return start + share[0] * road.along
 
@@ -91,16 +95,18 @@ def _within(points, half_m):
     return bool(np.abs(np.array(points)).max() < half_m - 4)
 
 
-def ride(rng, roads, half_m, duration_s):
-    """The `Ride` of a drive of `duration_s` seconds. None where no way was found."""
+def ride(
+    rng: np.random.Generator, roads: list[Road], half_m: float, duration_s: float
+) -> Ride | None:
+    """The `Ride` of a drive of `duration_s` seconds. None where no route was found."""
     for _ in range(200):
         line = wander(rng, roads, half_m, duration_s * CRUISE_M_S)
         if line is not None:
-            return _drive(_rounded(line), duration_s)
+            return _drive(_round_corners(line), duration_s)
     return None
 
 
-def _rounded(line, step_m=0.5, reach_m=13.0):
+def _round_corners(line, step_m=0.5, reach_m=13.0):
     """The polyline with a point every `step_m` and its corners rounded."""
     along = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     at = np.arange(0, along[-1], step_m)

@@ -3,9 +3,12 @@
 All positions are metres east, north and up of the middle of the square; the ground is flat.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from justzoom_ros.worlds.aliases import Color
 
 BOX, CONE, BALL = range(3)
 """Solids. A BOX is turned about the vertical and cut by up to five roof planes: no point of it is
@@ -67,7 +70,7 @@ class Scene(NamedTuple):
     half_m: float  # half the side of the square of cells
 
 
-def linear(rgb):
+def linear(rgb: Color) -> np.ndarray:
     """sRGB 0..255 to linear 0..1."""
     return (np.asarray(rgb, float) / 255.0) ** 2.2
 
@@ -75,16 +78,35 @@ def linear(rgb):
 class Solids:
     """A growing list of solids; `table` makes the arrays of a Scene."""
 
-    def __init__(self):
-        self.shapes, self.kinds, self.looks, self.styles, self.colors = [], [], [], [], []
+    def __init__(self) -> None:
+        self.shapes: list[tuple[float, ...]] = []
+        self.kinds: list[int] = []
+        self.looks: list[tuple[int, int]] = []
+        self.styles: list[list[float]] = []
+        self.colors: list[list[float]] = []
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.kinds)
 
     def box(
-        self, east_m, north_m, yaw_rad, length_m, width_m, eave_m, material, walls, roof=None,
-        trim=None, base_m=0.0, kx=0.0, ky=0.0, top_m=None, style=(), seed=0,
-    ):  # fmt: skip
+        self,
+        east_m: float,
+        north_m: float,
+        yaw_rad: float,
+        length_m: float,
+        width_m: float,
+        eave_m: float,
+        material: int,
+        walls: Color,
+        roof: Color | None = None,
+        trim: Color | None = None,
+        base_m: float = 0.0,
+        kx: float = 0.0,
+        ky: float = 0.0,
+        top_m: float | None = None,
+        style: Sequence[float] = (),
+        seed: int = 0,
+    ) -> None:
         """An upright box, `length_m` along `yaw_rad`; colours are sRGB 0..255."""
         top_m = eave_m if top_m is None else top_m
         self.shapes.append((
@@ -93,13 +115,34 @@ class Solids:
         ))  # fmt: skip
         self._finish(BOX, material, walls, roof, trim, style, seed)
 
-    def cone(self, east_m, north_m, base_m, top_m, foot_m, head_m, material, walls, seed=0):
+    def cone(
+        self,
+        east_m: float,
+        north_m: float,
+        base_m: float,
+        top_m: float,
+        foot_m: float,
+        head_m: float,
+        material: int,
+        walls: Color,
+        seed: int = 0,
+    ) -> None:
         """An upright cone or post with radii `foot_m` and `head_m`."""
         shape = (east_m, north_m, base_m, 1.0, 0.0, foot_m, head_m, top_m, 0.0, 0.0, top_m)
         self.shapes.append(shape)
         self._finish(CONE, material, walls, None, None, (), seed)
 
-    def ball(self, east_m, north_m, up_m, radius_m, tall_m, material, walls, seed=0):
+    def ball(
+        self,
+        east_m: float,
+        north_m: float,
+        up_m: float,
+        radius_m: float,
+        tall_m: float,
+        material: int,
+        walls: Color,
+        seed: int = 0,
+    ) -> None:
         """An ellipsoid, `tall_m` half its height."""
         top_m = up_m + tall_m
         shape = (east_m, north_m, up_m, 1.0, 0.0, radius_m, tall_m, top_m, 0.0, 0.0, top_m)
@@ -113,7 +156,7 @@ class Solids:
         self.colors.append([*walls, *(walls if roof is None else roof),
                             *(walls if trim is None else trim)])  # fmt: skip
 
-    def table(self):
+    def table(self) -> tuple[np.ndarray, ...]:
         """(shape, kind, look, style, rgb) as in a Scene."""
         return (
             np.array(self.shapes, np.float32).reshape(-1, 11),
@@ -124,7 +167,7 @@ class Solids:
         )
 
 
-def outline_bounds(shape):
+def outline_bounds(shape: np.ndarray) -> np.ndarray:
     """Bounds (N, 4) of solids seen from above: west, south, east, north."""
     turned = np.abs(shape[:, COS]) * shape[:, A] + np.abs(shape[:, SIN]) * shape[:, B]
     across = np.abs(shape[:, SIN]) * shape[:, A] + np.abs(shape[:, COS]) * shape[:, B]
@@ -133,7 +176,7 @@ def outline_bounds(shape):
     ], axis=1)  # fmt: skip
 
 
-def bin_boxes(bounds, half_m, cells):
+def bin_boxes(bounds: np.ndarray, half_m: float, cells: int) -> tuple[np.ndarray, np.ndarray]:
     """Sort boxes (N, 4) into square cells: (start (cells**2 + 1,), item) int32 arrays; cell
     (row from the south, column from the west) has number row * cells + column."""
     low = np.clip(np.floor((bounds[:, :2] + half_m) / CELL_M), 0, cells - 1).astype(np.int64)
@@ -149,7 +192,7 @@ def bin_boxes(bounds, half_m, cells):
     return start.astype(np.int32), item[order].astype(np.int32)
 
 
-def index_solids(shape, kind, half_m):
+def index_solids(shape: np.ndarray, kind: np.ndarray, half_m: float) -> tuple[np.ndarray, ...]:
     """(cell_start, cell_item, cell_top, coarse_top) of a Scene."""
     cells = int(2 * half_m / CELL_M)
     bounds = outline_bounds(shape)
@@ -163,11 +206,11 @@ def index_solids(shape, kind, half_m):
     top = np.zeros(cells * cells, np.float32)
     cell = np.repeat(np.arange(cells * cells), np.diff(start))
     np.maximum.at(top, cell, shape[item, TOP])
-    top = top.reshape(cells, cells)
-    coarse = top.reshape(cells // 8, 8, cells // 8, 8).max(axis=(1, 3))
-    return start, item, top, coarse
+    grid = top.reshape(cells, cells)
+    coarse = grid.reshape(cells // 8, 8, cells // 8, 8).max(axis=(1, 3))
+    return start, item, grid, coarse
 
 
-def noise_tile(seed):
+def noise_tile(seed: int) -> np.ndarray:
     """Smooth-looking random values 0..1 (256, 256) float32."""
     return np.random.default_rng([seed, 77]).random((256, 256)).astype(np.float32)

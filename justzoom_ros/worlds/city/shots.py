@@ -8,13 +8,16 @@ from threading import Lock
 import numpy as np
 from PIL import Image
 
+from justzoom_ros.region import Region
 from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.caster import GROUND, trace
-from justzoom_ros.worlds.city.city import LANES_M
+from justzoom_ros.worlds.city.city import LANES_M, City
 from justzoom_ros.worlds.city.jit import kernel
 from justzoom_ros.worlds.city.light import WEATHERS, Moment, light, sun_direction
 from justzoom_ros.worlds.city.photo import Lens, random_lens, take
 from justzoom_ros.worlds.city.render import see
+from justzoom_ros.worlds.city.scene import Scene
+from justzoom_ros.worlds.town.geometry import Block
 
 SPLITS = ('train', 'val', 'blocks', 'other_city')
 TRAIN_DAYS, OTHER_DAYS = 12, 4
@@ -55,7 +58,7 @@ class Shot:
     """Which place of the split, and which of the cameras there."""
 
 
-def make_days(seed, condition='mixed'):
+def make_days(seed: int, condition: str = 'mixed') -> dict[str, list[Day]]:
     """({split: [Day]}): train has other days than the rest."""
     rng = np.random.default_rng([seed, 20])
     new_year = calendar.timegm((2025, 1, 1, 0, 0, 0))
@@ -72,7 +75,7 @@ def make_days(seed, condition='mixed'):
     }
 
 
-def held_out(city, share):
+def held_out(city: City, share: float) -> list[int]:
     """Numbers of the plots that are kept back for the split 'blocks', about `share` of all within
     the square."""
     rng = np.random.default_rng([city.seed, 21])
@@ -84,7 +87,7 @@ def held_out(city, share):
     return sorted(int(n) for n in rng.permutation(inner)[:count])
 
 
-def is_held_out(point, plots):
+def is_held_out(point: np.ndarray, plots: list[Block]) -> bool:
     """True where a point lies in one of the plots or within BUFFER_M of it."""
     return any(_distance(point, plot.outline) < BUFFER_M for plot in plots)
 
@@ -102,7 +105,15 @@ def _distance(point, outline):
 class Photographer:
     """Chooses the shots of a city; `scenes` are made once per day and kept."""
 
-    def __init__(self, city, region, size_px, held_share=0.1, condition='mixed', fov_deg=FOV_DEG):
+    def __init__(
+        self,
+        city: City,
+        region: Region,
+        size_px: tuple[int, int],
+        held_share: float = 0.1,
+        condition: str = 'mixed',
+        fov_deg: tuple[float, float] = FOV_DEG,
+    ) -> None:
         self.city, self.region, self.size_px = city, region, size_px
         self.condition, self.fov_deg = condition, fov_deg
         self.days = make_days(city.seed, condition)
@@ -111,22 +122,23 @@ class Photographer:
         self.roads = [r for r in city.roads if _passes(r, half)]
         lengths = np.array([road.length_m for road in self.roads])
         self.weights = lengths / lengths.sum()
-        self._scenes, self._lock = {}, Lock()
+        self._scenes: dict[Day, Scene] = {}
+        self._lock = Lock()
 
-    def scene(self, day):
+    def scene(self, day: Day) -> Scene:
         with self._lock:  # or each thread would make it
             if day not in self._scenes:
                 self._scenes[day] = self.city.scene(day.traffic_seed, day.fullness)
             return self._scenes[day]
 
-    def shot(self, split, place):
+    def shot(self, split: str, place: int) -> Shot:
         """The Shot of a split at its `place`-th place, the same however many others are taken."""
         rng = np.random.default_rng([self.city.seed, 22, SPLITS.index(split), place])
         day, moment, camera, in_car = self.scenery(rng, split)
         lens = random_lens(rng, light(moment), in_car)
         return Shot(f'{split}_{place:06d}', split, camera, day, moment, lens, place)
 
-    def rig(self, split, place, cameras):
+    def rig(self, split: str, place: int, cameras: int) -> list[Shot]:
         """The Shots of so many cameras at one place at one moment: the first as by `shot`, the
         others turned by TURNS, each with a lens of its own."""
         first = self.shot(split, place)
@@ -140,7 +152,7 @@ class Photographer:
             shots.append(replace(first, id=name, camera=camera, lens=lens, number=number))
         return shots
 
-    def scenery(self, rng, split):
+    def scenery(self, rng: np.random.Generator, split: str) -> tuple[Day, Moment, Camera, bool]:
         """A day, a Moment of it, a clear Camera where the split may see, whether in a car."""
         days = self.days[split]
         day = days[int(rng.integers(len(days)))]
@@ -152,14 +164,14 @@ class Photographer:
             if is_clear(self.scene(day), camera.eye_m, camera.axes[2]):
                 return day, moment, camera, in_car
 
-    def allowed(self, split, point):
+    def allowed(self, split: str, point: np.ndarray) -> bool:
         if np.abs(point).max() > self.city.side_m / 2 - 1.0:
             return False
         if split == 'other_city' or not self.kept_back:
             return True
         return is_held_out(point, self.kept_back) == (split == 'blocks')
 
-    def moment(self, rng, day):
+    def moment(self, rng: np.random.Generator, day: Day) -> Moment:
         """A time of that day with enough light, or a dark one."""
         dark = self.condition == 'night' or (self.condition == 'mixed' and rng.random() < 0.03)
         place = self.region.latitude, self.region.longitude
@@ -169,7 +181,7 @@ class Photographer:
             if (up < -0.12) if dark else (up > 0.12):
                 return Moment(stamp_s, *place, day.weather, day.traffic_seed)
 
-    def stand(self, rng):
+    def stand(self, rng: np.random.Generator) -> tuple[Camera, bool]:
         """A random Camera on a road, and whether it is in a car."""
         road = self.roads[int(rng.choice(len(self.roads), p=self.weights))]
         side = int(rng.choice([-1, 1]))
@@ -203,7 +215,7 @@ def _passes(road, half_m):
     return bool((np.abs(road.start + t * (road.end - road.start)).max(axis=1) < half_m).any())
 
 
-def is_clear(scene, eye, ahead):
+def is_clear(scene: Scene, eye: np.ndarray, ahead: np.ndarray) -> bool:
     """True where an eye is in no solid, a metre from any, and has some view ahead."""
     return bool(_is_clear(scene, *(float(v) for v in (*eye, *ahead))))
 
@@ -221,7 +233,7 @@ def _is_clear(scene, x, y, z, ax, ay, az):
     return trace(scene, 0.0, x, y, z, ax, ay, az)[0] > 2.5
 
 
-def jpeg(scene, shot):
+def jpeg(scene: Scene, shot: Shot) -> bytes:
     """The bytes of a Shot."""
     now = light(shot.moment)
     radiance, met = see(scene, now, shot.camera)

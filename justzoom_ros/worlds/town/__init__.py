@@ -11,6 +11,7 @@ from math import radians
 from pathlib import Path
 
 import cv2
+import numpy as np
 import rasterio
 
 from justzoom_ros.files import replacing
@@ -37,13 +38,15 @@ FLIGHT_DAY = Day(
 """The flight's day: an afternoon in early autumn, the sun in the north-west."""
 
 
-def landscape(seed=DEMO_SEED, side_m=640.0, resolution_m=0.25, day=SURVEY_DAY):
+def landscape(
+    seed: int = DEMO_SEED, side_m: float = 640.0, resolution_m: float = 0.25, day: Day = SURVEY_DAY
+) -> np.ndarray:
     """A photograph of the town of `seed`: uint8 (n, n, 3) RGB, n = side_m / resolution_m, row 0
     north. Every argument counts: the town of a larger square is another one."""
     return paint(make_plan(seed, side_m), day, resolution_m)
 
 
-def write_geotiff(pixels, region, path):
+def write_geotiff(pixels: np.ndarray, region: Region, path: Path) -> None:
     """Write a photograph (n, n, 3) that covers `region` exactly as a GeoTIFF in its plane."""
     profile = {'driver': 'GTiff', 'dtype': 'uint8', 'count': 3, 'compress': 'deflate'}
     height, width = pixels.shape[:2]
@@ -55,7 +58,7 @@ def write_geotiff(pixels, region, path):
         file.write(pixels.transpose(2, 0, 1))
 
 
-def build_demo_map(out):
+def build_demo_map(out: Path) -> SatelliteMap:
     """Make the demo's map folder `out`, in place of an older one; returns the `SatelliteMap`."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / f'landscape-{DEMO_SEED}.tif'

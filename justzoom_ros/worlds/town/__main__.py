@@ -1,12 +1,13 @@
 """Make the demo map again: `python -m justzoom_ros.worlds.town maps/demo`."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from justzoom_ros.worlds.town import build_demo_map
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog='python -m justzoom_ros.worlds.town', description='Make the demo map again.'
     )

@@ -4,10 +4,13 @@ What is painted is the colour of things as they are (albedo) and the height of w
 ground; then the sun lights both, so that every shadow and every shaded roof agrees with it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
+from justzoom_ros.worlds.aliases import Color, Points
 
 SHIFT = 4
 """cv2 takes coordinates in 1/16 of a pixel."""
@@ -35,14 +38,14 @@ class Day:
 class Canvas:
     """Albedo `rgb` (side, side, 3) and `height_m` (side, side) of the scene."""
 
-    def __init__(self, side_m, resolution_m, day):
+    def __init__(self, side_m: float, resolution_m: float, day: Day) -> None:
         self.day, self.resolution_m, self.half_m = day, resolution_m, side_m / 2
         self.side = int(round(side_m / resolution_m))
         self.rng = np.random.default_rng([day.seed, 3])
         self.rgb = np.zeros((self.side, self.side, 3), np.uint8)
         self.height_m = np.zeros((self.side, self.side), np.float32)
 
-    def color(self, palette, tint):
+    def color(self, palette: Sequence[Sequence[Color]], tint: float) -> np.ndarray:
         """One colour of a palette of (summer, autumn) pairs."""
         pairs = np.asarray(palette, float)
         pair = pairs[0]
@@ -52,7 +55,7 @@ class Canvas:
             pair = pairs[low] + (at - low) * (pairs[low + 1] - pairs[low])
         return pair[0] + self.day.autumn * (pair[1] - pair[0])
 
-    def pixels(self, points):
+    def pixels(self, points: Points) -> np.ndarray:
         """Positions (N, 2) in metres as (column, row), pixel centres being whole numbers."""
         points = np.asarray(points, float)
         scale = np.array([1, -1]) / self.resolution_m
@@ -61,18 +64,18 @@ class Canvas:
     def _fixed(self, points):
         return np.round(self.pixels(points) * 2**SHIFT).astype(np.int32)
 
-    def line(self, path, width_m, rgb):
+    def line(self, path: np.ndarray, width_m: float, rgb: Color) -> None:
         thickness = max(int(round(width_m / self.resolution_m)), 1)
         cv2.polylines(
             self.rgb, [self._fixed(path)], False, _ints(rgb), thickness, cv2.LINE_AA, SHIFT
         )
 
-    def disc(self, east_m, north_m, radius_m, rgb):
+    def disc(self, east_m: float, north_m: float, radius_m: float, rgb: Color) -> None:
         middle = tuple(int(v) for v in self._fixed([[east_m, north_m]])[0])
         radius = int(radius_m / self.resolution_m * 2**SHIFT)
         cv2.circle(self.rgb, middle, radius, _ints(rgb), -1, cv2.LINE_AA, SHIFT)
 
-    def window(self, points):
+    def window(self, points: Points) -> tuple[slice, slice] | None:
         """Slices (rows, columns) of the part of the canvas round `points`; None if outside."""
         pixels = self.pixels(points)
         low = np.maximum(np.floor(pixels.min(axis=0)).astype(int) - 1, 0)
@@ -81,7 +84,7 @@ class Canvas:
             return None
         return slice(low[1], high[1]), slice(low[0], high[0])
 
-    def metres(self, window):
+    def metres(self, window: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
         """(east, north) of the window's pixel centres, float32 (1, W) and (H, 1)."""
         rows, columns = window
         column = np.arange(columns.start, columns.stop, dtype=np.float32)
@@ -90,7 +93,7 @@ class Canvas:
         north = self.half_m - (row + 0.5) * self.resolution_m
         return east[None, :], north[:, None]
 
-    def stencil(self, outline, window):
+    def stencil(self, outline: np.ndarray, window: tuple[slice, slice]) -> np.ndarray:
         """Cover of a polygon in a window, float32 0..1."""
         rows, columns = window
         offset = np.array([columns.start, rows.start]) * 2**SHIFT
@@ -99,18 +102,20 @@ class Canvas:
         cv2.fillPoly(mask, [corners], 255, cv2.LINE_AA, SHIFT)
         return mask.astype(np.float32) / 255
 
-    def blend(self, window, rgb, cover):
+    def blend(self, window: tuple[slice, slice], rgb: Color, cover: np.ndarray) -> None:
         """Lay `rgb` (3,) or (H, W, 3) over a window where `cover` (H, W) says."""
         under = self.rgb[window].astype(np.float32)
         mixed = under + cover[..., None] * (np.asarray(rgb, np.float32) - under)
         self.rgb[window] = np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
 
-    def raise_to(self, window, height_m, cover):
+    def raise_to(
+        self, window: tuple[slice, slice], height_m: float | np.ndarray, cover: np.ndarray
+    ) -> None:
         """Lift the window to `height_m` where it is higher and covered more than half."""
         now = self.height_m[window]
         np.copyto(now, np.maximum(now, height_m), where=cover > 0.5, casting='same_kind')
 
-    def weather(self):
+    def weather(self) -> None:
         """Stains and grain of the ground, the same everywhere on earth and asphalt."""
         stains = noise(self.rng, self.side, (160, 45, 14, 5, 2)) * 0.055
         grain = self.rng.normal(0, 0.02, (self.side, self.side)).astype(np.float32)
@@ -122,7 +127,7 @@ def _ints(rgb):
     return tuple(int(round(float(v))) for v in rgb)
 
 
-def noise(rng, side, scales_px):
+def noise(rng: np.random.Generator, side: int, scales_px: Sequence[int]) -> np.ndarray:
     """Smooth noise (side, side) float32 of unit variance or so, a sum of several scales, each
     turned another way, so that no grid shows."""
     total = np.zeros((side, side), np.float32)
@@ -140,7 +145,7 @@ def noise(rng, side, scales_px):
 # --- light ---------------------------------------------------------------------------------------
 
 
-def photograph(canvas):
+def photograph(canvas: Canvas) -> np.ndarray:
     """Light the scene and expose it: uint8 (side, side, 3)."""
     day = canvas.day
     sun = _shading(canvas) * (1 - _shadow(canvas))

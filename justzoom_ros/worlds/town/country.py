@@ -11,8 +11,10 @@ CROPS = ('wheat', 'maize', 'grass', 'soil', 'beet', 'rape', 'stubble')
 class Country(Lots):
     """One method per use of a block."""
 
-    def fields(self, block):
+    def fields(self, block: Block) -> None:
         inner = block.inset(1.8)
+        if inner is None:
+            return
         yaw_rad = block.long_yaw_rad
         normal = np.array([-np.sin(yaw_rad), np.cos(yaw_rad)])
         strips = [inner.outline]
@@ -26,27 +28,29 @@ class Country(Lots):
                 self.area(strip, crop, yaw_rad + turn + self.rng.normal(0, 0.04))
         self.plant(inner, 45, 0.3, (2.5, 4.5), 'broadleaf')
 
-    def meadow(self, block):
+    def meadow(self, block: Block) -> None:
         inner = block.inset(1.8)
-        self.area(inner.outline, 'meadow')
+        self.fill(inner, 'meadow')
         self.plant(inner, 17, 0.4, (1.5, 4.5), 'broadleaf')
         self.plant(inner, 12, 0.3, (0.7, 1.6), 'bush')
 
-    def wood(self, block):
+    def wood(self, block: Block) -> None:
         inner = block.inset(3)
-        self.area(inner.outline, 'forest_floor')
+        self.fill(inner, 'forest_floor')
         kind = 'conifer' if self.rng.random() < 0.4 else 'broadleaf'
         self.plant(inner, 4.6, 0.75, (2, 4.2), kind)
         self.plant(inner, 7, 0.5, (2.2, 3.6), 'broadleaf')
 
-    def orchard(self, block):
+    def orchard(self, block: Block) -> None:
         inner = block.inset(5)
-        self.area(block.inset(1.8).outline, 'meadow')
+        self.fill(block.inset(1.8), 'meadow')
         self.plant(inner, 5.5, 0.93, (1.4, 2.1), 'fruit', regular=True)
 
-    def allotments(self, block):
+    def allotments(self, block: Block) -> None:
         inner = block.inset(2)
-        self.area(inner.outline, 'lawn')
+        if inner is None:
+            return
+        self.fill(inner, 'lawn')
         yaw_rad = block.long_yaw_rad
         for point in grid(inner, 13.0, yaw_rad):
             self.patch(point, yaw_rad, 10.5, 10.5, 'garden')
@@ -56,10 +60,10 @@ class Country(Lots):
             self.build(corner, yaw_rad, 3.4, 2.6, 'gable', rgb, eave_m=2.0)
         self.plant(inner, 8, 0.4, (0.8, 2.2), 'fruit')
 
-    def farm(self, block):
+    def farm(self, block: Block) -> None:
         yaw_rad = block.long_yaw_rad
         middle = block.middle + self.rng.normal(0, 8, 2)
-        self.area(block.inset(1.8).outline, 'grass', yaw_rad)
+        self.fill(block.inset(1.8), 'grass', yaw_rad)
         self.area(self.blob(middle, 25), 'yard')
         nearest = min(block.outline, key=lambda p: float(np.linalg.norm(p - middle)))
         self.road([middle, nearest], 3.2, 'track')

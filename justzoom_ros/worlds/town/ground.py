@@ -3,7 +3,8 @@
 import cv2
 import numpy as np
 
-from justzoom_ros.worlds.town.canvas import noise
+from justzoom_ros.worlds.town.canvas import Canvas, noise
+from justzoom_ros.worlds.town.plan import Plan
 
 # Colours in early summer and in autumn; where there are more than two rows, an area's tint
 # chooses between neighbours.
@@ -48,7 +49,7 @@ ROWS_M = {
 TRAMLINES = ('wheat', 'rape', 'beet', 'maize')
 
 
-def paint_ground(canvas, plan):
+def paint_ground(canvas: Canvas, plan: Plan) -> None:
     """Paint everything of `plan` that is flat."""
     canvas.rgb[:] = canvas.color(USES_RGB['meadow'], 0.5).astype(np.uint8)
     for area in plan.areas:

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from justzoom_ros.worlds.town.geometry import Bend, Ground, grid, rectangle
+from justzoom_ros.worlds.aliases import Color, Points
+from justzoom_ros.worlds.town.geometry import Bend, Block, Ground, grid, rectangle
 from justzoom_ros.worlds.town.plan import Area, Building, Plan, Road, Tree
 
 ROOFS_RGB = (
@@ -19,20 +20,29 @@ class Lots:
     """Puts pieces into a `Plan`, `out`, where the ground is free. Positions are given as they
     are before the bending, unless a name says `bent`."""
 
-    def __init__(self, seed, side_m):
+    def __init__(self, seed: int, side_m: float) -> None:
         self.rng = np.random.default_rng([seed, 1])
         self.bend = Bend(np.random.default_rng([seed, 2]))
         self.ground = Ground(side_m * 1.3)
         self.out = Plan(side_m)
 
-    def area(self, outline, use, yaw_rad=0.0, take=False):
+    def area(
+        self, outline: np.ndarray, use: str, yaw_rad: float = 0.0, take: bool = False
+    ) -> None:
         bent = self.bend.path(outline, closed=True)
         yaw_rad = self.bend.pose(outline.mean(axis=0), yaw_rad)[2]
         self.out.areas.append(Area(bent, use, yaw_rad, float(self.rng.uniform())))
         if take:
             self.ground.take(bent)
 
-    def patch(self, middle, yaw_rad, length_m, width_m, use):
+    def fill(self, block: Block | None, use: str, yaw_rad: float = 0.0) -> None:
+        """Put what is left of a block to one use."""
+        if block is not None:
+            self.area(block.outline, use, yaw_rad)
+
+    def patch(
+        self, middle: np.ndarray, yaw_rad: float, length_m: float, width_m: float, use: str
+    ) -> None:
         """A small turned rectangle of ground, where there is room for it."""
         east, north, yaw_rad = self.bend.pose(middle, yaw_rad)
         outline = rectangle(east, north, yaw_rad, length_m, width_m)
@@ -41,20 +51,31 @@ class Lots:
             if use in ('pool', 'rubber', 'beds'):
                 self.ground.take(outline)
 
-    def blob(self, middle, radius_m):
+    def blob(self, middle: np.ndarray, radius_m: float) -> np.ndarray:
         """A round outline with bays, not yet bent."""
         turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
-        waves = sum(self.rng.normal(0, 0.16 / k) * np.sin(k * turn + k) for k in (2, 3, 5))
+        bays = (self.rng.normal(0, 0.16 / k) * np.sin(k * turn + k) for k in (2, 3, 5))
+        waves = sum(bays, start=np.zeros_like(turn))
         ring = np.stack([np.cos(turn), 0.8 * np.sin(turn)], axis=1)
         return middle + radius_m * (1 + waves)[:, None] * ring
 
-    def road(self, points, width_m, kind):
+    def road(self, points: Points, width_m: float, kind: str) -> None:
         path = self.bend.path(points)
         self.ground.take_road(path, width_m)
         self.out.roads.append(Road(path, width_m, kind, float(self.rng.uniform())))
 
-    def build(self, middle, yaw_rad, length_m, width_m, roof, rgb=None, eave_m=None, gap_m=1.2,
-              check=True):  # fmt: skip
+    def build(
+        self,
+        middle: np.ndarray,
+        yaw_rad: float,
+        length_m: float,
+        width_m: float,
+        roof: str,
+        rgb: Color | None = None,
+        eave_m: float | None = None,
+        gap_m: float = 1.2,
+        check: bool = True,
+    ) -> bool:
         """Put up a building if it has room, `gap_m` round it; True if so."""
         east, north, yaw_rad = self.bend.pose(middle, yaw_rad)
         if width_m > length_m:
@@ -72,10 +93,10 @@ class Lots:
         )
         return True
 
-    def slot(self, point, yaw_rad):
+    def slot(self, point: np.ndarray, yaw_rad: float) -> None:
         self.out.slots.append(self.bend.pose(point, yaw_rad))
 
-    def car_park(self, inner, share):
+    def car_park(self, inner: Block | None, share: float) -> None:
         """Rows of slots wherever there is room for pairs of rows with a lane between."""
         if inner is None:
             return
@@ -92,7 +113,15 @@ class Lots:
                 ends = self.bend(point + u * side + v * np.array([[-2.5], [2.5]]))
                 self.out.lines.append(Road(ends, 0.15, 'line'))
 
-    def plant(self, block, spacing_m, share, radii_m, kind, regular=False):
+    def plant(
+        self,
+        block: Block | None,
+        spacing_m: float,
+        share: float,
+        radii_m: tuple[float, float],
+        kind: str,
+        regular: bool = False,
+    ) -> None:
         """Trees about every `spacing_m`, a `share` of them grown, where the ground is free."""
         if block is None:
             return
@@ -104,7 +133,7 @@ class Lots:
             bent = self.bend(points)
             self.trees(bent[self.ground.is_free_at(bent)], radii_m, kind)
 
-    def trees(self, points, radii_m, kind):
+    def trees(self, points: np.ndarray, radii_m: tuple[float, float], kind: str) -> None:
         slender = {'conifer': 4.2, 'broadleaf': 2.5, 'fruit': 2.0, 'bush': 1.3}[kind]
         for east, north in points:
             radius_m = float(self.rng.uniform(*radii_m))
@@ -112,7 +141,7 @@ class Lots:
             tint = float(self.rng.uniform())
             self.out.trees.append(Tree(float(east), float(north), radius_m, height_m, kind, tint))
 
-    def hedge(self, path):
+    def hedge(self, path: np.ndarray) -> None:
         along = np.linspace(0, len(path) - 1, max(int(len(path) * 2.2), 2))
         points = np.stack([np.interp(along, np.arange(len(path)), c) for c in path.T], axis=1)
         points = points + self.rng.normal(0, 0.25, points.shape)

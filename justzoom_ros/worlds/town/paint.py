@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from justzoom_ros.worlds.town.canvas import Canvas, photograph
+from justzoom_ros.worlds.town.canvas import Canvas, Day, photograph
 from justzoom_ros.worlds.town.ground import paint_ground
+from justzoom_ros.worlds.town.plan import Plan
 
 LEAVES_RGB = {
     'broadleaf': [((58, 86, 38), (84, 92, 40)), ((84, 110, 50), (150, 118, 52)),
@@ -18,7 +19,7 @@ CARS_RGB = (
 )  # fmt: skip
 
 
-def paint(plan, day, resolution_m):
+def paint(plan: Plan, day: Day, resolution_m: float) -> np.ndarray:
     """The photograph of `plan` on `day`: uint8 (side, side, 3) RGB, row 0 north."""
     canvas = Canvas(plan.side_m, resolution_m, day)
     paint_ground(canvas, plan)

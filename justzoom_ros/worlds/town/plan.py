@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from justzoom_ros.worlds.aliases import Color, Place
+
 ROAD_WIDTH_M = {'arterial': 10.0, 'street': 6.6, 'lane': 4.6, 'track': 2.6, 'hedge': 0.0}
 FOOTWAY_M = {'arterial': 2.4, 'street': 1.7}
 
@@ -44,7 +46,7 @@ class Building:
     roof: str
     eave_m: float
     rise_m: float
-    rgb: tuple[float, float, float]
+    rgb: Color
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,6 @@ class Plan:
     rails: list[Road] = field(default_factory=list)
     buildings: list[Building] = field(default_factory=list)
     trees: list[Tree] = field(default_factory=list)
-    slots: list[tuple[float, float, float]] = field(default_factory=list)
+    slots: list[Place] = field(default_factory=list)
     lines: list[Road] = field(default_factory=list)
-    rings: list[tuple[float, float, float]] = field(default_factory=list)
+    rings: list[Place] = field(default_factory=list)

@@ -8,14 +8,14 @@ import numpy as np
 
 from justzoom_ros.worlds.town.country import Country
 from justzoom_ros.worlds.town.geometry import Block, clip, rectangle
-from justzoom_ros.worlds.town.plan import FOOTWAY_M, ROAD_WIDTH_M, Road
+from justzoom_ros.worlds.town.plan import FOOTWAY_M, ROAD_WIDTH_M, Plan, Road
 from justzoom_ros.worlds.town.town import Town
 
 TOWN_SHARE = 0.34
 """Radius of the built-up part as a share of the side."""
 
 
-def make_plan(seed, side_m):
+def make_plan(seed: int, side_m: float) -> Plan:
     """The `Plan` of a town and its countryside on a square of `side_m` metres."""
     return Planner(seed, side_m).plan()
 
@@ -23,12 +23,12 @@ def make_plan(seed, side_m):
 class Planner(Town, Country):
     """Lays the roads, then fills the blocks."""
 
-    def __init__(self, seed, side_m):
+    def __init__(self, seed: int, side_m: float) -> None:
         super().__init__(seed, side_m)
         self.town_middle = np.array([-0.07, 0.06]) * side_m
         self.town_radius_m = TOWN_SHARE * side_m
 
-    def plan(self):
+    def plan(self) -> Plan:
         side = self.out.side_m
         blocks, cuts = cut_blocks(self.rng, side, self.town_middle, self.town_radius_m)
         self.lay_water_and_rails()
@@ -40,7 +40,7 @@ class Planner(Town, Country):
         self.plant_streets()
         return self.out
 
-    def lay_water_and_rails(self):
+    def lay_water_and_rails(self) -> None:
         half = self.out.side_m * 0.6
         t = np.linspace(-1, 1, 90)
         meander = 0.07 * half * np.sin(t * 9 + 1) + 0.03 * half * np.sin(t * 23)
@@ -52,7 +52,7 @@ class Planner(Town, Country):
             self.ground.take_road(road.path, road.width_m + 4)
         self.stream_trees(self.out.water[0].path)
 
-    def lay_cut(self, kind, start, end):
+    def lay_cut(self, kind: str, start: np.ndarray, end: np.ndarray) -> None:
         path = self.bend.path([start, end])
         width_m, tone = ROAD_WIDTH_M[kind], float(self.rng.uniform())
         if kind == 'hedge':
@@ -66,7 +66,7 @@ class Planner(Town, Country):
             self.out.rings.append((float(east), float(north), 15.0))
             self.ground.take(rectangle(east, north, 0.0, 36.0, 36.0))
 
-    def uses(self, blocks):
+    def uses(self, blocks: list[Block]) -> list[str]:
         """One method name per block."""
         near = [np.linalg.norm(b.middle - self.town_middle) / self.town_radius_m for b in blocks]
         uses = [self.use(n) for n in near]
@@ -83,19 +83,19 @@ class Planner(Town, Country):
             uses[i] = use
         return uses
 
-    def use(self, nearness):
+    def use(self, nearness: float) -> str:
         if nearness < 0.36:
             return 'core'
         return 'houses' if nearness < 1.08 else 'fields'
 
-    def stream_trees(self, path):
+    def stream_trees(self, path: np.ndarray) -> None:
         for side in (-6.0, 6.0):
             along = np.gradient(path, axis=0)
             along /= np.linalg.norm(along, axis=1, keepdims=True)
             bank = path + side * along[:, ::-1] * [-1, 1] + self.rng.normal(0, 1.2, path.shape)
             self.trees(bank[self.rng.random(len(bank)) < 0.28], (1.6, 4.0), 'broadleaf')
 
-    def plant_streets(self):
+    def plant_streets(self) -> None:
         """Rows of trees along some streets, and cars parked at the kerb of others."""
         for road in self.out.roads:
             if road.kind not in FOOTWAY_M:
@@ -113,10 +113,13 @@ class Planner(Town, Country):
                     for i in range(4, len(kerb) - 4, 2):
                         if self.rng.random() < 0.5:
                             yaw_rad = float(np.arctan2(along[i, 1], along[i, 0]))
-                            self.out.slots.append((*map(float, kerb[i]), yaw_rad))
+                            east, north = map(float, kerb[i])
+                            self.out.slots.append((east, north, yaw_rad))
 
 
-def cut_blocks(rng, side_m, town_middle, town_radius_m):
+def cut_blocks(
+    rng: np.random.Generator, side_m: float, town_middle: np.ndarray, town_radius_m: float
+) -> tuple[list[Block], list[tuple[str, np.ndarray, np.ndarray]]]:
     """Cut the square into blocks.
 
     Returns the blocks and the cuts, each as (kind, start, end): 'arterial', 'street', 'lane',

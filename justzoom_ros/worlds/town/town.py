@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from justzoom_ros.worlds.town.geometry import edges, random_points, rectangle, within
+from justzoom_ros.worlds.town.geometry import Block, edges, random_points, rectangle, within
 from justzoom_ros.worlds.town.lots import FLAT_RGB, ROOFS_RGB, Lots
 from justzoom_ros.worlds.town.plan import Area, Road
 
@@ -10,11 +10,11 @@ from justzoom_ros.worlds.town.plan import Area, Road
 class Town(Lots):
     """One method per use of a block."""
 
-    def houses(self, block):
+    def houses(self, block: Block) -> None:
         inner = block.inset(5.2)
         if inner is None:
             return
-        self.area(inner.outline, 'garden')
+        self.fill(inner, 'garden')
         pitch_m, style = self.rng.uniform(14.5, 21), int(self.rng.integers(len(ROOFS_RGB)))
         for start, along, inward, length_m in edges(inner):
             count = int(length_m // pitch_m)
@@ -24,7 +24,15 @@ class Town(Lots):
         self.plant(inner, 8.5, 0.5, (1.2, 3.6), 'broadleaf')
         self.plant(inner, 7.0, 0.35, (0.6, 1.3), 'bush')
 
-    def house(self, block, corner, along, inward, lot_m, style):
+    def house(
+        self,
+        block: Block,
+        corner: np.ndarray,
+        along: np.ndarray,
+        inward: np.ndarray,
+        lot_m: float,
+        style: int,
+    ) -> None:
         rng = self.rng
         depth_m = min(26.0, 0.42 * np.sqrt(block.area_m2))
         lot = np.array([[0, 0], [lot_m, 0], [lot_m, depth_m], [0, depth_m]])
@@ -57,7 +65,7 @@ class Town(Lots):
             self.hedge(self.bend.path([corner + inward * 2, corner + inward * depth_m]))
         self.backyard(corner + along * lot_m / 2 + inward * (setback_m + width_m), along, inward)
 
-    def backyard(self, door, along, inward):
+    def backyard(self, door: np.ndarray, along: np.ndarray, inward: np.ndarray) -> None:
         rng = self.rng
         yaw_rad = np.arctan2(along[1], along[0])
         self.patch(door + inward * 1.6, yaw_rad, rng.uniform(3, 7), 3.2, 'terrace')
@@ -76,12 +84,12 @@ class Town(Lots):
             rgb = ROOFS_RGB[int(rng.integers(len(ROOFS_RGB)))]
             self.build(there, yaw_rad, 3.6, 2.8, 'gable', rgb, eave_m=2.0)
 
-    def core(self, block):
+    def core(self, block: Block) -> None:
         """A ring of joined town houses round a paved yard with cars."""
         inner = block.inset(6.4)
         if inner is None:
             return
-        self.area(block.inset(4).outline, 'paving')
+        self.fill(block.inset(4), 'paving')
         for start, along, inward, length_m in edges(inner):
             at_m = self.rng.uniform(0, 3)
             while at_m + 8 < length_m:
@@ -94,7 +102,9 @@ class Town(Lots):
         self.car_park(block.inset(18), 0.8)
         self.plant(inner, 11, 0.3, (1.5, 3), 'broadleaf')
 
-    def town_house(self, middle, yaw_rad, front_m, deep_m):
+    def town_house(
+        self, middle: np.ndarray, yaw_rad: float, front_m: float, deep_m: float
+    ) -> None:
         roof = str(self.rng.choice(['gable', 'flat', 'hip'], p=[0.55, 0.35, 0.1]))
         eave_m = float(self.rng.uniform(7, 12))
         ahead = np.array([-np.sin(yaw_rad), np.cos(yaw_rad)])
@@ -103,9 +113,9 @@ class Town(Lots):
             if self.build(place, yaw_rad, front_m, deep_m, roof, eave_m=eave_m, gap_m=-0.3):
                 return
 
-    def square(self, block):
+    def square(self, block: Block) -> None:
         """The church on its square."""
-        self.area(block.inset(5).outline, 'plaza')
+        self.fill(block.inset(5), 'plaza')
         yaw_rad = block.long_yaw_rad
         along = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
         grey, middle = (92, 96, 104), block.middle
@@ -114,28 +124,34 @@ class Town(Lots):
         self.build(middle - along * 16, yaw_rad, 7, 7, 'hip', (70, 104, 92), 17, check=False)
         self.plant(block.inset(7), 8, 0.5, (2.2, 3.4), 'broadleaf')
 
-    def shops(self, block):
+    def shops(self, block: Block) -> None:
         """A supermarket with its car park."""
-        self.area(block.inset(5).outline, 'paving')
+        self.fill(block.inset(5), 'paving')
         self.big_halls(block.inset(8), 1, (26, 38), (18, 26))
         self.car_park(block.inset(7), 1.0)
         self.plant(block.inset(6.5), 9, 0.25, (1.3, 2.4), 'broadleaf')
 
-    def works(self, block):
+    def works(self, block: Block) -> None:
         """Halls of a small industry, yards between them."""
-        self.area(block.inset(5).outline, 'yard')
+        self.fill(block.inset(5), 'yard')
         self.big_halls(block.inset(8), 5, (18, 34), (13, 20))
         self.car_park(block.inset(7), 0.5)
         self.plant(block.inset(6), 9, 0.2, (1.5, 3), 'broadleaf')
 
-    def school(self, block):
-        self.area(block.inset(5).outline, 'garden')
+    def school(self, block: Block) -> None:
+        self.fill(block.inset(5), 'garden')
         self.patch(block.middle, block.long_yaw_rad, 34, 24, 'terrace')
         self.patch(block.middle, block.long_yaw_rad, 24, 13, 'court')
         self.big_halls(block.inset(8), 3, (26, 36), (10, 13))
         self.plant(block.inset(6), 9, 0.5, (1.8, 3.8), 'broadleaf')
 
-    def big_halls(self, inner, count, lengths_m, widths_m):
+    def big_halls(
+        self,
+        inner: Block | None,
+        count: int,
+        lengths_m: tuple[float, float],
+        widths_m: tuple[float, float],
+    ) -> None:
         for _ in range(count * 12):
             if inner is None or count == 0:
                 return
@@ -146,8 +162,8 @@ class Town(Lots):
             roof = 'flat' if self.rng.random() < 0.75 else 'gable'
             count -= self.build(point, yaw_rad, *size, roof, rgb, eave_m=7.0, gap_m=4.0)
 
-    def sports(self, block):
-        self.area(block.inset(5).outline, 'garden')
+    def sports(self, block: Block) -> None:
+        self.fill(block.inset(5), 'garden')
         east, north, yaw_rad = self.bend.pose(block.middle, block.long_yaw_rad)
         size = 0.78 * np.sqrt(block.area_m2)
         for use, more_m in (('track_field', 9.0), ('pitch', 0.0)):
@@ -158,7 +174,9 @@ class Town(Lots):
         self.big_halls(block.inset(7), 1, (14, 22), (8, 10))
         self.plant(block.inset(6), 7, 0.5, (1.8, 3.6), 'broadleaf')
 
-    def pitch_lines(self, east, north, yaw_rad, length_m, width_m):
+    def pitch_lines(
+        self, east: float, north: float, yaw_rad: float, length_m: float, width_m: float
+    ) -> None:
         u = np.array([np.cos(yaw_rad), np.sin(yaw_rad)])
         v = np.array([-u[1], u[0]])
         middle = np.array([east, north])
@@ -174,9 +192,11 @@ class Town(Lots):
         circle = middle + 6 * (np.cos(turn) * u + np.sin(turn) * v)
         self.out.lines.append(Road(circle, 0.25, 'line'))
 
-    def park(self, block):
+    def park(self, block: Block) -> None:
         inner = block.inset(5)
-        self.area(inner.outline, 'lawn')
+        if inner is None:
+            return
+        self.fill(inner, 'lawn')
         size_m, turn = np.sqrt(block.area_m2), self.rng.uniform(0, 2 * np.pi)
         pond = block.middle + 0.22 * size_m * np.array([np.cos(turn), np.sin(turn)])
         self.area(self.blob(pond, 0.14 * size_m), 'pond', take=True)

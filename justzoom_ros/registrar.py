@@ -83,6 +83,7 @@ class Registrar:
         adapted = satellite_map.path / ADAPTED_NAME
         path = weights or (adapted if adapted.is_file() else None)
         network = RegistrationNetwork.load(path) if path else RegistrationNetwork.shipped()
+        network.requires_grad_(False)
         metres_per_px = choose_resolution(network, satellite_map.resolution_m, camera)
         features = open_map_features(satellite_map, network, metres_per_px, progress)
         log.info('registration at %.2g m per pixel over %s', metres_per_px, satellite_map.path)

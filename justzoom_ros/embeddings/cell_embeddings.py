@@ -227,7 +227,7 @@ def _to_device(cells: MapCells, table: torch.Tensor, encoder: MapEncoder) -> Map
     return MapEmbeddings(cells.region, tuple(levels), cells.covered)
 
 
-def _identity(satellite_map: MapCrops, encoder: MapEncoder, cells: MapCells) -> Identity:
+def _identity(satellite_map: MapCrops, encoder: MapEncoder, cells: MapCells) -> CellIdentity:
     return CellIdentity(
         map=satellite_map.checksum,
         crop_px=satellite_map.crop_px,

@@ -2,16 +2,23 @@
 
 import argparse
 import json
+import math
+import sys
 from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.cli.camera_options import add_camera_options, camera_of, heading_of
 from justzoom_ros.runtimes.registry import RUNTIMES
 
 if TYPE_CHECKING:
     from justzoom_ros.inference.fix import Fix
 
-EXAMPLE = """example:
+EXAMPLE = """examples:
+  justzoom localize frame.jpg --map maps/farm --height 120 --fov 70
+  justzoom localize *.jpg --map maps/farm --footprint 90 150 --json
   justzoom localize frame.jpg --map maps/demo --weights maps/demo/weights.safetensors
-  justzoom localize *.jpg --map maps/town --weights runs/town/weights.safetensors --json
+
+Without --weights the picture is registered on the map: nothing needs to be trained. With the
+weights of a policy and a camera, the policy says where on the map to register.
 """
 
 
@@ -20,37 +27,55 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'localize',
         help='where was this picture taken?',
-        description='Print where each picture was taken: position, 90 %% radius and hypotheses.',
+        description='Print where each picture was taken: position, heading, 90 % radius.',
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('images', nargs='+', metavar='IMAGE', help='picture files')
-    parser.add_argument('--map', required=True, metavar='DIR', help='map folder')
-    parser.add_argument('--weights', required=True, metavar='FILE', help='weights of the policy')
-    parser.add_argument(
-        '--runtime',
-        default='auto',
-        help=f'where the policy runs: {", ".join(RUNTIMES.list())} (default auto)',
-    )
-    parser.add_argument('--search', default='exact', help='exact, best_first, beam or greedy')
-    parser.add_argument('--json', action='store_true', help='print one JSON object')
+    add = parser.add_argument
+    add('images', nargs='+', metavar='IMAGE', help='picture files')
+    add('--map', required=True, metavar='DIR', help='map folder')
+    add('--weights', metavar='FILE', help='weights of a policy, if there is one')
+    add('--registration', metavar='FILE', help='weights of a registration network (default: those '
+        'adapted to the map, else the shipped ones)')  # fmt: skip
+    add('--runtime', default='auto', help='where the policy runs: '
+        f'{", ".join(RUNTIMES.list())} (default auto)')  # fmt: skip
+    add('--search', default='exact', help='of the policy: exact, best_first, beam or greedy')
+    add('--json', action='store_true', help='print one JSON object')
+    add_camera_options(parser)
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Localize every picture in turn."""
+def run(args: argparse.Namespace) -> int:
+    """Localize every picture in turn; one that cannot be read does not lose the others."""
+    from justzoom_ros.errors import ConfigError, ImageError
     from justzoom_ros.io.images import read_picture
     from justzoom_ros.localizer import Localizer
 
-    localizer = Localizer.open(args.map, args.weights, args.runtime, args.search)
-    answers = []
+    camera, (yaw_rad, yaw_std_rad) = camera_of(args), heading_of(args)
+    if not (args.weights or camera):
+        raise ConfigError(
+            'how much ground do the pictures show? Give --footprint MIN MAX, or --height and --fov'
+        )
+    localizer = Localizer.open(
+        args.map, args.weights, args.runtime, args.search, camera=camera,
+        registration=args.registration,
+    )  # fmt: skip
+    answers, failed = [], 0
     for path in args.images:
-        fix = localizer.locate(read_picture(path))
+        try:
+            fix = localizer.locate(read_picture(path), None, yaw_rad, yaw_std_rad)
+        except ImageError as error:
+            failed += 1
+            answers.append({'image': path, 'status': 'error', 'reason': str(error)})
+            print(f'justzoom: error: {error}', file=sys.stderr)
+            continue
         answers.append({'image': path, **_plain(fix)})
         if not args.json:
             print(_line(path, fix))
     if args.json:
-        print(json.dumps({'images': answers, 'runtime': localizer.runtime}))
+        about = {'method': localizer.method, 'runtime': localizer.runtime}
+        print(json.dumps({'images': answers, **about}))
+    return 2 if failed else 0
 
 
 def _plain(fix: 'Fix') -> dict[str, Any]:
@@ -60,6 +85,7 @@ def _plain(fix: 'Fix') -> dict[str, Any]:
         'reason': fix.reason,
         'latitude': fix.latitude,
         'longitude': fix.longitude,
+        'heading_deg': None if fix.yaw_rad is None else _heading_deg(fix.yaw_rad),
         'covariance_m2': fix.covariance_m2.tolist(),
         'radius_90_m': fix.radius_90_m,
         'confidence': fix.confidence,
@@ -71,6 +97,20 @@ def _plain(fix: 'Fix') -> dict[str, Any]:
 
 
 def _line(path: str, fix: 'Fix') -> str:
-    place = f'{fix.latitude:.7f} {fix.longitude:.7f}  90 % within {fix.radius_90_m:.0f} m'
-    sure = f'{fix.confidence:.0%} sure' if fix.status == 'fix' else f'no fix: {fix.reason}'
-    return f'{path}: {place}, {sure}'
+    place = f'{fix.latitude:.7f} {fix.longitude:.7f}'
+    if fix.status == 'no_fix':
+        return f'{path}: no fix: {fix.reason}; best guess {place}'
+    heading = '' if fix.yaw_rad is None else f', heading {_heading_deg(fix.yaw_rad):.0f} degrees'
+    return (
+        f'{path}: {place}, 90 % within {_metres(fix.radius_90_m)}{heading}, '
+        f'{fix.confidence:.0%} sure'
+    )
+
+
+def _metres(value: float) -> str:
+    return f'{value:.1f} m' if value < 10 else f'{value:.0f} m'
+
+
+def _heading_deg(yaw_rad: float) -> float:
+    """Degrees clockwise from north of a yaw from east."""
+    return (90.0 - math.degrees(yaw_rad)) % 360.0

@@ -71,8 +71,10 @@ def run(args):
     from justzoom_ros.evaluation.replay_results import describe
     from justzoom_ros.files import output_folder, write_json
     from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.plots.figures import require_matplotlib
 
     _check(args)
+    require_matplotlib()
     out = output_folder(args.out)
     localizer = None if args.live else _localizer(args)
     map = SatelliteMap.open(args.map) if args.live else localizer.map

@@ -18,6 +18,7 @@ from justzoom_ros.evaluation.replay_results import write_results
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.io.bags import IMAGE_TYPES, Bag, read_track
 from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.plots.figures import require_matplotlib
 from justzoom_ros.worlds.aliases import Progress
 from justzoom_ros.worlds.flight import TRUTH_TOPIC, FlightConfig, make_flight
 
@@ -132,9 +133,10 @@ def demo_map(name: str = 'demo') -> Path:
 
 
 def _check_needs(weights):
-    """Before anything takes time: are the weights and ROS there?"""
+    """Before anything takes time: are the weights, matplotlib and ROS there?"""
     if not weights.is_file():
         raise WeightsError(f'{weights} does not exist; the demo needs weights trained for its map')
+    require_matplotlib()
     try:
         import justzoom_ros.ros.transitions  # noqa: F401
     except ImportError as error:

@@ -185,7 +185,7 @@ def _live(args, bag, topic):
     from justzoom_ros.errors import RuntimeUnavailableError
 
     try:
-        from justzoom_ros.ros.live import LiveNode, live
+        from justzoom_ros.ros.live_replay import LiveNode, replay_live
     except ImportError as error:
         raise RuntimeUnavailableError(
             f'--live needs ROS 2 in Python, source its setup file: {error}'
@@ -194,4 +194,4 @@ def _live(args, bag, topic):
         for left_out in node.left_out:
             print(f'justzoom: {left_out} of the bag is not published', file=sys.stderr)
         progress = partial(tqdm, desc='live', unit='msg', total=sum(bag.counts.values()))
-        return node.with_beliefs(list(live(bag, topic, node, args.rate, progress)))
+        return node.with_beliefs(list(replay_live(bag, topic, node, args.rate, progress)))

@@ -1,8 +1,8 @@
 """Replay: the fixes of every image of a sequence, by a `Localizer` or a `Tracker` in process.
 
 Both functions take the events of `io/sequences.py` and yield `ReplayedFix`es, as does
-`justzoom_ros.ros.live`, which asks a running node; `replay_results.py` compares them with the
-truth.
+`justzoom_ros.ros.live_replay`, which asks a running node; `replay_results.py` compares them with
+the truth.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -7,7 +7,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage
 
-from justzoom_ros.ros.live import LiveNode
+from justzoom_ros.ros.live_replay import LiveNode
 
 PATIENCE_S = 5.0
 """So long a fix is waited for."""

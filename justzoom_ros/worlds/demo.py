@@ -164,7 +164,7 @@ def _record(folder, make):
 def _locate(bag, alive, progress):
     """Bring the node up, show it the bag; returns the ReplayedFixes and the seconds they took."""
     from justzoom_ros.live.node_process import NODE
-    from justzoom_ros.ros.live import LiveNode, live
+    from justzoom_ros.ros.live_replay import LiveNode, replay_live
     from justzoom_ros.ros.transitions import LifecycleClient
 
     with LifecycleClient(NODE, alive) as driver:
@@ -174,7 +174,7 @@ def _locate(bag, alive, progress):
         with LiveNode(bag.topics, topic) as node:
             node.wait_until_there()
             started_s = time.monotonic()
-            fixes = list(live(bag, topic, node, progress=progress))
+            fixes = list(replay_live(bag, topic, node, progress=progress))
             seconds = time.monotonic() - started_s
             fixes = node.with_beliefs(fixes)
         driver.change('deactivate')

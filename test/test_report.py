@@ -69,6 +69,7 @@ def test_ellipse_holds_its_mass():
 # --- pictures ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_track_shows_fixes_where_they_are(map, tmp_path):
     round_10m = np.eye(2) * 100.0
     marks = [
@@ -83,6 +84,7 @@ def test_track_shows_fixes_where_they_are(map, tmp_path):
     assert np.median(dots[:, 1]) == pytest.approx(0.28, abs=0.04)
 
 
+@pytest.mark.slow
 def test_track_without_truth_and_without_fixes(map, tmp_path):
     draw_track(map, [], tmp_path / 'empty.png')
     unsure = Mark((0.0, 0.0), np.eye(2) * 1e4, 'no_fix')
@@ -94,6 +96,7 @@ def test_track_without_truth_and_without_fixes(map, tmp_path):
     assert count['unsure'] > count['empty'] > 0  # the legend has one too
 
 
+@pytest.mark.slow
 def test_errors_and_frames(map, tmp_path):
     draw_errors({'exact': [3, 20, 500], 'greedy': []}, tmp_path / 'errors.png', 'errors')
     indices = np.arange(REGION.branching**2)

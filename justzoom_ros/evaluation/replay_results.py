@@ -167,19 +167,20 @@ def _draw_sequence(out: Path, map: SatelliteMap, scored: list[ScoredFix], title:
     """errors.png and, where beliefs are known, belief.png, of images with truth and position."""
     if len(scored) < 2:
         return
+    marks = [mark for item in scored if (mark := _mark(item)) is not None]
     travelled = sequence_metrics.travelled_m([item.truth_m for item in scored])
     draw_errors_over_distance(
         travelled,
         [item.error_m for item in scored if item.error_m is not None],
-        [radius_m(item.fix.covariance_m2) for item in scored],
+        [radius_m(mark.covariance_m2) for mark in marks],
         [item.fix.status == 'fix' for item in scored],
         out / 'errors.png',
         title,
     )
     frames = [
         BeliefFrame(travelled_m, item.fix.picture, mark)
-        for travelled_m, item in zip(travelled, scored, strict=True)
-        if item.fix.picture is not None and (mark := _mark(item)) is not None
+        for travelled_m, item, mark in zip(travelled, scored, marks, strict=True)
+        if item.fix.picture is not None
     ]
     if frames:
         draw_beliefs(map, frames, out / 'belief.png')

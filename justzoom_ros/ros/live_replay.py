@@ -16,7 +16,7 @@ from justzoom_ros.errors import ImageError, LiveError
 from justzoom_ros.evaluation.replay import ReplayedFix
 from justzoom_ros.io.bags import Bag, BagMessage
 from justzoom_ros.io.sequences import FrameEvent, OtherEvent, SequenceTopics, events_of_bag
-from justzoom_ros.io.stamps import stamp_ns_of
+from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.ros.client import POLL_S, Client
 
@@ -139,12 +139,12 @@ class LiveNode(Client):
         return None
 
     def _on_fix(self, message: NavSatFix) -> None:
-        self.arrivals[stamp_ns_of(message)] = time.monotonic()
-        self.fixes[stamp_ns_of(message)] = message
+        self.arrivals[to_nanoseconds(message.header.stamp)] = time.monotonic()
+        self.fixes[to_nanoseconds(message.header.stamp)] = message
 
     def _on_belief(self, message: OccupancyGrid) -> None:
         grid = np.array(message.data, np.float32).reshape(message.info.height, -1)[::-1] / 100
-        self._beliefs[stamp_ns_of(message)] = belief_picture(grid**2)
+        self._beliefs[to_nanoseconds(message.header.stamp)] = belief_picture(grid**2)
 
     def _spin_until(self, condition: Callable[[], bool]) -> bool:
         end = time.monotonic() + self.timeout_s

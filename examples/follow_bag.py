@@ -8,7 +8,7 @@ import sys
 from justzoom_ros import Fix, Localizer, Tracker
 from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag
 from justzoom_ros.io.image_message import image_from_message
-from justzoom_ros.io.motion_message import pose_of
+from justzoom_ros.io.motion_message import pose_from_message
 
 
 def main(bag_path: str, map_path: str) -> list[Fix]:
@@ -19,7 +19,7 @@ def main(bag_path: str, map_path: str) -> list[Fix]:
         images, odometry = bag.topic(IMAGE_TYPES), bag.topic(ODOMETRY_TYPES)
         for item in bag.messages([images, odometry]):
             if item.topic == odometry:
-                tracker.add_odometry(pose_of(item.message))
+                tracker.add_odometry(pose_from_message(item.message))
                 continue
             fix = tracker.locate(image_from_message(item.message), item.stamp_ns)
             place = f'{fix.latitude:.6f}, {fix.longitude:.6f} within {fix.radius_90_m:.0f} m'

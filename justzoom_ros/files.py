@@ -3,14 +3,16 @@
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from justzoom_ros.errors import OutputError
 
 
 @contextmanager
-def replacing(path):
+def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the place of `path`.
 
     The temporary may become a file or a folder; when the block fails it is removed and `path`
@@ -35,7 +37,7 @@ def replacing(path):
                 temporary.unlink(missing_ok=True)
 
 
-def _swap_folders(new, old):
+def _swap_folders(new: Path, old: Path) -> None:
     """A folder cannot be replaced in one call: move the old one aside, then remove it."""
     aside = old.with_name(f'.{old.name}.{os.getpid()}.old')
     os.replace(old, aside)
@@ -48,7 +50,7 @@ def _swap_folders(new, old):
 
 
 @contextmanager
-def writing(path):
+def writing(path: str | Path) -> Iterator[Path]:
     """`replacing` for what a user asked for: where it cannot be written, OutputError says so."""
     try:
         with replacing(path) as temporary:
@@ -57,7 +59,7 @@ def writing(path):
         raise OutputError(f'{path} cannot be written: {error.strerror or error}') from error
 
 
-def output_folder(path):
+def output_folder(path: str | Path) -> Path:
     """`path` as a Path to a folder that can be written to, made where missing.
 
     Raises OutputError where it cannot be: to be called before long work, not after it.
@@ -69,7 +71,7 @@ def output_folder(path):
     return probe.parent
 
 
-def output_file(path):
+def output_file(path: str | Path) -> Path:
     """`path` as a Path of a file that can be written, its folder made where missing.
 
     Raises OutputError where it cannot be: to be called before long work, not after it.
@@ -80,7 +82,7 @@ def output_file(path):
     return folder / Path(path).name
 
 
-def write_json(path, value):
+def write_json(path: str | Path, value: Any) -> None:
     """Write what JSON can hold, NaN excepted. Raises OutputError."""
     with writing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, allow_nan=False) + '\n')

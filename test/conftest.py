@@ -6,6 +6,16 @@ import pytest
 
 SHARED = Path(__file__).resolve().parents[1].parent / 'shared'
 
+STARTS_NODES = {'ros', 'node', 'launched'}
+"""Fixtures of tests that talk to real nodes over DDS."""
+
+
+def pytest_collection_modifyitems(items):
+    """Such tests have the marker `ros`."""
+    for item in items:
+        if STARTS_NODES & set(item.fixturenames):
+            item.add_marker(pytest.mark.ros)
+
 
 @pytest.fixture(scope='session')
 def shared():

@@ -98,6 +98,7 @@ def test_weights_for_another_tree_are_refused(installed, tmp_path, picture, caps
     assert '4 x 4 grid of depth 2' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_learns_from_the_command_line(installed, tmp_path, capsys):
     satellite_map, _ = installed
     arguments = ['--map', str(satellite_map.path), '-o', str(tmp_path), '--steps', '2']
@@ -108,6 +109,7 @@ def test_train_learns_from_the_command_line(installed, tmp_path, capsys):
     assert (tmp_path / 'weights.safetensors').is_file()
 
 
+@pytest.mark.slow
 def test_train_learns_from_several_maps_and_is_judged_on_another(installed, tmp_path, capsys):
     satellite_map, _ = installed
     maps = [make_map(tmp_path, satellite_map.region, f'map{seed}', seed=seed) for seed in (1, 2)]

@@ -82,6 +82,7 @@ def test_without_a_place_the_square_encloses_the_source(source, tmp_path, capsys
     assert 400 < region.side_m < 415
 
 
+@pytest.mark.slow
 def test_show_draws_the_map(town, tmp_path, capsys):
     picture = tmp_path / 'town.png'
     assert main(['map', 'show', str(town), '-o', str(picture), '--levels', '1', '2']) == 0

@@ -211,6 +211,7 @@ def run(town, *launcher):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_bytes_of_one(town):
     launcher = ['-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2']
     done = run(town, *launcher, '-m', 'justzoom_ros.cli.main')
@@ -219,6 +220,7 @@ def test_two_processes_make_the_bytes_of_one(town):
     assert f'of {CELLS} cells encoded now' in done.stdout
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_it_goes_on_and_makes_the_same_bytes(town):
     assert run(town, '-c', KILLED).returncode == -signal.SIGKILL
     (part,) = (town[0] / 'embeddings').iterdir()

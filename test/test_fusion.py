@@ -240,6 +240,7 @@ def fused(seed, every_s):
     return [np.array(column) for column in zip(*rows, strict=True)]
 
 
+@pytest.mark.slow
 def test_a_filter_lives_well_on_fixes_and_odometry():
     """With a fix in 10 s, as fuse.launch.py passes them on: its covariance is true, and it is
     nearer to the truth than the wheels alone and than the fixes alone."""

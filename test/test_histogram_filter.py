@@ -1,6 +1,7 @@
 """The belief filter against one that is written as slowly and plainly as can be."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,14 +10,12 @@ import torch
 from justzoom_ros import Region
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import (
+    FILTERS,
     HistogramFilter,
     HistogramFilterConfig,
     Motion,
     MotionNoise,
-    base,
     make_filter,
-    register_filter,
-    registered_filters,
 )
 from justzoom_ros.filtering.lattice import step_kernel
 from justzoom_ros.inference.posterior import CellPosterior
@@ -353,6 +352,8 @@ def test_a_start_far_from_the_map_is_refused():
 class StandingConfig:
     """Settings of a filter for robots that never move."""
 
+    kind: ClassVar[str] = 'standing'
+
 
 class Standing(HistogramFilter):
     """A toy filter: odometry says nothing."""
@@ -365,13 +366,12 @@ class Standing(HistogramFilter):
 
 
 def test_settings_choose_the_filter_and_one_line_adds_one(monkeypatch):
-    monkeypatch.setattr(base, '_FILTERS', dict(base._FILTERS))
+    monkeypatch.setattr(FILTERS, 'entries', dict(FILTERS.entries))
     covered = np.ones(CELLS, bool)
     assert isinstance(make_filter(REGION, covered, CONFIG), HistogramFilter)
-    with pytest.raises(ConfigError, match='StandingConfig are settings of no filter'):
+    with pytest.raises(ConfigError, match="filter 'standing' is not known; choose of histogram"):
         make_filter(REGION, covered, StandingConfig())
-    register_filter(StandingConfig, Standing)
-    assert registered_filters() == (HistogramFilterConfig, StandingConfig)
+    FILTERS.register('standing', Standing)
     belief = make_filter(REGION, covered, StandingConfig())
     belief.start_near((10.0, 10.0), np.eye(2))
     before = belief.moments()[0]

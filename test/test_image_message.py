@@ -328,6 +328,7 @@ ANY_ENCODING = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     encoding=ANY_ENCODING,
@@ -350,6 +351,7 @@ def test_no_message_gives_anything_but_its_picture_or_an_image_error(
     assert out.shape == (height, width, 3) and out.dtype == np.uint8
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255), kind=st.sampled_from('JP'))
 def test_damaged_files_give_a_picture_or_an_image_error(position, value, kind):

@@ -49,6 +49,7 @@ def recorded(monkeypatch):
     return lambda **given: launch_doubles.execute(module.generate_launch_description(), **given)
 
 
+@pytest.mark.slow
 def test_every_launch_argument_is_described_with_its_choices(recorded):
     declared, _ = recorded()
     assert set(declared) == {
@@ -101,6 +102,7 @@ def test_the_node_is_configured_then_activated_and_only_if_asked(recorded):
     assert [action.kind for action in actions] == ['LifecycleNode']
 
 
+@pytest.mark.ros
 def test_the_recorded_node_starts_and_localizes(recorded, files, tmp_path):
     _, actions = recorded(
         **files,
@@ -182,12 +184,14 @@ def executable(*arguments):
     return [f'{prefix()}/lib/justzoom_ros/localize', '--ros-args', *arguments]
 
 
+@pytest.mark.ros
 def test_an_interrupt_ends_the_executable_in_order_before_anything_is_configured():
     with started(executable()) as (process, domain), peer(domain) as base:
         assert base.state() == 'unconfigured'
         interrupt(process)
 
 
+@pytest.mark.ros
 @pytest.mark.parametrize(
     ('arguments', 'problem'),
     [

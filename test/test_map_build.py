@@ -444,6 +444,7 @@ def read_with_tiledwebmaps(folder, region, cells, tile_resolutions_m):
     return np.load(out).astype(float)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('layout', LAYOUTS)
 def test_tiledwebmaps_folders_agree_with_tiledwebmaps(tmp_path, layout):
     # Smooth, for the package does not average where it reduces.

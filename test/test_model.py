@@ -267,6 +267,47 @@ def test_weights_of_another_shape_are_named(tmp_path):
         ZoomPolicy.load(tmp_path / 'w.safetensors')
 
 
+def test_weights_with_the_former_names_load(tmp_path):
+    """The look-ahead head was called `glance` once."""
+    policy = tiny_policy(look_ahead=True)
+    former = {n.replace('lookahead.', 'glance.'): t for n, t in policy.state_dict().items()}
+    assert 'glance.expect.weight' in former
+    metadata = {'format': 'justzoom_policy_1', 'policy': policy.config.to_json()}
+    save_file(former, tmp_path / 'former.safetensors', metadata)
+    again = ZoomPolicy.load(tmp_path / 'former.safetensors')
+    for name, tensor in policy.state_dict().items():
+        assert torch.equal(again.state_dict()[name], tensor), name
+    again.save(tmp_path / 'now.safetensors')
+    assert set(load_file(tmp_path / 'now.safetensors')) == set(policy.state_dict())
+
+
+def test_the_configuration_of_an_encoder_is_kept_as_before():
+    """What is stored is part of the checksum by which engines and embeddings are found."""
+    stored = {'kind': 'conv', 'conv': {'channels': [16], 'blocks': 2, 'pooled': 1, 'width': 4}}
+    config = EncoderConfig.from_dict(stored)
+    assert config == EncoderConfig('conv', ConvConfig((16,), 2, 1, 4))
+    assert json.loads(json.dumps(config.to_dict())) == stored
+    assert EncoderConfig('dinov2', {'hidden_size': 32}).to_dict() == {
+        'kind': 'dinov2',
+        'dinov2': {'hidden_size': 32},
+    }
+
+
+def test_everything_that_pixels_and_actions_go_into_is_an_outer_layer(published):
+    outer = {n for n, _ in published.named_parameters() if n.startswith(published.outer_layers)}
+    assert {'.'.join(name.split('.')[:3]) for name in outer} == {
+        'encoder.backbone.embeddings',
+        'decoder.action_embed.weight',
+        'decoder.output_head.weight',
+    }
+    assert {n for n in tiny_policy().state_dict() if n.startswith(tiny_policy().outer_layers)} == {
+        'encoder.features.0.weight',
+        'encoder.features.0.bias',
+        'decoder.action_embed.weight',
+        'decoder.output_head.weight',
+    }
+
+
 def test_wrong_configurations_are_named():
     with pytest.raises(ConfigError, match='view'):
         PolicyConfig(view='sideways')
@@ -276,3 +317,7 @@ def test_wrong_configurations_are_named():
         ZoomPolicy(tiny_config(decoder=DecoderConfig(1, 5)))
     with pytest.raises(ConfigError, match='policy configuration'):
         PolicyConfig.from_json('{"grid": 4}')
+    stored = json.loads(tiny_config().to_json())
+    stored['encoder']['dinov2'] = {}
+    with pytest.raises(ConfigError, match='unknown keys of an encoder: dinov2'):
+        PolicyConfig.from_json(json.dumps(stored))

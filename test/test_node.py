@@ -38,6 +38,8 @@ from justzoom_ros.ros import lifecycle
 from justzoom_ros.runtimes import RUNTIMES
 from justzoom_ros.tracker import TrackerConfig
 
+pytestmark = pytest.mark.ros
+
 FIX, NO_FIX = 0, -1
 OK, WARN, ERROR = b'\0', b'\1', b'\2'
 

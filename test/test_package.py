@@ -107,6 +107,7 @@ def test_package_xml_names_every_ros_package_that_is_imported():
     assert 'sensor_msgs' in ros and ros <= named
 
 
+@pytest.mark.slow
 def test_pip_puts_both_commands_into_bin(tmp_path):
     """setup.cfg sends them to lib/justzoom_ros, which only colcon shall do."""
     copy = tmp_path / 'copy'
@@ -263,6 +264,7 @@ sys.meta_path.insert(0, Hidden())
 """
 
 
+@pytest.mark.slow
 def test_every_room_but_ros_is_importable_without_ros_and_tensorrt():
     names = [
         module_name(path) for path in SOURCES if room(path) != 'ros' or path.name == 'node.py'

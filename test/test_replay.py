@@ -192,6 +192,7 @@ def written(files, bag, criteria):
     return out
 
 
+@pytest.mark.slow
 def test_outputs(written, images):
     assert sorted(p.name for p in written.iterdir()) == OUTPUTS
     summary = json.loads((written / 'summary.json').read_text())
@@ -231,6 +232,7 @@ def test_geojson(written, images):
         assert max(reach) >= math.sqrt(4.6052 * variances[1]) * 0.99
 
 
+@pytest.mark.slow
 def test_without_truth_and_with_bad_images(files, broken_bag, tmp_path, capsys):
     weights = files / 'weights.safetensors'
     assert command(files, broken_bag, tmp_path, '--weights', weights, '--json') == 0
@@ -240,6 +242,7 @@ def test_without_truth_and_with_bad_images(files, broken_bag, tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.iterdir()) == ALWAYS
 
 
+@pytest.mark.slow
 def test_nothing_to_draw(files, localizer, tmp_path):
     summary = write_results(tmp_path, localizer.map, [ReplayedFix(1, 'error', 'cut')])
     assert summary['images'] == 1 and sorted(p.name for p in tmp_path.iterdir()) == ALWAYS
@@ -429,6 +432,7 @@ def test_measured_headings_reach_the_belief(localizer):
     assert abs(tracker.fix().yaw_rad) < 0.2 and tracker.fix().yaw_std_rad < 0.5
 
 
+@pytest.mark.slow
 def test_replay_follows_the_odometry_of_a_bag(files, moving_bag, tmp_path, capsys):
     arguments = [files, moving_bag, tmp_path, '--weights', files / 'weights.safetensors', '--json']
     assert command(*arguments) == 0
@@ -440,6 +444,7 @@ def test_replay_follows_the_odometry_of_a_bag(files, moving_bag, tmp_path, capsy
     assert moving['all']['median_m'] != single['all']['median_m']
 
 
+@pytest.mark.slow
 def test_several_bags_are_summed_up(files, moving_bag, bag, tmp_path, capsys):
     weights = files / 'weights.safetensors'
     arguments = ['--map', files / 'map', '--weights', weights, '-o', tmp_path, '--json']

@@ -1,5 +1,9 @@
 """Ellipses against their definition; pictures by the colours found where they must be."""
 
+import re
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,17 +11,17 @@ from hypothesis import strategies as st
 from PIL import Image, ImageColor
 from tiny import REGION, make_map
 
-from justzoom_ros.errors import OutputError
+import justzoom_ros
+from justzoom_ros.cli.main import main
+from justzoom_ros.errors import OutputError, RuntimeUnavailableError
 from justzoom_ros.inference.posterior import CellPosterior
-from justzoom_ros.plots.figures import (
-    STATUS_COLOURS,
-    Mark,
-    Panel,
-    draw_errors,
-    draw_frames,
-    draw_track,
-    ellipse,
-)
+from justzoom_ros.plots.calibration import draw_reliability
+from justzoom_ros.plots.comparison import draw_recalls
+from justzoom_ros.plots.figures import STATUS_COLOURS, Mark, ellipse
+from justzoom_ros.plots.fixes import Panel, draw_errors, draw_frames, draw_track
+from justzoom_ros.plots.learning_curves import draw_curves
+from justzoom_ros.plots.map_picture import draw_map
+from justzoom_ros.plots.motion import draw_errors_over_distance
 
 
 @pytest.fixture(scope='module')
@@ -65,6 +69,7 @@ def test_ellipse_holds_its_mass():
 # --- pictures ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_track_shows_fixes_where_they_are(map, tmp_path):
     round_10m = np.eye(2) * 100.0
     marks = [
@@ -79,6 +84,7 @@ def test_track_shows_fixes_where_they_are(map, tmp_path):
     assert np.median(dots[:, 1]) == pytest.approx(0.28, abs=0.04)
 
 
+@pytest.mark.slow
 def test_track_without_truth_and_without_fixes(map, tmp_path):
     draw_track(map, [], tmp_path / 'empty.png')
     unsure = Mark((0.0, 0.0), np.eye(2) * 1e4, 'no_fix')
@@ -90,18 +96,62 @@ def test_track_without_truth_and_without_fixes(map, tmp_path):
     assert count['unsure'] > count['empty'] > 0  # the legend has one too
 
 
+@pytest.mark.slow
 def test_errors_and_frames(map, tmp_path):
     draw_errors({'exact': [3, 20, 500], 'greedy': []}, tmp_path / 'errors.png', 'errors')
     indices = np.arange(REGION.branching**2)
     masses = np.full(len(indices), 1 / len(indices))
-    posterior = CellPosterior(REGION, np.full(len(indices), 2), indices, masses)
+    masses = CellPosterior(REGION, np.full(len(indices), 2), indices, masses).to_grid()
     image = np.full((60, 80, 3), (10, 200, 30), np.uint8)
     mark = Mark((0.0, 0.0), np.eye(2) * 400, 'fix', (20.0, 20.0))
-    panels = [Panel(f'frame {i}', image, posterior, mark) for i in range(3)]
+    panels = [Panel(f'frame {i}', image, masses, mark) for i in range(3)]
     draw_frames(map, panels, tmp_path / 'frames.png')
     places = pixels_of(tmp_path / 'frames.png', '#0ac81e')
     assert len(np.unique(np.floor(places * 2), axis=0)) == 3  # three quarters of the sheet
     assert sorted(p.name for p in tmp_path.iterdir()) == ['errors.png', 'frames.png']
+
+
+@pytest.mark.parametrize('module', ['matplotlib', 'matplotlib.figure'])
+def test_every_picture_names_a_missing_matplotlib(map, tmp_path, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    for draw in (
+        lambda path: draw_track(map, [], path),
+        lambda path: draw_errors({'exact': [1.0]}, path),
+        lambda path: draw_frames(map, [], path),
+        lambda path: draw_map(map, path),
+        lambda path: draw_curves({}, path),
+        lambda path: draw_recalls({}, path),
+        lambda path: draw_reliability({}, path),
+        lambda path: draw_errors_over_distance([0], [1], [1], [True], path),
+    ):
+        with pytest.raises(RuntimeUnavailableError, match='need matplotlib'):
+            draw(tmp_path / 'a.png')
+    assert not any(tmp_path.iterdir())
+
+
+def test_only_plots_imports_matplotlib_and_only_when_drawing():
+    package = Path(justzoom_ros.__file__).parent
+    for path in package.rglob('*.py'):
+        for indent in re.findall(r'^( *)(?:import|from) matplotlib', path.read_text(), re.M):
+            assert path.parent.name == 'plots' and indent, path
+
+
+def test_commands_that_end_in_a_picture_say_at_once_that_matplotlib_is_missing(
+    map, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, 'matplotlib', None)
+    place, out = str(map.path), str(tmp_path / 'out')
+    for arguments in (
+        ['map', 'show', place, '-o', out],
+        ['train', '--map', place, '-o', out],
+        ['replay', 'bag', '--map', place, '--weights', 'w.safetensors', '-o', out],
+        ['evaluate', '--map', place, '--weights', 'w', '--images', 'i.csv', '-o', out],
+        ['compare', place, 'a=w.safetensors', '--curves', out],
+    ):
+        assert main(arguments) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert said.startswith('justzoom: error: pictures need matplotlib'), arguments
+        assert not any(tmp_path.rglob('*.*'))
 
 
 def test_a_picture_that_cannot_be_written(map, tmp_path):

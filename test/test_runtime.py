@@ -68,6 +68,7 @@ def exported(engine, made):
     return (*made, engine)
 
 
+@pytest.mark.slow
 def test_an_engine_says_what_torch_says(exported):
     map, weights, folder, said = exported
     assert said['total_variation'] < 1e-4
@@ -194,6 +195,7 @@ def int8(engine, original):
     return folder
 
 
+@pytest.mark.slow
 def test_in_8_bits_only_camera_views_are_encoded_and_the_gate_measures_it(int8, exported):
     map, weights, folder, _ = exported
     policy = ZoomPolicy.load(weights)
@@ -327,6 +329,7 @@ def test_the_name_of_an_engine_depends_on_all_that_it_does(tmp_path):
     assert len(names) == 5
 
 
+@pytest.mark.slow
 def test_compiled_by_torch_it_says_the_same(made):
     policy = ZoomPolicy.load(made[1])
     plain = TorchRuntime(ZoomPolicy.load(made[1]), 'cpu')

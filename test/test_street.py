@@ -287,6 +287,7 @@ def test_a_row_outside_the_region_is_named_where_there_is_no_sequence(tmp_path, 
         StreetPlaces(folder, tiny_map.region)
 
 
+@pytest.mark.slow
 def test_a_corrupt_picture_stops_the_training_by_name(tmp_path, dataset, tiny_map):
     folder = tmp_path / 'copy'
     (folder / 'streetview/panoramas').mkdir(parents=True)
@@ -308,6 +309,7 @@ GAIN = 4.0
 """How many times likelier than chance makes it the true cell of a view kept back must be."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('look_ahead', [False, True], ids=['published', 'look_ahead'])
 def test_a_policy_learns_from_streets(dataset, tiny_map, tmp_path, look_ahead):
     """After a few seconds the true cell of a view kept back is GAIN times likelier than chance
@@ -333,6 +335,7 @@ def tiny_street(make, dataset, tiny_map, out, look_ahead=False, **changes):
     return make([Area(tiny_map, source, policy.crop_px)], policy, config, out)
 
 
+@pytest.mark.slow
 def test_of_a_pretrained_dinov2_only_the_last_blocks_and_the_norm_are_trained(
     dataset, tiny_map, tmp_path
 ):
@@ -385,6 +388,7 @@ def log_softmax(x):
     return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
 
 
+@pytest.mark.slow
 def test_retrieval_learns_and_localizes(dataset, tiny_map, tmp_path):
     """As the policies, GAIN times better than chance; and its posterior is the softmax of what
     brute force finds, its gallery's neighbours being exact."""

@@ -75,6 +75,7 @@ def test_size_and_resolution_are_as_asked(side_m, resolution_m, px):
     assert picture.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_the_committed_map_is_this_town():
     """JPEG costs three grey levels; another town would cost thirty."""
     kept = SatelliteMap.open(DEMO_MAP)
@@ -136,6 +137,7 @@ def test_a_shadow_is_as_long_as_the_sun_says_and_away_from_it(yaw_rad):
     assert min(at(13), at(-4)) > 0.8 * lit
 
 
+@pytest.mark.slow
 def test_two_days_show_the_same_town_in_another_light(survey, flight):
     shift, _ = cv2.phaseCorrelate(edges(survey), edges(flight))
     assert np.hypot(*shift) < 0.5

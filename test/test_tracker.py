@@ -239,6 +239,7 @@ def test_frames_that_say_the_same_thing_thrice_get_a_third_of_the_say():
     assert (fit.sequences, fit.frames) == (12, 72)
 
 
+@pytest.mark.slow
 def test_covariances_are_scaled_to_the_errors_that_they_had():
     rng, ways = np.random.default_rng(7), []
     for _ in range(4):

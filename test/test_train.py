@@ -74,6 +74,7 @@ def test_the_objective_is_published_cross_entropy_over_crops_seen_on_the_way(tin
     assert float(losses.detach().mean()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tiny_map, tmp_path):
     script = Path(__file__).with_name('ddp_gradients.py')
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
@@ -115,6 +116,7 @@ def test_muon_turns_every_hidden_matrix_by_steps_of_even_size(tiny_map, tmp_path
             assert 0.6 < size.median() < 1.3 and size.max() < 1.3, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('optimizer', ['adamw', 'muon'])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny_map, tmp_path, optimizer):
     whole = tiny_trainer(tiny_map, tmp_path / 'whole', optimizer=optimizer)
@@ -133,6 +135,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tiny_map, tmp_path, opt
         torch.testing.assert_close(second.policy.state_dict()[name], tensor, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
 def test_a_policy_learns_a_map_from_the_map_alone(tiny_map, tmp_path):
     trainer = tiny_trainer(tiny_map, tmp_path, steps=300, batch=32, learning_rate=3e-3)
     before = trainer.validate()
@@ -164,6 +167,7 @@ def test_each_step_learns_from_the_map_whose_turn_it_is(tiny_map, other_map, tmp
         trainer.step += 1
 
 
+@pytest.mark.slow
 def test_a_run_is_judged_on_maps_that_it_never_learns_from(tiny_map, other_map, tmp_path):
     """Half of the views that judge two maps together come from each; a map that judges is not one
     of those that the weights know."""
@@ -194,6 +198,7 @@ def test_validation_views_are_always_the_same_and_never_trained_on(tiny_map, tmp
     assert not any(torch.equal(a, b) for a, b in combinations(streams, 2))
 
 
+@pytest.mark.slow
 def test_training_ends_with_a_calibration(tiny_map, tmp_path):
     weights = tiny_trainer(tiny_map, tmp_path, steps=2).run()
     calibration = ZoomPolicy.load(weights).provenance['calibration']
@@ -201,6 +206,7 @@ def test_training_ends_with_a_calibration(tiny_map, tmp_path):
     assert calibration['temperature_nll_after'] <= calibration['temperature_nll_before']
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_weights(tiny_map, tmp_path):
     first = tiny_trainer(tiny_map, tmp_path / 'first', steps=1)
     weights = first.run()

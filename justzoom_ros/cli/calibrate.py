@@ -87,7 +87,7 @@ def _check(args):
     """Whatever is missing is said before anything is fitted or written."""
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.files import output_file
-    from justzoom_ros.plots.figures import new_figure
+    from justzoom_ros.plots.figures import require_matplotlib
 
     if not (args.images or args.bags):
         raise ConfigError('calibrate needs --images, --bags or both')
@@ -96,7 +96,7 @@ def _check(args):
             raise ConfigError(f'--{option} is made of the images; give --images with it')
     output_file(args.out)
     if args.report:
-        new_figure(1, 1)  # raises where matplotlib is missing
+        require_matplotlib()
         output_file(args.report)
 
 

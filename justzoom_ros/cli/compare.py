@@ -51,7 +51,10 @@ def run(args):
         markdown,
         write,
     )
+    from justzoom_ros.plots.figures import require_matplotlib
 
+    if args.curves:
+        require_matplotlib()
     weights = named_files(args.weights, 'method')
     config = CompareConfig(
         tuple(args.splits), tuple(args.views), occupied=args.occupied, limit=args.limit

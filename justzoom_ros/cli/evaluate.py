@@ -75,8 +75,10 @@ def run(args):
     from justzoom_ros.io.datasets import parse_select, read_images
     from justzoom_ros.localizer import Localizer
     from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.plots.figures import require_matplotlib
 
     if args.out:
+        require_matplotlib()
         output_folder(args.out)
     satellite_map = SatelliteMap.open(args.map)
     every = read_images(args.images, parse_select(args.select), satellite_map.region)

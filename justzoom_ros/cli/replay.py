@@ -71,8 +71,10 @@ def run(args):
     from justzoom_ros.evaluation.replay_results import describe
     from justzoom_ros.files import output_folder, write_json
     from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.plots.figures import require_matplotlib
 
     _check(args)
+    require_matplotlib()
     out = output_folder(args.out)
     localizer = None if args.live else _localizer(args)
     map = SatelliteMap.open(args.map) if args.live else localizer.map
@@ -183,7 +185,7 @@ def _live(args, bag, topic):
     from justzoom_ros.errors import RuntimeUnavailableError
 
     try:
-        from justzoom_ros.ros.live import LiveNode, live
+        from justzoom_ros.ros.live_replay import LiveNode, replay_live
     except ImportError as error:
         raise RuntimeUnavailableError(
             f'--live needs ROS 2 in Python, source its setup file: {error}'
@@ -192,4 +194,4 @@ def _live(args, bag, topic):
         for left_out in node.left_out:
             print(f'justzoom: {left_out} of the bag is not published', file=sys.stderr)
         progress = partial(tqdm, desc='live', unit='msg', total=sum(bag.counts.values()))
-        return node.with_beliefs(list(live(bag, topic, node, args.rate, progress)))
+        return node.with_beliefs(list(replay_live(bag, topic, node, args.rate, progress)))

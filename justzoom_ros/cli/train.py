@@ -80,6 +80,7 @@ def add_parser(subparsers):
 def run(args):
     """Build the configurations, train, say where the weights are."""
     from justzoom_ros.files import output_folder
+    from justzoom_ros.plots.figures import require_matplotlib
 
     if not (args.map or args.dataset):
         raise ConfigError('give --dataset DIR (pictures of streets) or --map DIR (a map alone)')
@@ -87,6 +88,7 @@ def run(args):
     if (view == 'street') != bool(args.dataset):
         raise ConfigError(f'--view {view} goes with --{"dataset" if view == "street" else "map"}')
     output_folder(args.out)
+    require_matplotlib()
     trainer = _trainer(args, view)
     if args.start_from:
         trainer.policy.take(args.start_from)

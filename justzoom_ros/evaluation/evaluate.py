@@ -21,7 +21,8 @@ from justzoom_ros.files import output_folder, write_json, writing
 from justzoom_ros.inference.fix import make_fix
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.tree_search import SearchConfig
-from justzoom_ros.plots.figures import Mark, Panel, draw_errors, draw_frames
+from justzoom_ros.plots.figures import Mark
+from justzoom_ros.plots.fixes import Panel, draw_errors, draw_frames
 from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
 
 CSV_COLUMNS = (
@@ -272,10 +273,10 @@ def draw(out, localizer, results, frames=0):
 
 def _panel(localizer, result, search):
     image, fix = result.image.load(), result.fix
-    posterior = localizer.posterior(image, SearchConfig(method=search))
+    masses = localizer.posterior(image, SearchConfig(method=search)).to_grid()
     mark = Mark(result.fix_m, fix.covariance_m2, fix.status, result.truth_m)
     title = f'{result.image.id}: {fix.status.replace("_", " ")}, confidence {fix.confidence:.2f}, '
-    return Panel(f'{title}best guess {result.guess_error_m:.0f} m off', image, posterior, mark)
+    return Panel(f'{title}best guess {result.guess_error_m:.0f} m off', image, masses, mark)
 
 
 def table(summary):

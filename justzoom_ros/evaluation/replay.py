@@ -1,8 +1,8 @@
 """Replay: the fixes of every image of a sequence, by a `Localizer` or a `Tracker` in process.
 
 Both functions take the events of `io/sequences.py` and yield `ReplayedFix`es, as does
-`justzoom_ros.ros.live`, which asks a running node; `replay_results.py` compares them with the
-truth.
+`justzoom_ros.ros.live_replay`, which asks a running node; `replay_results.py` compares them with
+the truth.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 
 from justzoom_ros.errors import ImageError
 from justzoom_ros.inference.fix import Fix
-from justzoom_ros.io.bags import Track, in_time
+from justzoom_ros.io.bags import Track, sort_by_time
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.sequences import (
     ClockJumpEvent,
@@ -112,7 +112,7 @@ def replayed_fix(fix: Fix, stamp_ns: int, truth: tuple[float, float] | None = No
 
 def track_of(images: Sequence[GeoImage]) -> Track:
     """The Track of the positions of GeoImages with times. Raises DatasetError."""
-    images = in_time(images)
+    images = sort_by_time(images)
     columns = [(image.stamp_ns, image.latitude, image.longitude) for image in images]
     stamps_ns, latitudes, longitudes = zip(*columns, strict=True)
     return Track(np.array(stamps_ns, np.int64), np.array(latitudes), np.array(longitudes))

@@ -18,8 +18,9 @@ from justzoom_ros.files import output_folder, write_json, writing
 from justzoom_ros.inference.posterior import radius_m
 from justzoom_ros.io.bags import MAX_GAP_S, Track
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.plots.figures import Mark, draw_track, ellipse
-from justzoom_ros.plots.motion import draw_beliefs, draw_errors_over_distance
+from justzoom_ros.plots.figures import Mark, ellipse
+from justzoom_ros.plots.fixes import draw_track
+from justzoom_ros.plots.motion import BeliefFrame, draw_beliefs, draw_errors_over_distance
 from justzoom_ros.region import Region
 
 CSV_COLUMNS = (
@@ -145,7 +146,9 @@ def write_results(
     write_json(folder / 'track.geojson', geojson(scored, map.region, track))
     title = describe(summary)
     marks = [mark for item in scored if (mark := _mark(item)) is not None]
-    truths_m = track and np.stack(map.region.to_enu(track.latitudes, track.longitudes), axis=1)
+    truths_m = None
+    if track is not None:
+        truths_m = np.stack(map.region.to_enu(track.latitudes, track.longitudes), axis=1)
     draw_track(map, marks, folder / 'map.png', title, truths_m)
     _draw_sequence(folder, map, [item for item in scored if item.error_m is not None], title)
     write_json(folder / 'summary.json', summary)
@@ -164,25 +167,19 @@ def _draw_sequence(out: Path, map: SatelliteMap, scored: list[ScoredFix], title:
     """errors.png and, where beliefs are known, belief.png, of images with truth and position."""
     if len(scored) < 2:
         return
+    marks = [mark for item in scored if (mark := _mark(item)) is not None]
     travelled = sequence_metrics.travelled_m([item.truth_m for item in scored])
     draw_errors_over_distance(
         travelled,
-        [item.error_m for item in scored],
-        [radius_m(item.fix.covariance_m2) for item in scored],
+        [item.error_m for item in scored if item.error_m is not None],
+        [radius_m(mark.covariance_m2) for mark in marks],
         [item.fix.status == 'fix' for item in scored],
         out / 'errors.png',
         title,
     )
     frames = [
-        {
-            'travelled_m': travelled_m,
-            'picture': item.fix.picture,
-            'mean_m': item.position_m,
-            'covariance_m2': item.fix.covariance_m2,
-            'status': item.fix.status,
-            'truth_m': item.truth_m,
-        }
-        for travelled_m, item in zip(travelled, scored, strict=True)
+        BeliefFrame(travelled_m, item.fix.picture, mark)
+        for travelled_m, item, mark in zip(travelled, scored, marks, strict=True)
         if item.fix.picture is not None
     ]
     if frames:
@@ -235,7 +232,7 @@ def geojson(
         features.append(_feature(kind, line, kind='truth'))
     for item in scored:
         fix = item.fix
-        if fix.latitude is None:
+        if item.position_m is None or fix.covariance_m2 is None:
             continue
         about = {'stamp_ns': fix.stamp_ns, 'status': fix.status, 'error_m': item.error_m}
         ring = ellipse(item.position_m, fix.covariance_m2)

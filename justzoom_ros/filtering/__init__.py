@@ -1,17 +1,14 @@
 """A Bayes filter over place and heading: where the robot may be after all frames and odometry."""
 
-from justzoom_ros.filtering.base import (
-    BeliefFilter,
-    make_filter,
-    register_filter,
-    registered_filters,
-)
+from justzoom_ros.filtering.base import FILTERS, BeliefFilter, FilterConfig, make_filter
 from justzoom_ros.filtering.histogram_filter import HistogramFilter, HistogramFilterConfig
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
 from justzoom_ros.filtering.odometry import Odometry, OdometryConfig
 
 __all__ = [
+    'FILTERS',
     'BeliefFilter',
+    'FilterConfig',
     'HistogramFilter',
     'HistogramFilterConfig',
     'Motion',
@@ -19,8 +16,4 @@ __all__ = [
     'Odometry',
     'OdometryConfig',
     'make_filter',
-    'register_filter',
-    'registered_filters',
 ]
-
-register_filter(HistogramFilterConfig, HistogramFilter)

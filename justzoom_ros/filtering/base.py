@@ -1,18 +1,18 @@
 """What a tracker asks of a filter over place and heading, and which filters there are.
 
 To add one: a class with these methods and a frozen dataclass of its settings, in a file of its
-own, and one `register_filter` in `filtering/__init__.py`.
+own, and one line in FILTERS.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.region import Region
+from justzoom_ros.registry import Registry
 
 
 class BeliefFilter(Protocol):
@@ -67,26 +67,20 @@ class BeliefFilter(Protocol):
         """Mass (0..1) within a radius of a point."""
 
 
-_FILTERS: dict[type, Callable[[Region, np.ndarray, Any], BeliefFilter]] = {}
+class FilterConfig(Protocol):
+    """Settings of a filter: a frozen dataclass."""
+
+    kind: ClassVar[str]
+    """Which of FILTERS they are for."""
 
 
-def register_filter(
-    config_class: type, make: Callable[[Region, np.ndarray, Any], BeliefFilter]
-) -> None:
-    """From now on settings of this class mean the filter that `make(region, covered, config)`
-    gives."""
-    _FILTERS[config_class] = make
+FILTERS: Registry[Callable[[Region, np.ndarray, Any], BeliefFilter]] = Registry(
+    'filter', {'histogram': 'justzoom_ros.filtering.histogram_filter:HistogramFilter'}
+)
+"""What makes a filter of a region, flags (cells,) of the terminal cells with imagery in the order
+of the cell index, and its settings."""
 
 
-def registered_filters() -> tuple[type, ...]:
-    """The classes of settings for which there is a filter."""
-    return tuple(_FILTERS)
-
-
-def make_filter(region: Region, covered: np.ndarray, config: Any) -> BeliefFilter:
-    """The filter that goes with the class of `config`. `covered` (cells,): flags of the terminal
-    cells with imagery, in cell-index order. Raises ConfigError for settings of no filter."""
-    if type(config) not in _FILTERS:
-        known = ', '.join(each.__name__ for each in _FILTERS)
-        raise ConfigError(f'{type(config).__name__} are settings of no filter; there is {known}')
-    return _FILTERS[type(config)](region, covered, config)
+def make_filter(region: Region, covered: np.ndarray, config: FilterConfig) -> BeliefFilter:
+    """The filter that the settings are for. Raises ConfigError where there is none."""
+    return FILTERS.get(config.kind)(region, covered, config)

@@ -11,6 +11,7 @@ lattices that move along instead of masses that are moved between cells.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -38,6 +39,8 @@ class HistogramFilterConfig:
     its probability stays within `probability_floor` and 1 - `probability_floor`: no frame can rule
     anything out, nor be ignored. Raises ConfigError for values out of range.
     """
+
+    kind: ClassVar[str] = 'histogram'
 
     headings: int = ranged(36, at_least=4)
     """Number of headings that the belief tells apart, evenly spread."""

@@ -34,7 +34,8 @@ _ROOT = np.zeros(1, np.int64)
 
 
 class Cache(Protocol):
-    """What a policy remembers of B prefixes, sequences of actions that it has been taken down."""
+    """What a policy remembers of the prefixes of actions that it was taken down. Each policy has
+    its own kind, which a search only hands back to it."""
 
     @classmethod
     def join(cls, caches: Sequence[Any]) -> Any:

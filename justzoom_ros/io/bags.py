@@ -249,7 +249,7 @@ def write_bag(
     wraps the list of images, as tqdm does. Raises DatasetError for an image without a time or
     with another one's, OutputError where `out` cannot be written, BagError where it exists.
     """
-    in_order = in_time(images)
+    in_order = sort_by_time(images)
     if Path(out).exists():
         raise BagError(f'{out} exists already; remove it or choose another place for the bag')
     with writing(out) as temporary:
@@ -275,7 +275,7 @@ def write_bag(
         _name_storage(temporary, Path(out).name)
 
 
-def in_time(images: Iterable[GeoImage]) -> list[GeoImage]:
+def sort_by_time(images: Iterable[GeoImage]) -> list[GeoImage]:
     """GeoImages in the order of their times. Raises DatasetError where one has no time, or that
     of another."""
     in_order = sorted(images, key=_stamp_of)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.errors import MotionError
-from justzoom_ros.io.stamps import stamp_ns_of
+from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.pose import Pose
 
 MOVING_M_S, MOVING_RAD_S = 0.1, 0.05
@@ -26,7 +26,7 @@ NO_FIX = -1
 """sensor_msgs/NavSatStatus.STATUS_NO_FIX"""
 
 
-def pose_of(message: Any) -> Pose:
+def pose_from_message(message: Any) -> Pose:
     """The `Pose` of a `nav_msgs/Odometry`; its variances are those of the twist, where given."""
     position, twist = message.pose.pose.position, message.twist.twist
     covariance = message.twist.covariance
@@ -35,17 +35,17 @@ def pose_of(message: Any) -> Pose:
         or abs(twist.angular.z) > MOVING_RAD_S
     )
     return Pose(
-        stamp_ns_of(message),
+        to_nanoseconds(message.header.stamp),
         position.x,
         position.y,
-        yaw_of(message.pose.pose.orientation),
+        yaw_from_quaternion(message.pose.pose.orientation),
         _variance(covariance[0]),
         _variance(covariance[35]),
         moving,
     )
 
 
-def compass_of(message: Any) -> tuple[float, float] | None:
+def heading_from_message(message: Any) -> tuple[float, float] | None:
     """(yaw, its standard deviation), radians counter-clockwise from east (REP-103, REP-145), of a
     `sensor_msgs/Imu`, None where it has no orientation."""
     if message.orientation_covariance[0] == NO_ORIENTATION:
@@ -53,10 +53,10 @@ def compass_of(message: Any) -> tuple[float, float] | None:
     variance = message.orientation_covariance[8]
     if not (math.isfinite(variance) and variance > 0):
         return None
-    return yaw_of(message.orientation), math.sqrt(variance)
+    return yaw_from_quaternion(message.orientation), math.sqrt(variance)
 
 
-def prior_of(message: Any) -> tuple[float, float, np.ndarray]:
+def prior_from_message(message: Any) -> tuple[float, float, np.ndarray]:
     """(latitude, longitude, covariance (2, 2) m2 ENU) of a `sensor_msgs/NavSatFix` to start from.
     Raises MotionError where it says nothing."""
     covariance = np.array(message.position_covariance, float).reshape(3, 3)[:2, :2]
@@ -71,7 +71,7 @@ def prior_of(message: Any) -> tuple[float, float, np.ndarray]:
     return message.latitude, message.longitude, covariance
 
 
-def yaw_of(q: Any) -> float:
+def yaw_from_quaternion(q: Any) -> float:
     """Yaw (radians) of a quaternion; NaN for one of length zero."""
     if not q.x**2 + q.y**2 + q.z**2 + q.w**2 > 1e-6:
         return math.nan

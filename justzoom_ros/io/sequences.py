@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.errors import ImageError
-from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, BagMessage, Track, in_time
+from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, BagMessage, Track, sort_by_time
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.image_message import image_from_message
-from justzoom_ros.io.motion_message import compass_of, pose_of
-from justzoom_ros.io.stamps import StampGate, stamp_ns_of
+from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
+from justzoom_ros.io.stamps import StampGate, to_nanoseconds
 from justzoom_ros.pose import Pose
 from justzoom_ros.region import Region
 
@@ -167,7 +167,7 @@ def events_of_bag(
         if item.topic == topics.frames:
             yield from _frame_events(item, gate, track)
         elif item.topic == topics.odometry:
-            yield OdometryEvent(pose_of(item.message))
+            yield OdometryEvent(pose_from_message(item.message))
         elif item.topic == topics.headings:
             yield from _heading_events(item)
         else:
@@ -175,7 +175,7 @@ def events_of_bag(
 
 
 def _frame_events(item: BagMessage, gate: StampGate, track: Track | None) -> Iterator[Event]:
-    verdict = gate.judge(stamp_ns_of(item.message))
+    verdict = gate.judge(to_nanoseconds(item.message.header.stamp))
     if verdict == 'jump':
         yield ClockJumpEvent(item.stamp_ns)
     truth = track.at(item.stamp_ns) if track else None
@@ -189,7 +189,7 @@ def _decode(item: BagMessage, verdict: str) -> np.ndarray:
 
 
 def _heading_events(item: BagMessage) -> Iterator[HeadingEvent]:
-    measured = compass_of(item.message)
+    measured = heading_from_message(item.message)
     if measured is not None:
         yield HeadingEvent(item.stamp_ns, *measured)
 
@@ -207,7 +207,7 @@ def events_of_images(
     before it odometry made from the true positions with the errors of a `DriftConfig`. `progress`
     wraps the images. Raises DatasetError for an image without a time or with another one's, or,
     when it is loaded, one that is corrupt."""
-    images = in_time(images)
+    images = sort_by_time(images)
     places_m = [region.to_enu(image.latitude, image.longitude) for image in images]
     poses = dead_reckon(np.array([image.stamp_ns for image in images]), places_m, drift)
     for image, pose in zip(progress(images), poses, strict=True):

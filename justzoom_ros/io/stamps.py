@@ -57,8 +57,3 @@ class StampGate:
     def reset(self) -> None:
         """Forget the newest stamp."""
         self._newest_ns = None
-
-
-def stamp_ns_of(message):
-    """The stamp of a message's header in nanoseconds."""
-    return to_nanoseconds(message.header.stamp)

@@ -11,7 +11,7 @@ import numpy as np
 
 from justzoom_ros.inference.fix import Fix, FixCriteria
 from justzoom_ros.inference.multi_view import Mount
-from justzoom_ros.io.motion_message import compass_of, pose_of
+from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
 from justzoom_ros.live.event_queue import EventQueue
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.tracker import Tracker, TrackerConfig
@@ -84,10 +84,10 @@ class FrameProcessor:
     def _take_odometry(self, message: Any) -> None:
         if self.tracker:
             self._tracking = True
-            self._report_once(self.tracker.add_odometry(pose_of(message)))
+            self._report_once(self.tracker.add_odometry(pose_from_message(message)))
 
     def _take_imu(self, message: Any) -> None:
-        measured = compass_of(message)
+        measured = heading_from_message(message)
         if self.tracker and measured:
             self.tracker.add_heading(*measured)
 

@@ -54,10 +54,12 @@ class ConvEncoder(Encoder):
 
     @classmethod
     def read_options(cls, stored: Mapping[str, Any]) -> ConvConfig:
+        """Fields of a `ConvConfig`; JSON holds the channels as a list."""
         config = ConvConfig(**stored)
         return ConvConfig(tuple(config.channels), config.blocks, config.pooled, config.width)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, H, W) -> (N, width)."""
         features = self.features(images.contiguous(memory_format=torch.channels_last))
         pooled = F.adaptive_avg_pool2d(features, self.pooled).flatten(1)
         return self.norm(self.project(pooled))

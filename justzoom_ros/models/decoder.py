@@ -49,6 +49,7 @@ class Decoder(nn.Module):
     """How the names of the parameters begin that actions go into or come out of."""
 
     freqs: torch.Tensor
+    """Rotary angles (D / H / 2,) per token position, radians."""
 
     def __init__(self, config: DecoderConfig, width: int, branching: int) -> None:
         super().__init__()

@@ -28,6 +28,8 @@ class DinoEncoder(Encoder):
 
     @classmethod
     def pretrained_options(cls, source: str | Path) -> dict[str, Any]:
+        """What a local folder or hub name says otherwise than the defaults. Raises
+        WeightsError."""
         from transformers import Dinov2Config
 
         try:
@@ -54,7 +56,9 @@ class DinoEncoder(Encoder):
         self.backbone.layernorm.requires_grad_(True)
 
     def use_attention(self, form: str) -> None:
+        """As `Encoder.use_attention`."""
         self.backbone.set_attn_implementation('eager' if form == 'explicit' else 'sdpa')
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (N, 3, H, W) -> (N, width)."""
         return self.backbone(pixel_values=images).last_hidden_state[:, 0]

@@ -1,9 +1,16 @@
 """How sure a localizer is beside how often it is right: the reliability diagram."""
 
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
 from justzoom_ros.plots.figures import INK, SERIES_COLOURS, new_figure, save
 
 
-def draw_reliability(curves, path):
+def draw_reliability(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], path: str | Path
+) -> None:
     """{label: (mean confidence, share that is right, images) of each bin} as a PNG, as
     `metrics.reliability` gives them. Raises OutputError."""
     figure = new_figure(5.2, 4.6)

@@ -1,7 +1,9 @@
 """A chart of `justzoom compare`'s tables: recall by condition and number of views."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +14,9 @@ NORMAL_90 = 1.645
 """Standard deviations on either side that hold 90 % of a normal distribution."""
 
 
-def read_rows(path, split, method=None):
+def read_rows(
+    path: str | Path, split: str, method: str | None = None
+) -> dict[int, dict[str, Any]]:
     """{views: row} of one method's exact searches on a split, from a table's JSON file; without a
     `method` the file's only one. Raises DatasetError."""
     try:
@@ -30,7 +34,7 @@ def read_rows(path, split, method=None):
     return chosen
 
 
-def interval(share, count):
+def interval(share: float, count: int) -> tuple[float, float]:
     """The 90 % interval (low, high) of a share counted `count` times (Wilson 1927)."""
     z2 = NORMAL_90**2 / count
     middle = (share + z2 / 2) / (1 + z2)
@@ -38,7 +42,9 @@ def interval(share, count):
     return middle - half, middle + half
 
 
-def draw_recalls(tables, path, title=''):
+def draw_recalls(
+    tables: Mapping[str, Mapping[int, Mapping[str, Any]]], path: str | Path, title: str = ''
+) -> None:
     """R@50m as a PNG: a group of bars for each condition of `tables` {name: {views: row}}, a bar
     for each number of views, with 90 % intervals. Raises OutputError."""
     figure = new_figure(1.6 + 1.25 * len(tables), 3.6)

@@ -1,5 +1,9 @@
 """How methods learn: losses and recall over the time that they took."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
 import numpy as np
 
 from justzoom_ros.plots.figures import new_figure, save
@@ -8,8 +12,18 @@ CURVES_DPI = 120
 """Curves have no map behind them, which is what the finer DPI of other pictures is for."""
 
 
-def draw_curves(histories, path):
-    """NLL and R@50m over CPU minutes as a PNG. `histories` {name: History}."""
+class LearningHistory(Protocol):
+    """How one method learned."""
+
+    rows: Sequence[Sequence[float]]
+    """(step, CPU minutes, training loss in nats, NLL in nats, R@50m) of each evaluation."""
+
+    chance_nats: float
+    """NLL of a guess that knows nothing."""
+
+
+def draw_curves(histories: Mapping[str, LearningHistory], path: str | Path) -> None:
+    """NLL and R@50m over CPU minutes as a PNG, a line for each name. Raises OutputError."""
     figure = new_figure(10, 4, CURVES_DPI)
     figure.set_layout_engine('constrained')
     left, right = figure.subplots(1, 2)

@@ -1,9 +1,18 @@
 """A map as a picture: imagery, the grid of the zoom tree, scale, north and attribution."""
 
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.plots.figures import new_figure, save
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.plots.figures import draw_scale, new_figure, save
+from justzoom_ros.region import Region
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PICTURE_PX = 1200
 HATCH_PX = 12
@@ -11,7 +20,9 @@ HATCH_PX = 12
 LINE_COLOURS = ('#ffffff', '#ffd21f', '#35d0ff', '#ff7bd5')
 
 
-def draw_map(satellite_map, path, levels=(1, 2)):
+def draw_map(
+    satellite_map: SatelliteMap, path: str | Path, levels: Collection[int] = (1, 2)
+) -> None:
     """Write a PNG of a `SatelliteMap` with the cell borders of the given levels.
 
     Cells of level 1 are numbered as actions; parts without imagery are hatched. Raises
@@ -25,13 +36,13 @@ def draw_map(satellite_map, path, levels=(1, 2)):
     axes = figure.subplots()
     half = region.side_m / 2
     axes.imshow(
-        _hatched(satellite_map), extent=(-half, half, -half, half), interpolation='nearest'
+        _hatch_uncovered(satellite_map), extent=(-half, half, -half, half), interpolation='nearest'
     )
     for level in sorted(levels, reverse=True):
         _draw_grid(axes, region, level)
     if 1 in levels:
         _number_cells(axes, region)
-    _draw_scale(axes, region.side_m)
+    draw_scale(axes, region.side_m)
     _draw_north(axes)
     axes.set_xlabel('metres east of the centre')
     axes.set_ylabel('metres north of the centre')
@@ -41,7 +52,7 @@ def draw_map(satellite_map, path, levels=(1, 2)):
     save(figure, path)
 
 
-def _check_levels(region, levels):
+def _check_levels(region: Region, levels: Collection[int]) -> None:
     for level in levels:
         if not 0 <= level <= region.depth:
             raise ConfigError(f'level {level} is not one of 0..{region.depth} of this map')
@@ -52,7 +63,7 @@ def _check_levels(region, levels):
             )
 
 
-def _hatched(satellite_map):
+def _hatch_uncovered(satellite_map: SatelliteMap) -> np.ndarray:
     """The picture, with diagonal stripes where there is no imagery."""
     image = satellite_map.picture(PICTURE_PX).copy()
     at = ((np.arange(PICTURE_PX) + 0.5) * satellite_map.mask.shape[0] / PICTURE_PX).astype(int)
@@ -63,15 +74,15 @@ def _hatched(satellite_map):
     return image
 
 
-def _draw_grid(axes, region, level):
+def _draw_grid(axes: 'Axes', region: Region, level: int) -> None:
     lines = np.linspace(-0.5, 0.5, region.grid**level + 1) * region.side_m
-    style = {'color': LINE_COLOURS[level % len(LINE_COLOURS)], 'linewidth': 2.2 / max(1, level)}
+    colour, width = LINE_COLOURS[level % len(LINE_COLOURS)], 2.2 / max(1, level)
     half = region.side_m / 2
-    axes.hlines(lines, -half, half, **style)
-    axes.vlines(lines, -half, half, **style)
+    axes.hlines(lines, -half, half, color=colour, linewidth=width)
+    axes.vlines(lines, -half, half, color=colour, linewidth=width)
 
 
-def _number_cells(axes, region):
+def _number_cells(axes: 'Axes', region: Region) -> None:
     for action, (east, north) in enumerate(region.centers(1)):
         axes.text(
             east, north, str(action), color='white', fontsize=15, ha='center', va='center',
@@ -79,21 +90,7 @@ def _number_cells(axes, region):
         )  # fmt: skip
 
 
-def _draw_scale(axes, side_m):
-    """A bar of 1, 2 or 5 times a power of ten metres, about a fifth of the side."""
-    decade = 10.0 ** np.floor(np.log10(side_m / 4))
-    length = max(step * decade for step in (1, 2, 5) if step * decade <= side_m / 4)
-    left, low = -0.47 * side_m, -0.47 * side_m
-    axes.plot([left, left + length], [low, low], color='black', linewidth=8, solid_capstyle='butt')
-    axes.plot([left, left + length], [low, low], color='white', linewidth=4, solid_capstyle='butt')
-    text = f'{length / 1000:g} km' if length >= 1000 else f'{length:g} m'
-    axes.text(
-        left + length / 2, low + 0.012 * side_m, text, color='white', ha='center', va='bottom',
-        bbox={'boxstyle': 'round', 'facecolor': 'black', 'alpha': 0.55, 'linewidth': 0},
-    )  # fmt: skip
-
-
-def _draw_north(axes):
+def _draw_north(axes: 'Axes') -> None:
     axes.annotate(
         'N', xy=(0.965, 0.985), xytext=(0.965, 0.915), xycoords='axes fraction', color='white',
         ha='center', va='center', fontsize=14,
@@ -102,7 +99,7 @@ def _draw_north(axes):
     )  # fmt: skip
 
 
-def _title(satellite_map):
+def _title(satellite_map: SatelliteMap) -> str:
     region = satellite_map.region
     return (
         f'{region.latitude:.6f}, {region.longitude:.6f}: {region.side_m:g} m, '

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.image_message import image_from_message
-from justzoom_ros.io.stamps import stamp_ns_of
+from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.live.frame_processor import FrameProcessor
 from justzoom_ros.ros.declare import value_of
@@ -65,11 +65,14 @@ class Inputs:
 
     def rig(self, message: Any) -> dict[int, Any]:
         """{number of the camera: message}: the first camera's and those of about its time."""
-        slop_ns, stamp_ns = self._value('camera_slop_s') * 1e9, stamp_ns_of(message)
+        slop_ns, stamp_ns = (
+            self._value('camera_slop_s') * 1e9,
+            to_nanoseconds(message.header.stamp),
+        )
         others = {
             number: other
             for number, other in sorted(self.others.items())
-            if abs(stamp_ns_of(other) - stamp_ns) <= slop_ns
+            if abs(to_nanoseconds(other.header.stamp) - stamp_ns) <= slop_ns
         }
         return {0: message, **others}
 

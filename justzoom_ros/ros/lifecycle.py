@@ -23,8 +23,8 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ConfigError, ImageError, JustZoomError
-from justzoom_ros.io.motion_message import prior_of
-from justzoom_ros.io.stamps import StampGate, stamp_ns_of
+from justzoom_ros.io.motion_message import prior_from_message
+from justzoom_ros.io.stamps import StampGate, to_nanoseconds
 from justzoom_ros.live.diagnostics import NodeDiagnostics, StageTimer
 from justzoom_ros.live.frame_processor import FrameProcessor, Prior
 from justzoom_ros.live.latest_worker import LatestWorker
@@ -191,7 +191,7 @@ class LocalizeNode(LifecycleNode):
 
     def _on_image(self, message: Any) -> None:
         self._diagnostics.count('received')
-        verdict = self._gate.judge(stamp_ns_of(message))
+        verdict = self._gate.judge(to_nanoseconds(message.header.stamp))
         if verdict == 'unset':
             return self._report(ImageError('image has no header.stamp; let the driver set it'))
         if verdict == 'late':
@@ -206,7 +206,7 @@ class LocalizeNode(LifecycleNode):
 
     def _on_prior(self, message: NavSatFix) -> None:
         try:
-            prior = prior_of(message)
+            prior = prior_from_message(message)
             if not self._require_loaded().localizer.region.contains(*prior[:2]):
                 raise ConfigError('initial_fix is outside the map; the start stays as it was')
         except JustZoomError as error:
@@ -252,7 +252,7 @@ class LocalizeNode(LifecycleNode):
         images, mounts = self._inputs.decode(frame.rig, loaded.localizer.enough_px)
         timer.end('decoding')
         criteria = declare.fix_criteria(self)
-        fix = loaded.processor.locate(images, mounts, stamp_ns_of(first), criteria)
+        fix = loaded.processor.locate(images, mounts, to_nanoseconds(first.header.stamp), criteria)
         timer.end('localizing')
         made = loaded.outputs.make(fix, header, images[0], loaded.localizer)
         with self._publishing:

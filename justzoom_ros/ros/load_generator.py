@@ -7,7 +7,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage
 
-from justzoom_ros.ros.live import LiveNode
+from justzoom_ros.io.stamps import from_nanoseconds
+from justzoom_ros.ros.live_replay import LiveNode
 
 PATIENCE_S = 5.0
 """So long a fix is waited for."""
@@ -38,7 +39,7 @@ class LoadGenerator(LiveNode):
         image.header.frame_id = 'camera'
         stamp_ns = 1_000_000_000 + STEP_NS * self._sent
         for topic, message in ((self._odometry_topic, odometry), (self.image_topic, image)):
-            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10**9)
+            message.header.stamp.sec, message.header.stamp.nanosec = from_nanoseconds(stamp_ns)
             self._publishers[topic].publish(message)
         return stamp_ns
 

@@ -6,8 +6,11 @@ All covariances are ENU, square metres, row-major, as REP-103 and `sensor_msgs/N
 import math
 import sys
 from array import array
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid
@@ -15,6 +18,7 @@ from sensor_msgs.msg import Image, NavSatFix, NavSatStatus, PointCloud2, PointFi
 from std_msgs.msg import Header
 
 from justzoom_ros.errors import JustZoomError
+from justzoom_ros.inference.fix import Fix, FixStatus
 
 HYPOTHESIS = np.dtype(
     {
@@ -34,18 +38,20 @@ UNKNOWN_ANGLE_VARIANCE_RAD2 = math.pi**2 / 3
 """Variance of an angle that may be anything."""
 
 
-def fix_message(fix, header, altitude_m, altitude_std_m, calibrated):
+def fix_message(
+    fix: Fix, header: Header, altitude_m: float, altitude_std_m: float, calibrated: bool
+) -> NavSatFix:
     """The `sensor_msgs/NavSatFix` of a `Fix`.
 
     STATUS_FIX or STATUS_NO_FIX, always set; altitude and all variances finite and positive,
     since navsat_transform takes them as they are. The covariance is KNOWN only if `calibrated`.
     Raises JustZoomError rather than publish a fix that would poison a filter.
     """
-    covariance = _checked_covariance(fix)
+    covariance = _check_covariance(fix)
     if not (abs(fix.latitude) <= 90.0 and abs(fix.longitude) <= 180.0):
         raise JustZoomError(f'the fix at {fix.latitude}, {fix.longitude} is not on the earth')
     message = NavSatFix(header=header)
-    found = fix.status == 'fix'
+    found = fix.status == FixStatus.FIX
     message.status.status = NavSatStatus.STATUS_FIX if found else NavSatStatus.STATUS_NO_FIX
     # No satellite was used. Older distributions have no name for it.
     message.status.service = 0
@@ -61,7 +67,9 @@ def fix_message(fix, header, altitude_m, altitude_std_m, calibrated):
     return message
 
 
-def pose_message(fix, header, map_frame, altitude_std_m):
+def pose_message(
+    fix: Fix, header: Header, map_frame: str, altitude_std_m: float
+) -> PoseWithCovarianceStamped:
     """The `geometry_msgs/PoseWithCovarianceStamped` of a `Fix`: metres east and north of the
     region's centre in `map_frame`, height 0. The heading is that of a robot in motion, otherwise
     unknown: identity, with the variance of an angle that may be anything."""
@@ -70,17 +78,17 @@ def pose_message(fix, header, map_frame, altitude_std_m):
     message.pose.pose.position.y = float(fix.north_m)
     message.pose.pose.orientation.w = 1.0
     full = np.diag([0.0] * 3 + [UNKNOWN_ANGLE_VARIANCE_RAD2] * 3)
-    if fix.yaw_rad is not None:
+    if fix.yaw_rad is not None and fix.yaw_std_rad is not None:
         message.pose.pose.orientation.w = math.cos(fix.yaw_rad / 2)
         message.pose.pose.orientation.z = math.sin(fix.yaw_rad / 2)
         full[5, 5] = min(fix.yaw_std_rad**2, UNKNOWN_ANGLE_VARIANCE_RAD2)
-    full[:2, :2] = _checked_covariance(fix)
+    full[:2, :2] = _check_covariance(fix)
     full[2, 2] = altitude_std_m**2
     message.pose.covariance = full.ravel().tolist()
     return message
 
 
-def hypotheses_message(fix, header, map_frame):
+def hypotheses_message(fix: Fix, header: Header, map_frame: str) -> PointCloud2:
     """The hypotheses of a `Fix` as `sensor_msgs/PointCloud2` of `HYPOTHESIS` points in
     `map_frame`, heaviest first: RViz shows them, sensor_msgs_py reads them."""
     points = np.zeros(len(fix.hypotheses), HYPOTHESIS)
@@ -104,7 +112,7 @@ def hypotheses_message(fix, header, map_frame):
     )
 
 
-def belief_message(fix, header, map_frame):
+def belief_message(fix: Fix, header: Header, map_frame: str) -> OccupancyGrid:
     """The posterior of a `Fix` as `nav_msgs/OccupancyGrid` in `map_frame`, one cell for each
     terminal cell: 100 for the most probable, the others by the square root of their share of it,
     so that faint rivals show."""
@@ -121,7 +129,7 @@ def belief_message(fix, header, map_frame):
     return message
 
 
-def picture_message(rgb, header):
+def picture_message(rgb: np.ndarray, header: Header) -> Image:
     """An RGB array uint8 (H, W, 3) as `sensor_msgs/Image`, rgb8."""
     height, width = rgb.shape[:2]
     return Image(
@@ -136,7 +144,9 @@ def picture_message(rgb, header):
     )
 
 
-def diagnostics_message(stamp, name, level, text, values):
+def diagnostics_message(
+    stamp: Time, name: str, level: str, text: str, values: Mapping[str, Any]
+) -> DiagnosticArray:
     """One `diagnostic_msgs/DiagnosticStatus` in its array. `level`: 'ok', 'warn' or 'error';
     `values`: mapping of any printable things."""
     status = DiagnosticStatus(
@@ -149,7 +159,7 @@ def diagnostics_message(stamp, name, level, text, values):
     return DiagnosticArray(header=Header(stamp=stamp), status=[status])
 
 
-def _checked_covariance(fix):
+def _check_covariance(fix: Fix) -> np.ndarray:
     covariance = np.asarray(fix.covariance_m2, float)
     covariance = (covariance + covariance.T) / 2
     if not (np.isfinite(covariance).all() and np.linalg.eigvalsh(covariance)[0] > 0.0):
@@ -159,9 +169,10 @@ def _checked_covariance(fix):
     return covariance
 
 
-def _point_fields(dtype):
+def _point_fields(dtype: np.dtype) -> list[PointField]:
     kinds = {'f4': PointField.FLOAT32, 'f8': PointField.FLOAT64}
+    placed = {name: field[:2] for name, field in (dtype.fields or {}).items()}
     return [
         PointField(name=name, offset=offset, datatype=kinds[kind.str[1:]], count=1)
-        for name, (kind, offset) in dtype.fields.items()
+        for name, (kind, offset) in placed.items()
     ]

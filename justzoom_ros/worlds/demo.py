@@ -18,6 +18,7 @@ from justzoom_ros.evaluation.replay_results import write_results
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.io.bags import IMAGE_TYPES, Bag, read_track
 from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.plots.figures import require_matplotlib
 from justzoom_ros.worlds.aliases import Progress
 from justzoom_ros.worlds.flight import TRUTH_TOPIC, FlightConfig, make_flight
 
@@ -132,9 +133,10 @@ def demo_map(name: str = 'demo') -> Path:
 
 
 def _check_needs(weights):
-    """Before anything takes time: are the weights and ROS there?"""
+    """Before anything takes time: are the weights, matplotlib and ROS there?"""
     if not weights.is_file():
         raise WeightsError(f'{weights} does not exist; the demo needs weights trained for its map')
+    require_matplotlib()
     try:
         import justzoom_ros.ros.transitions  # noqa: F401
     except ImportError as error:
@@ -162,7 +164,7 @@ def _record(folder, make):
 def _locate(bag, alive, progress):
     """Bring the node up, show it the bag; returns the ReplayedFixes and the seconds they took."""
     from justzoom_ros.live.node_process import NODE
-    from justzoom_ros.ros.live import LiveNode, live
+    from justzoom_ros.ros.live_replay import LiveNode, replay_live
     from justzoom_ros.ros.transitions import LifecycleClient
 
     with LifecycleClient(NODE, alive) as driver:
@@ -172,7 +174,7 @@ def _locate(bag, alive, progress):
         with LiveNode(bag.topics, topic) as node:
             node.wait_until_there()
             started_s = time.monotonic()
-            fixes = list(live(bag, topic, node, progress=progress))
+            fixes = list(replay_live(bag, topic, node, progress=progress))
             seconds = time.monotonic() - started_s
             fixes = node.with_beliefs(fixes)
         driver.change('deactivate')

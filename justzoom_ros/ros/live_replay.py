@@ -1,8 +1,10 @@
 """Replay over DDS: a bag's messages to a running node, its fixes back."""
 
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 from nav_msgs.msg import OccupancyGrid
@@ -12,7 +14,9 @@ from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ImageError, LiveError
 from justzoom_ros.evaluation.replay import ReplayedFix
+from justzoom_ros.io.bags import Bag, BagMessage
 from justzoom_ros.io.sequences import FrameEvent, OtherEvent, SequenceTopics, events_of_bag
+from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.ros.client import POLL_S, Client
 
@@ -22,6 +26,9 @@ QUEUE = 100
 QOS = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.RELIABLE)
 
 
+Recorded = FrameEvent | OtherEvent
+
+
 class LiveNode(Client):
     """A running localizer node as seen over DDS: messages to it, its fixes from it.
 
@@ -29,23 +36,31 @@ class LiveNode(Client):
     message package is not installed are left out and named in `left_out`.
     """
 
-    def __init__(self, types, image_topic, fix_topic='fix', timeout_s=60.0):
+    def __init__(
+        self,
+        types: Mapping[str, str],
+        image_topic: str,
+        fix_topic: str = 'fix',
+        timeout_s: float = 60.0,
+    ) -> None:
         self.image_topic, self.timeout_s = image_topic, timeout_s
-        self.fixes, self._beliefs, self.arrivals = {}, {}, {}
+        self.fixes: dict[int, NavSatFix] = {}
+        self.arrivals: dict[int, float] = {}
+        self._beliefs: dict[int, np.ndarray] = {}
         super().__init__('justzoom_replay')
         self.fix_topic = self._node.resolve_topic_name(fix_topic)
         self._heard = self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
         belief_topic = f'{self.fix_topic.rpartition("/")[0]}/belief'
         self._node.create_subscription(OccupancyGrid, belief_topic, self._on_belief, QOS)
-        self._publishers = {}
+        self._publishers: dict[str, Any] = {}
         for topic, kind in types.items():
             message_type = _message_type(kind)
             if message_type and topic != self.fix_topic:
-                publisher = self._node.create_publisher(message_type, topic, QOS)
+                publisher: Any = self._node.create_publisher(message_type, topic, QOS)
                 self._publishers[topic] = publisher
         self.left_out = sorted(set(types) - set(self._publishers))
 
-    def wait_until_there(self):
+    def wait_until_there(self) -> None:
         """Return once the node listens to the images and offers fixes, and has been reset: it
         may have seen this bag before. Raises LiveError."""
         images = self._publishers[self.image_topic]
@@ -62,12 +77,12 @@ class LiveNode(Client):
         self._reset()
         self.receive(SETTLE_S)
 
-    def send(self, item):
+    def send(self, item: BagMessage) -> None:
         """Publish a BagMessage as it was recorded."""
         if item.topic in self._publishers:
             self._publishers[item.topic].publish(item.raw)
 
-    def ask(self, item):
+    def ask(self, item: BagMessage) -> NavSatFix:
         """Publish an image and wait for the fix with its stamp. Raises LiveError."""
         self.fixes.pop(item.stamp_ns, None)
         self.send(item)
@@ -78,37 +93,37 @@ class LiveNode(Client):
             )
         return self.fixes[item.stamp_ns]
 
-    def receive(self, seconds):
+    def receive(self, seconds: float) -> None:
         """Take in fixes for a while."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self._spin_once(min(left, POLL_S))
 
-    def receive_arrivals(self, until_s):
+    def receive_arrivals(self, until_s: float) -> None:
         """Take in fixes until a time of the monotonic clock, each as soon as it comes."""
         while (left := until_s - time.monotonic()) > 0:
             self._spin_once(min(left, 0.002))
 
-    def publish_image(self, message):
+    def publish_image(self, message: Any) -> None:
         """Publish one image message."""
         self._publishers[self.image_topic].publish(message)
 
-    def receive_until(self, stamps_ns):
+    def receive_until(self, stamps_ns: Iterable[int]) -> None:
         """Take in fixes until those with these stamps are there, or the time is up."""
         self._spin_until(lambda: self.fixes.keys() >= set(stamps_ns))
 
-    def with_beliefs(self, fixes):
+    def with_beliefs(self, fixes: Iterable[ReplayedFix]) -> list[ReplayedFix]:
         """The ReplayedFixes with pictures of the beliefs that the node published with them."""
         self.receive(SETTLE_S)
         return [replace(fix, picture=self._beliefs.get(fix.stamp_ns)) for fix in fixes]
 
-    def _reset(self):
+    def _reset(self) -> None:
         """Make the publisher of the fixes forget the stamps of before, by its service ~/reset."""
-        self._spin_until(self._reset_service)
+        self._spin_until(lambda: self._reset_service() is not None)
         service = self._reset_service()
         if service is None:
             raise LiveError(f'the node that publishes {self.fix_topic} does not give its name')
-        client = self._node.create_client(Trigger, service)
+        client: Any = self._node.create_client(Trigger, service)
         answer = None
         if self._spin_until(client.service_is_ready):
             answer = client.call_async(Trigger.Request())
@@ -116,21 +131,22 @@ class LiveNode(Client):
             raise LiveError(f'no answer from {service} within {self.timeout_s:g} s')
         self._node.destroy_client(client)
 
-    def _reset_service(self):
+    def _reset_service(self) -> str | None:
         """Its name, None as long as the node's is not known, which comes after its topics."""
         for info in self._node.get_publishers_info_by_topic(self.fix_topic):
             if 'UNKNOWN' not in info.node_name:
                 return f'{info.node_namespace.rstrip("/")}/{info.node_name}/reset'
+        return None
 
-    def _on_fix(self, message):
-        self.arrivals[_stamp_ns(message)] = time.monotonic()
-        self.fixes[_stamp_ns(message)] = message
+    def _on_fix(self, message: NavSatFix) -> None:
+        self.arrivals[to_nanoseconds(message.header.stamp)] = time.monotonic()
+        self.fixes[to_nanoseconds(message.header.stamp)] = message
 
-    def _on_belief(self, message):
+    def _on_belief(self, message: OccupancyGrid) -> None:
         grid = np.array(message.data, np.float32).reshape(message.info.height, -1)[::-1] / 100
-        self._beliefs[_stamp_ns(message)] = belief_picture(grid**2)
+        self._beliefs[to_nanoseconds(message.header.stamp)] = belief_picture(grid**2)
 
-    def _spin_until(self, condition):
+    def _spin_until(self, condition: Callable[[], bool]) -> bool:
         end = time.monotonic() + self.timeout_s
         while not condition():
             if time.monotonic() > end:
@@ -138,7 +154,7 @@ class LiveNode(Client):
             self._spin_once()
         return True
 
-    def _advice(self):
+    def _advice(self) -> str:
         found = self._node.get_subscriptions_info_by_topic(self.image_topic)
         if not found:
             return 'the node is gone'
@@ -147,7 +163,13 @@ class LiveNode(Client):
         return "see the node's diagnostics"
 
 
-def live(bag, topic, node, rate=None, progress=iter):
+def replay_live(
+    bag: Bag,
+    topic: str,
+    node: LiveNode,
+    rate: float | None = None,
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> Iterator[ReplayedFix]:
     """Yield the ReplayedFix of each image on a topic of an open `Bag`, localized by a LiveNode.
 
     Every message of the bag is published. Without `rate` each image waits for the fix of the one
@@ -157,30 +179,35 @@ def live(bag, topic, node, rate=None, progress=iter):
     """
     node.wait_until_there()
     topics = SequenceTopics(topic, others=tuple(bag.topics))
-    recorded = (FrameEvent, OtherEvent)  # a jump of the clock the node sees by itself
-    events = (e for e in events_of_bag(bag, topics, progress=progress) if isinstance(e, recorded))
+    # A jump of the clock the node sees by itself.
+    events = (
+        event
+        for event in events_of_bag(bag, topics, progress=progress)
+        if isinstance(event, FrameEvent | OtherEvent)
+    )
     return _in_step(events, node) if rate is None else _in_time(events, node, rate)
 
 
-def _in_step(events, node):
+def _in_step(events: Iterable[Recorded], node: LiveNode) -> Iterator[ReplayedFix]:
     for event in events:
         if isinstance(event, OtherEvent):
-            node.send(event.message)
+            node.send(_recorded(event))
         elif bad := _bad_image(event):
             # The node says so in its diagnostics: there is no fix to wait for.
-            node.send(event.message)
+            node.send(_recorded(event))
             yield bad
         else:
-            yield _replayed(node.ask(event.message), event.stamp_ns)
+            yield _replayed(node.ask(_recorded(event)), event.stamp_ns)
 
 
-def _in_time(events, node, rate):
-    sent, start_ns, start_s = [], None, time.monotonic()
+def _in_time(events: Iterable[Recorded], node: LiveNode, rate: float) -> Iterator[ReplayedFix]:
+    sent: list[tuple[int, ReplayedFix | None]] = []
+    start_ns, start_s = None, time.monotonic()
     for event in events:
         start_ns = event.stamp_ns if start_ns is None else start_ns
         due_s = start_s + (event.stamp_ns - start_ns) / 1e9 / rate
         node.receive(due_s - time.monotonic())
-        node.send(event.message)
+        node.send(_recorded(event))
         if isinstance(event, FrameEvent):
             sent.append((event.stamp_ns, _bad_image(event)))
     # The last good image is never passed over, so its fix is the end of it.
@@ -189,14 +216,21 @@ def _in_time(events, node, rate):
         yield bad or _replayed(node.fixes.get(stamp_ns), stamp_ns)
 
 
-def _bad_image(frame):
+def _recorded(event: Recorded) -> BagMessage:
+    """The message that an event of a bag was made from."""
+    assert event.message is not None
+    return event.message
+
+
+def _bad_image(frame: FrameEvent) -> ReplayedFix | None:
     try:
         frame.load()
     except ImageError as error:
         return ReplayedFix(frame.stamp_ns, 'error', str(error))
+    return None
 
 
-def _replayed(message, stamp_ns):
+def _replayed(message: NavSatFix | None, stamp_ns: int) -> ReplayedFix:
     if message is None:
         return ReplayedFix(stamp_ns, 'missed', 'the node took a newer image')
     status = 'no_fix' if message.status.status == NavSatStatus.STATUS_NO_FIX else 'fix'
@@ -205,14 +239,10 @@ def _replayed(message, stamp_ns):
     return ReplayedFix(stamp_ns, status, '', *position)
 
 
-def _message_type(kind):
+def _message_type(kind: str) -> type | None:
     """The class of 'package/msg/Name', None where the package is not installed."""
     package, _, name = kind.split('/')
     try:
         return getattr(import_module(f'{package}.msg'), name, None)
     except ImportError:
         return None
-
-
-def _stamp_ns(message):
-    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec

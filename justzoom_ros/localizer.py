@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.calibration import Calibration
@@ -157,13 +158,13 @@ class Localizer:
 
     def posterior(
         self,
-        image_rgb: np.ndarray,
+        image: np.ndarray | torch.Tensor,
         search_config: SearchConfig | None = None,
         expand_mask: Sequence[np.ndarray] | None = None,
     ) -> CellPosterior:
         """The `CellPosterior` of a policy for a camera image; see `ZoomSearch.posterior`. Raises
         ImageError, ConfigError without a policy."""
-        return self.require_zoom().posterior(image_rgb, search_config, expand_mask)
+        return self.require_zoom().posterior(image, search_config, expand_mask)
 
     def locate(
         self,

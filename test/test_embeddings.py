@@ -19,7 +19,7 @@ from tiny import make_map, make_weights, tiny_policy_config
 from justzoom_ros import Localizer, Region, SatelliteMap, ZoomPolicy
 from justzoom_ros.bench.embeddings import measure_opening
 from justzoom_ros.cli.main import main
-from justzoom_ros.embeddings import cache, cell_embeddings, embedding_file, map_embeddings
+from justzoom_ros.embeddings import cache, embedding_file, map_embeddings
 from justzoom_ros.embeddings.cell_embeddings import encode_map, make_embeddings
 from justzoom_ros.embeddings.parts import Shard
 from justzoom_ros.errors import WeightsError
@@ -133,21 +133,21 @@ def test_half_precision_rounds_each_number_and_hardly_moves_a_posterior(tmp_path
     """Of the weights that are shipped, on pictures known to none and on the map's own ground."""
     demo = Path(shutil.copytree(REPO / 'maps/demo', tmp_path / 'demo'))
     localizer = Localizer.open(demo, demo / 'weights.safetensors', 'cpu', progress=False)
-    single = encode_map(localizer.map, localizer._runtime)
-    half = localizer._embeddings
+    single = encode_map(localizer.map, localizer.zoom._runtime)
+    half = localizer.zoom._embeddings
     for one, other in zip(single.levels, half.levels, strict=True):
         assert (one.dtype, other.dtype) == (torch.float32, torch.float16)
         bound = one.abs() * 2.0**-11 + 2.0**-25
         assert bool(((one - other.float()).abs() <= bound).all())
-    assert localizer.map_bytes == 2 * localizer._runtime.width * sum(map(len, half.levels))
+    assert localizer.map_bytes == 2 * localizer.zoom._runtime.width * sum(map(len, half.levels))
     frames = [*pictures(3, 120, 160), *(localizer.map.crop((a,), 160)[20:140] for a in (5, 9))]
     for frame in frames:
-        ground = localizer.embed(frame)
+        ground = localizer.require_zoom().embed(frame)
         for method in ('exact', 'beam', 'best_first'):
             config = SearchConfig(method)
-            localizer._embeddings = single
+            localizer.zoom._embeddings = single
             expected = localizer.posterior(ground, config)
-            localizer._embeddings = half
+            localizer.zoom._embeddings = half
             found = localizer.posterior(ground, config)
             assert variation(found, expected) < ROUNDING
 

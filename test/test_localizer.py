@@ -65,7 +65,7 @@ def test_a_fix_lies_in_the_region_and_says_the_same_twice(made):
 
 def test_an_embedding_serves_several_searches(made):
     localizer = opened(made)
-    ground = localizer.embed(IMAGE)
+    ground = localizer.require_zoom().embed(IMAGE)
     whole = localizer.posterior(ground, SearchConfig('exact'))
     greedy = localizer.posterior(ground, SearchConfig('greedy'))
     np.testing.assert_allclose(whole.masses, localizer.posterior(IMAGE).masses)

@@ -141,6 +141,7 @@ FLOORS = (
     ('inference',),
     ('embeddings',),
     ('runtimes', 'filtering'),
+    ('zoom_search', 'registrar'),
     ('localizer',),
     ('tracker',),
     ('live',),

@@ -1,4 +1,4 @@
-"""What registration costs: a cold start over a whole map, and tracking where the place is known."""
+"""What registration costs: a cold start over a whole map, and tracking from a known place."""
 
 from functools import partial
 from pathlib import Path

@@ -54,10 +54,10 @@ def add_embed(jobs: Any) -> None:
 def embed(args: argparse.Namespace) -> None:
     """Run `justzoom map embed`."""
     from justzoom_ros.embeddings.cell_embeddings import check_embeddings, make_embeddings
-    from justzoom_ros.localizer import check_fits
     from justzoom_ros.maps.satellite_map import SatelliteMap
     from justzoom_ros.models import ZoomPolicy
     from justzoom_ros.runtimes import open_runtime
+    from justzoom_ros.zoom_search import check_fits
 
     shard = _shard(args.shard)
     satellite_map, policy = SatelliteMap.open(args.map), ZoomPolicy.load(args.weights)

@@ -19,7 +19,7 @@ from typing import IO
 
 import numpy as np
 
-from justzoom_ros.embeddings.embedding_file import Identity
+from justzoom_ros.embeddings.embedding_file import CellIdentity
 from justzoom_ros.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -60,14 +60,14 @@ class Shard:
 
 
 class Parts:
-    """The part files of the embeddings with an `Identity`: read all, append to an own one.
+    """The part files of the embeddings with an `CellIdentity`: read all, append to an own one.
 
     `folders` are those to look in; the first that can be written to takes this process's part.
     `unkept` is called, once, with the reason where none can or the disk is full.
     """
 
     def __init__(
-        self, folders: Sequence[Path], identity: Identity, unkept: Callable[[str], None]
+        self, folders: Sequence[Path], identity: CellIdentity, unkept: Callable[[str], None]
     ) -> None:
         self._unkept = unkept
         self._folders, self._key = folders, identity.key

@@ -124,7 +124,7 @@ def _milliseconds(localizer, search, places):
         pictures = [image.load() for image in place]
         started = time.perf_counter()
         for picture in pictures:
-            localizer.posterior(localizer.embed(picture), SearchConfig(search))
+            localizer.posterior(localizer.require_zoom().embed(picture), SearchConfig(search))
         times.append(time.perf_counter() - started)
     return float(1000 * np.median(times))
 

@@ -97,7 +97,7 @@ def evaluate(
     places = [place if isinstance(place, tuple) else (place,) for place in places]
     inside([image for place in places for image in place], localizer.region)
     for place in progress(places):
-        grounds = [localizer.embed(image.load()) for image in place]
+        grounds = [localizer.require_zoom().embed(image.load()) for image in place]
         weights = overlap_weights([mount_of(image) for image in place]) if len(place) > 1 else None
         for name, config in configs.items():
             posteriors = [localizer.posterior(ground, config) for ground in grounds]

@@ -77,10 +77,10 @@ class Inputs:
         return {0: message, **others}
 
     def decode(
-        self, rig: dict[int, Any], enough_px: tuple[int, int]
+        self, rig: dict[int, Any], enough_px: tuple[int, int] | None
     ) -> tuple[list[np.ndarray], list[Mount]]:
         """Images uint8 (H, W, 3) RGB of the messages of a rig, and their `Mount`s. A JPEG may be
-        decoded smaller, but not below `enough_px` (width, height). Raises ImageError."""
+        decoded smaller, but not below `enough_px` (width, height), if given. Raises ImageError."""
         # Undistortion knows the camera's own pixels only.
         enough = None if self.undistorter else enough_px
         images = [image_from_message(message, enough) for message in rig.values()]

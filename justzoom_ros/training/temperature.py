@@ -47,6 +47,6 @@ def logits_along(localizer, images, progress=iter):
     logits, sequences = [], []
     for image in progress(images):
         actions = localizer.region.encode(image.latitude, image.longitude)
-        logits.append(localizer.logits_along(image.load(), actions))
+        logits.append(localizer.require_zoom().logits_along(image.load(), actions))
         sequences.append(actions)
     return torch.stack(logits), torch.tensor(sequences)

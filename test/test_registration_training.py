@@ -1,6 +1,10 @@
 """Training of the registration network: pairs and their truth, the loss, runs and their files."""
 
 import math
+import os
+import socket
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -31,6 +35,7 @@ from justzoom_ros.training.registration_negatives import draw_negative
 from justzoom_ros.training.registration_recipe import RegistrationRecipe
 from justzoom_ros.training.registration_trainer import RegistrationTrainer
 from justzoom_ros.training.registration_views import TEMPLATE, PairSource, ViewConfig
+from justzoom_ros.worlds import town_dates
 
 TINY = RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), shared=True)
 RECIPE = RegistrationRecipe(
@@ -326,3 +331,53 @@ def test_a_map_is_cut_into_parts_that_do_not_overlap(satellite_map):
 def test_a_map_that_is_too_small_to_hold_a_part_back_is_refused(satellite_map):
     with pytest.raises(MapError, match='too small'):
         cut_map(satellite_map, 2.0)
+
+
+# --- several processes, generated imagery --------------------------------------------------------
+
+SHARED_RUN = """
+import sys
+import torch
+from torch import nn
+from justzoom_ros.training.registration_team import Team
+team, layer = Team(), nn.Linear(2, 1)
+nn.init.constant_(layer.weight, float(team.rank + 1))
+nn.init.constant_(layer.bias, 10.0 * team.rank)
+team.average_weights(layer)
+print(layer.weight.tolist(), layer.bias.tolist(), team.total([1.0, team.rank]), flush=True)
+team.leave()
+"""
+
+
+def test_processes_go_on_from_the_mean_of_their_weights():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    shared = {**os.environ, 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'WORLD_SIZE': '2'}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, '-c', SHARED_RUN],
+            env={**shared, 'RANK': str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [run.communicate(timeout=120)[0].strip() for run in runs]
+    assert said == ['[[1.5, 1.5]] [5.0] [2.0, 1.0]'] * 2
+
+
+def test_towns_on_several_days_are_imagery_to_train_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(town_dates, 'RESOLUTION_M', 4.0)
+    places = read_index(town_dates.write_towns(tmp_path, [5001, 5002], dates=2))
+    assert [(p.generated, len(p.pictures), p.size_m) for p in places] == [
+        (True, 2, (640.0, 640.0)),
+        (True, 2, (640.0, 640.0)),
+    ]
+    one, other = (picture.layers[0].pixels for picture in places[0].pictures)
+    assert np.abs(one.astype(int) - other).mean() > 5
+
+
+def test_the_town_of_the_demo_is_not_trained_on(tmp_path):
+    with pytest.raises(ConfigError, match='demo'):
+        town_dates.write_towns(tmp_path, [6, 7])

@@ -85,6 +85,7 @@ def train_registration(
         card = make_card(recipe, places, judges, trainer.best)
         network.save(weights, card)
         write_card(weights.with_suffix('.md'), card)
+    trainer.team.leave()
     return weights
 
 

@@ -18,10 +18,13 @@ from justzoom_ros.training.registration_batches import Batch, draw_batch
 from justzoom_ros.training.registration_checkpoint import load_checkpoint, save_checkpoint
 from justzoom_ros.training.registration_loss import log_evidence, losses_of
 from justzoom_ros.training.registration_recipe import RegistrationRecipe
-from justzoom_ros.training.registration_team import Team
+from justzoom_ros.training.registration_team import SYNC_STEPS, Team
 from justzoom_ros.training.registration_views import WINDOW, PairSource
 
 CHECKPOINT, BEST, HISTORY = 'checkpoint.safetensors', 'nadir.safetensors', 'history.csv'
+FIGURES = ('loss_nats', 'here_nats', 'elsewhere_nats', 'within_3_cells', 'auc_here')
+"""What a validation says: the two losses and their sum, share of pairs found within 3 cells, area
+under the curve of telling tiles that show a view from tiles that do not."""
 TRAINING, JUDGING = 0, 1
 """First numbers of the random seeds, so that views that judge are never trained on."""
 
@@ -38,7 +41,8 @@ class RegistrationTrainer:
         start: RegistrationNetwork | None = None,
     ):
         self.recipe, self.source, self.judges = recipe, source, judges
-        self.out = output_folder(out)
+        self.team = Team()
+        self.out = output_folder(out) if self.team.rank == 0 else Path(out)
         torch.manual_seed(recipe.seed)
         self.network = RegistrationNetwork(recipe.network)
         if start is not None:
@@ -47,7 +51,6 @@ class RegistrationTrainer:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.team = Team()
         self.step, self.cpu_s, self.rows = 0, 0.0, []
         self.losses: list[tuple[float, float]] = []
         if (self.out / CHECKPOINT).is_file():
@@ -79,20 +82,27 @@ class RegistrationTrainer:
         judged = self.rows[-1]['cpu_minutes'] if self.rows else 0.0
         minute = int(self.cpu_s / 60)
         while self.share < 1:
-            began = time.process_time()
-            self.losses.append(self.advance())
-            self.cpu_s += self.team.total(time.process_time() - began)
+            self._timed(self._stretch)
             if self.cpu_s / 60 >= judged + self.recipe.validate_minutes or self.share >= 1:
-                began = time.process_time()
-                if self.team.rank == 0:
-                    self.judge()
-                self.cpu_s += self.team.total(time.process_time() - began)
+                self._timed(self.judge)
                 judged = self.cpu_s / 60
                 if self.team.rank == 0:
                     self._save()
             if int(self.cpu_s / 60) > minute:
                 minute = int(self.cpu_s / 60)
                 yield minute
+
+    def _timed(self, work):
+        """Do it, and count the CPU time that all processes took."""
+        began = time.process_time()
+        work()
+        self.cpu_s += self.team.total([time.process_time() - began])[0]
+
+    def _stretch(self):
+        """As many steps as each process takes alone."""
+        for _ in range(SYNC_STEPS):
+            self.losses.append(self.advance())
+        self.team.average_weights(self.network)
 
     def advance(self) -> tuple[float, float]:
         """One step; returns the losses here and elsewhere in nats."""
@@ -104,7 +114,6 @@ class RegistrationTrainer:
         loss = here.mean() + self.recipe.elsewhere_weight * absent.mean()
         self.optimizer.zero_grad()
         loss.backward()
-        self.team.average_gradients(self.network)
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
@@ -136,20 +145,26 @@ class RegistrationTrainer:
     def judge(self) -> dict[str, float]:
         """Figures on pairs of the places that judge; keeps the weights if they are the best."""
         self.network.eval()
-        figures = []
-        for number in range(max(1, self.recipe.validation_pairs // self.recipe.pairs)):
+        total = max(1, self.recipe.validation_pairs // self.recipe.pairs)
+        sums = np.zeros(len(FIGURES) + 1)
+        for number in range(self.team.rank, total, self.team.size):
             batch = self.batch(JUDGING, number)
-            figures.append(_figures(batch, *losses_of(self.network, batch)))
-        row = {'step': self.step, 'cpu_minutes': round(self.cpu_s / 60, 2)}
+            sums += [*_figures(batch, *losses_of(self.network, batch)), 1]
+        *figures, count = self.team.total(sums.tolist())
         here, absent = np.mean(self.losses, axis=0) if self.losses else (math.nan, math.nan)
-        row |= {'train_here_nats': here, 'train_elsewhere_nats': absent}
-        row |= {name: float(np.mean([f[name] for f in figures])) for name in figures[0]}
+        row = {'step': self.step, 'cpu_minutes': round(self.cpu_s / 60, 2)}
+        row |= {'train_here_nats': float(here), 'train_elsewhere_nats': float(absent)}
+        row |= {name: value / count for name, value in zip(FIGURES, figures, strict=True)}
         self.losses = []
         self.rows.append(row)
+        if self.team.rank == 0:
+            self._keep(row)
+        return row
+
+    def _keep(self, row):
         if self.best is row:
             self.network.save(self.out / BEST)
         write_history(self.out / HISTORY, self.rows)
-        return row
 
     def _identity(self):
         """What must be the same for a run to go on."""
@@ -181,21 +196,20 @@ def parameter_groups(network: RegistrationNetwork) -> list[dict]:
 
 
 def _figures(batch, here_nats, absent_nats, here, elsewhere):
-    """Of one batch: losses, share found within 3 cells, share of verdicts that are right."""
-    count = len(here)
+    """FIGURES of one batch."""
     best = here.flatten(1).argmax(1) % (WINDOW * WINDOW)
     off = torch.hypot(best // WINDOW - batch.rows, best % WINDOW - batch.columns)
     present, foreign = log_evidence(here), log_evidence(elsewhere)
     foreign = foreign[batch.elsewhere >= 0]
-    ahead = (present[:, None] > foreign[None]).float().mean()
-    return {
-        'loss_nats': float(here_nats.mean() + absent_nats.mean()),
-        'here_nats': float(here_nats.mean()),
-        'elsewhere_nats': float(absent_nats.mean()),
-        'within_3_cells': float((off <= 3).float().mean()),
-        'auc_here': float(ahead),
-        'pairs': count,
-    }
+    ahead = float((present[:, None] > foreign[None]).float().mean()) if len(foreign) else 0.5
+    here_nats, absent_nats = float(here_nats.mean()), float(absent_nats.mean())
+    return (
+        here_nats + absent_nats,
+        here_nats,
+        absent_nats,
+        float((off <= 3).float().mean()),
+        ahead,
+    )
 
 
 def write_history(path: Path, rows: list[dict]) -> None:

@@ -15,7 +15,7 @@ class RegistrationConfig:
     widths: tuple[int, ...] = (32, 48, 64)
     """Channels inside the encoders at 1/2, 1/4 and 1/8 of the map's resolution."""
     blocks: tuple[int, ...] = (2, 2, 2)
-    """Residual blocks at each of these resolutions on the way down; one more each on the way up."""
+    """Residual blocks at each of these on the way down; on the way up one more each."""
     shared: bool = False
     """True where map and view have one encoder, False where each has its own."""
     normalization_px: int = 129
@@ -61,7 +61,7 @@ class RegistrationConfig:
             raise ConfigError(f'no configuration of a registration network: {error}') from error
         if unknown:
             raise ConfigError(
-                f'the registration network has unknown fields {sorted(unknown)}; these weights are '
-                'of a newer version of justzoom_ros'
+                f'the registration network has unknown fields {sorted(unknown)}; these weights '
+                'are of a newer version of justzoom_ros'
             )
         return cls(**{**values, **lists})

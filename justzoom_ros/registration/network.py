@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from justzoom_ros.errors import ConfigError, ImageError, WeightsError
@@ -125,7 +125,7 @@ class RegistrationNetwork(nn.Module):
         try:
             with safe_open(path, framework='pt') as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise WeightsError(f'{path}: weights cannot be read ({error})') from error
         if metadata.get('format') != 'justzoom-registration':

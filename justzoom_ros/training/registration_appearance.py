@@ -14,39 +14,46 @@ Change = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def change_view(x: np.ndarray, segments: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A camera's picture of ground on another day than the map's; `segments` int32 (H, W)."""
-    if rng.random() < 0.5:
-        x = recolor_segments(x, segments, rng, strength=rng.uniform(0.03, 0.2))
-    if rng.random() < 0.35:
+def change_view(
+    x: np.ndarray, segments: np.ndarray, rng: np.random.Generator, strength: float = 1.0
+) -> np.ndarray:
+    """A camera's picture of ground on another day than the map's; `segments` int32 (H, W).
+
+    `strength` 0..1 multiplies the probabilities of the greater changes.
+    """
+    if rng.random() < 0.6 * strength:
+        x = recolor_segments(x, segments, rng, spread=rng.uniform(0.03, 0.2))
+    if rng.random() < 0.45 * strength:
         x = cast_shadows(x, rng)
-    x = change_colors(x, rng, VIEW_COLORS)
+    x = change_colors(x, rng, VIEW_COLORS, strength)
     x = expose(x, rng, 0.35)
-    x = shade(x, rng, 0.3)
-    x = apply_some(x, rng, VIEW_CHANGES)
+    x = shade(x, rng, 0.3 * strength)
+    x = apply_some(x, rng, VIEW_CHANGES, strength)
     return np.clip(x, 0, 1)
 
 
-def change_map(x: np.ndarray, segments: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A satellite's or aeroplane's picture; `segments` int32 (H, W)."""
-    if rng.random() < 0.3:
-        x = recolor_segments(x, segments, rng, strength=rng.uniform(0.03, 0.15))
-    x = change_colors(x, rng, MAP_COLORS)
+def change_map(
+    x: np.ndarray, segments: np.ndarray, rng: np.random.Generator, strength: float = 1.0
+) -> np.ndarray:
+    """A satellite's or aeroplane's picture; arguments as `change_view` has them."""
+    if rng.random() < 0.35 * strength:
+        x = recolor_segments(x, segments, rng, spread=rng.uniform(0.03, 0.15))
+    x = change_colors(x, rng, MAP_COLORS, strength)
     x = expose(x, rng, 0.25)
-    x = apply_some(x, rng, MAP_CHANGES)
+    x = apply_some(x, rng, MAP_CHANGES, strength)
     return np.clip(x, 0, 1)
 
 
 # --- colours -------------------------------------------------------------------------------------
 
 
-def change_colors(x, rng, kinds: tuple[tuple[float, Change], ...]) -> np.ndarray:
+def change_colors(x, rng, kinds: tuple[tuple[float, Change], ...], strength=1.0) -> np.ndarray:
     """Channels mixed a little, then at most one of the greater changes of `kinds`."""
-    mix = np.eye(3) + rng.normal(0, 0.12, (3, 3))
+    mix = np.eye(3) + rng.normal(0, 0.04 + 0.1 * strength, (3, 3))
     x = x @ mix.T.astype(np.float32)
     draw = rng.random()
     for probability, change in kinds:
-        draw -= probability
+        draw -= probability * strength
         if draw < 0:
             return np.clip(change(x, rng), 0, 1.5)
     return np.clip(x, 0, 1.5)
@@ -92,27 +99,27 @@ def bend_curves(x, rng):
 
 
 VIEW_COLORS = (
-    (0.18, to_grey),
-    (0.08, permute_channels),
-    (0.12, to_near_infrared),
-    (0.14, mix_through_network),
-    (0.10, bend_curves),
+    (0.25, to_grey),
+    (0.10, permute_channels),
+    (0.16, to_near_infrared),
+    (0.18, mix_through_network),
+    (0.13, bend_curves),
 )
 MAP_COLORS = (
-    (0.10, to_grey),
-    (0.04, permute_channels),
-    (0.10, to_near_infrared),
-    (0.08, mix_through_network),
-    (0.06, bend_curves),
+    (0.13, to_grey),
+    (0.05, permute_channels),
+    (0.13, to_near_infrared),
+    (0.10, mix_through_network),
+    (0.08, bend_curves),
 )
 
 
-def recolor_segments(x, segments, rng, strength: float) -> np.ndarray:
-    """Other crops, other leaves: every segment of similar colour gets a colour change of its own."""
+def recolor_segments(x, segments, rng, spread: float) -> np.ndarray:
+    """Other crops, other leaves: each segment of similar colour changes in its own way."""
     first, last = int(segments.min()), int(segments.max())
     count = last - first + 1
-    gains = np.exp(rng.normal(0, 2 * strength, (count, 1)) + rng.normal(0, strength, (count, 3)))
-    shifts = rng.normal(0, 0.5 * strength, (count, 3))
+    gains = np.exp(rng.normal(0, 2 * spread, (count, 1)) + rng.normal(0, spread, (count, 3)))
+    shifts = rng.normal(0, 0.5 * spread, (count, 3))
     which = segments - first
     side = max(3, int(rng.integers(1, 4)) * 2 + 1)
     gain = cv2.blur(gains.astype(np.float32)[which], (side, side))
@@ -227,31 +234,31 @@ def cover_patches(x, rng):
 
 
 VIEW_CHANGES = (
-    (0.25, add_haze),
-    (0.15, sharpen),
-    (0.45, cover_patches),
-    (0.25, darken_corners),
-    (0.30, blur),
-    (0.10, smear),
-    (0.12, coarsen),
-    (0.60, add_noise),
-    (0.35, compress),
+    (0.30, add_haze),
+    (0.20, sharpen),
+    (0.60, cover_patches),
+    (0.30, darken_corners),
+    (0.40, blur),
+    (0.15, smear),
+    (0.15, coarsen),
+    (0.80, add_noise),
+    (0.45, compress),
 )
 MAP_CHANGES = (
-    (0.25, add_haze),
-    (0.10, sharpen),
-    (0.15, cover_patches),
-    (0.50, coarsen),
-    (0.30, blur),
-    (0.35, add_noise),
-    (0.40, compress),
+    (0.30, add_haze),
+    (0.15, sharpen),
+    (0.20, cover_patches),
+    (0.75, coarsen),
+    (0.40, blur),
+    (0.45, add_noise),
+    (0.50, compress),
 )
 
 
-def apply_some(x, rng, changes: tuple[tuple[float, Change], ...]) -> np.ndarray:
+def apply_some(x, rng, changes: tuple[tuple[float, Change], ...], strength=1.0) -> np.ndarray:
     """Each change in turn, with its own probability."""
     for probability, change in changes:
-        if rng.random() < probability:
+        if rng.random() < probability * strength:
             x = change(x, rng)
     return x
 

@@ -33,13 +33,14 @@ class Batch:
 
 
 def draw_batch(
-    source: PairSource, rng: np.random.Generator, pairs: int, negatives: int, headings: int,
+    source: PairSource, rng: np.random.Generator, pairs: int, negatives: float, headings: int,
     heading_error_rad: float, normalization_px: int,
 ) -> Batch:  # fmt: skip
     """Draw a batch; everything random comes from `rng`."""
     drawn = [source.draw(rng) for _ in range(pairs)]
     tiles = [normalize_pixels(p.tile, p.tile_mask, normalization_px) for p in drawn]
     views = [normalize_pixels(p.view, p.view_mask, normalization_px) for p in drawn]
+    negatives = int(negatives + rng.random())
     for k in range(negatives):
         picture = draw_negative(TEMPLATE * STRIDE, rng)
         mask = drawn[k % pairs].view_mask

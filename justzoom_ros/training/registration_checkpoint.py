@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from justzoom_ros.errors import WeightsError
@@ -40,7 +40,7 @@ def load_checkpoint(
     try:
         with safe_open(path, framework='pt') as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise WeightsError(f'{path}: checkpoint cannot be read ({error})') from error
     progress = json.loads(metadata.get('progress', '{}'))

@@ -211,6 +211,11 @@ def _picture(index, row, seed):
     if pixels.dtype != np.uint8 or not metres_per_px > 0:
         raise DatasetError(f'{path}: imagery must be 8 bits a channel, metres_per_px positive')
     pixels = np.ascontiguousarray(pixels.transpose(1, 2, 0))
-    # Masks of compressed pictures fray: close what is only single dark pixels.
-    mask = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
-    return make_picture(pixels, mask, metres_per_px * factor, seed)
+    return make_picture(pixels, _without_holes(mask), metres_per_px * factor, seed)
+
+
+def _without_holes(mask):
+    """Missing are only parts that reach the border: dark pixels inside are dark ground."""
+    parts = cv2.connectedComponents((mask == 0).astype(np.uint8))[1]
+    border = np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])
+    return np.where(np.isin(parts, border[border > 0]), 0, 255).astype(np.uint8)

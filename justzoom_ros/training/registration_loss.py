@@ -10,6 +10,26 @@ import torch
 import torch.nn.functional as F
 
 from justzoom_ros.registration.network import RegistrationNetwork
+from justzoom_ros.training.registration_batches import Batch
+from justzoom_ros.training.registration_views import STRIDE, TEMPLATE
+
+
+def losses_of(network: RegistrationNetwork, batch: Batch):
+    """`here_loss` (B,), `elsewhere_loss` (B + K,) and the log ratios (B, R, W, W) of the pairs and
+    (B + K, R, W, W) of views on tiles that do not show them."""
+    count = len(batch.tiles)
+    tile_mask = F.avg_pool2d(batch.tiles[:, 3:], STRIDE)[:, 0] >= 0.5
+    view_mask = F.avg_pool2d(batch.views[:, 3:], STRIDE)[:, 0] >= 0.5
+    tiles = network.encode_map(batch.tiles) * tile_mask[:, None]
+    templates, seen = turn_templates(network.encode_view(batch.views), view_mask, batch.headings)
+    area = seen.sum((2, 3)).clamp(min=1).float()
+    own = [v if v < count else -1 for v in range(len(templates))]
+    scores, foreign_scores = Correlation.apply(tiles, templates, own, batch.elsewhere.tolist())
+    valid = covered_places(tile_mask, TEMPLATE)
+    here = log_ratios(network, scores[:count], area[:count], valid)
+    elsewhere = log_ratios(network, foreign_scores, area, valid[batch.elsewhere.clamp(min=0)])
+    absent = elsewhere_loss(elsewhere) * (batch.elsewhere >= 0)
+    return here_loss(here, batch.rows, batch.columns), absent, here, elsewhere
 
 
 def turn_templates(

@@ -111,10 +111,11 @@ class PairSource:
         tile, tile_mask, tile_segments = _sample(map_picture, tile_grid, metres)
         view, covered, segments = _sample(view_picture, view_grid, metres)
         view_mask = self._frame(rng) & covered
+        strength = rng.uniform(0, 1)
         return Pair(
-            change_map(tile, tile_segments, rng),
+            change_map(tile, tile_segments, rng, strength),
             tile_mask,
-            change_view(view, segments, rng),
+            change_view(view, segments, rng, strength),
             view_mask,
             float(row),
             float(column),

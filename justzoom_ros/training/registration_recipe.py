@@ -1,0 +1,39 @@
+"""How a registration network is trained, in numbers."""
+
+import math
+from dataclasses import dataclass, field
+
+from justzoom_ros.registration.config import RegistrationConfig
+from justzoom_ros.training.registration_views import ViewConfig
+
+
+@dataclass(frozen=True)
+class RegistrationRecipe:
+    """How to train a `RegistrationNetwork`."""
+
+    minutes: float = 65.0
+    """CPU minutes of this process, validation included."""
+    pairs: int = 12
+    """Pairs of view and tile in a step."""
+    negatives: float = 1.5
+    """Pictures of nothing in a step, on average."""
+    headings: int = 12
+    """Headings that a view is turned to; one of them is the true one."""
+    heading_error_rad: float = math.radians(4)
+    """Largest error of the true heading: half a step of a search over headings."""
+    learning_rate: float = 2e-3
+    """Peak, of AdamW; it rises over 50 steps and falls as a cosine to a hundredth."""
+    weight_decay: float = 1e-2
+    """Of AdamW."""
+    elsewhere_weight: float = 0.5
+    """Weight of the loss on views that are not in the tile."""
+    validate_minutes: float = 4.0
+    """CPU minutes from one validation to the next."""
+    validation_pairs: int = 96
+    """Pairs of the places that judge."""
+    seed: int = 0
+    """Of all that is random."""
+    network: RegistrationConfig = field(default_factory=RegistrationConfig)
+    """Sizes of the network."""
+    views: ViewConfig = field(default_factory=ViewConfig)
+    """How unlike view and map are."""

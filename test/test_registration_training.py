@@ -1,0 +1,383 @@
+"""Training of the registration network: pairs and their truth, the loss, runs and their files."""
+
+import math
+import os
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from justzoom_ros.errors import ConfigError, DatasetError, MapError, WeightsError
+from justzoom_ros.region import Region
+from justzoom_ros.registration.config import RegistrationConfig
+from justzoom_ros.registration.network import RegistrationNetwork
+from justzoom_ros.training import registration_views
+from justzoom_ros.training.registration import adapt, cut_map, train_registration
+from justzoom_ros.training.registration_imagery import (
+    Place,
+    make_picture,
+    place_weights,
+    read_index,
+    segment_colors,
+)
+from justzoom_ros.training.registration_loss import (
+    Correlation,
+    elsewhere_loss,
+    here_loss,
+    log_evidence,
+    turn_templates,
+)
+from justzoom_ros.training.registration_negatives import draw_negative
+from justzoom_ros.training.registration_recipe import RegistrationRecipe
+from justzoom_ros.training.registration_trainer import RegistrationTrainer
+from justzoom_ros.training.registration_views import TEMPLATE, PairSource, ViewConfig
+from justzoom_ros.worlds import town_dates
+
+TINY = RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), shared=True)
+RECIPE = RegistrationRecipe(
+    minutes=0.004, pairs=2, negatives=1.0, headings=2, validation_pairs=2, network=TINY
+)
+
+
+def ground(side, seed=0):
+    """Blocks of colour, uint8 (side, side, 3)."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (side // 16, side // 16, 3))
+    return np.kron(coarse, np.ones((16, 16, 1), int)).astype(np.uint8)
+
+
+def place(name='somewhere', side=400, seed=0, dates=1, generated=False):
+    pixels = ground(side, seed)
+    mask = np.ones(pixels.shape[:2], bool)
+    pictures = tuple(make_picture(pixels, mask, 1.0) for _ in range(dates))
+    return Place(name, 'CC0', pictures, generated)
+
+
+@pytest.fixture(scope='module')
+def places():
+    return [place('here', seed=1), place('there', seed=2, generated=True)]
+
+
+# --- pairs ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unchanged(monkeypatch):
+    """Pairs without changes of appearance."""
+    for name in ('change_map', 'change_view'):
+        monkeypatch.setattr(registration_views, name, lambda x, segments, rng, strength: x)
+
+
+def test_the_truth_of_a_pair_leads_from_the_view_to_the_same_ground_in_the_tile(unchanged, places):
+    config = ViewConfig(scale_std=0, tilt_std=0, parallax_px=0)
+    source, rng, misses = PairSource(places, config=config), np.random.default_rng(3), []
+    for _ in range(10):
+        pair = source.draw(rng)
+        c, s = math.cos(pair.heading_rad), math.sin(pair.heading_rad)
+        # The middle of the view's square, in pixels of the tile: half a square past its corner.
+        corner = 2 * np.array([pair.column, pair.row])
+        for x, y in ((0, 0), (12, 5), (-9, 20)):
+            seen = pair.view[round(55.5 + y), round(55.5 + x)]
+            dx, dy = round(55.5 + x) - 55.5, round(55.5 + y) - 55.5
+            at = corner + TEMPLATE - 0.5 + [c * dx - s * dy, s * dx + c * dy]
+            column, row = np.clip(np.rint(at).astype(int), 0, 191)
+            misses.append(np.abs(pair.tile[row, column] - seen).max())
+    # Blocks are 16 m: only pixels on their edges may differ.
+    assert np.mean(np.array(misses) < 0.02) > 0.8
+
+
+def test_the_middle_of_a_view_stays_where_it_is_under_tilt_and_parallax(unchanged, places):
+    source = PairSource(places, config=ViewConfig(parallax_px=6, tilt_std=0.2))
+    grid = registration_views._pixel_grid(112)
+    moved = source._distort(grid, np.random.default_rng(0))
+    assert np.abs(moved[55:57, 55:57].mean((0, 1))).max() < 0.7
+    assert np.abs(moved - grid).max() > 3
+
+
+def test_pairs_are_pictures_and_the_same_seed_draws_the_same(places):
+    one, other = (PairSource(places).draw(np.random.default_rng(5)) for _ in range(2))
+    assert (one.view == other.view).all() and one.row == other.row
+    assert one.tile.shape == (192, 192, 3) and one.view.shape == (112, 112, 3)
+    for x in (one.tile, one.view):
+        assert x.dtype == np.float32 and x.min() >= 0 and x.max() <= 1
+
+
+def test_two_dates_of_a_place_are_map_and_view_most_of_the_time():
+    two, rng = place(dates=2), np.random.default_rng(0)
+    source = PairSource([two])
+    drawn = [source._dates(two, rng) for _ in range(200)]
+    assert 0.75 < np.mean([a is not b for a, b in drawn]) < 0.95
+
+
+def test_generated_places_have_their_share_and_photographs_count_by_their_size():
+    three = [place('a', 320), place('b', 640), place('c', generated=True)]
+    assert place_weights(three, 0.4) == pytest.approx([0.2, 0.4, 0.4])
+
+
+def test_pictures_of_nothing_are_pictures():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        x = draw_negative(32, rng)
+        assert x.shape == (32, 32, 3) and x.dtype == np.float32
+        assert np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1
+
+
+def test_segments_are_connected_parts_of_one_colour():
+    pixels = np.zeros((120, 120, 3), np.uint8)
+    pixels[:, 60:] = 200
+    pixels[20:50, 10:40] = 200
+    segments = segment_colors(pixels)
+    assert len({segments[100, 10], segments[100, 100], segments[35, 25]}) == 3
+
+
+# --- imagery files -------------------------------------------------------------------------------
+
+
+def write_index(folder, rows):
+    names = ('file', 'licence', 'metres_per_px', 'place', 'kind')
+    lines = [','.join(names), *(','.join(map(str, row)) for row in rows)]
+    (folder / 'index.csv').write_text('\n'.join(lines) + '\n')
+    return folder / 'index.csv'
+
+
+def write_tif(path, pixels):
+    path.parent.mkdir(exist_ok=True)
+    profile = {'driver': 'GTiff', 'dtype': 'uint8', 'count': pixels.shape[2]}
+    place = {'transform': rasterio.Affine(1.0, 0.0, 5.0, 0.0, -1.0, 7.0)}
+    with rasterio.open(
+        path, 'w', width=pixels.shape[1], height=pixels.shape[0], **profile, **place
+    ) as file:
+        file.write(pixels.transpose(2, 0, 1))
+
+
+def test_an_index_gives_places_grouped_by_dates_and_leaves_share_alike_and_flights(tmp_path):
+    for name in ('pair/1.tif', 'pair/2.tif', 'one.tif', 'sa.tif', 'flight.tif'):
+        write_tif(tmp_path / name, ground(160))
+    write_tif(tmp_path / 'grey.tif', ground(160)[..., :1])
+    index = write_index(tmp_path, [
+        ('pair/1.tif', 'CC0', 5, 'A', 'pair'),
+        ('pair/2.tif', 'CC0', 5, 'A', 'pair'),
+        ('one.tif', 'CC BY 4.0', 0.5, 'B', 'single'),
+        ('grey.tif', 'CC0', 2, 'C', 'single'),
+        ('sa.tif', 'CC BY-SA 4.0', 1, 'D', 'single'),
+        ('flight.tif', 'CC0', 1, 'E', 'flight'),
+    ])  # fmt: skip
+    found = read_index(index)
+    assert [(p.name, len(p.pictures), p.finest_m) for p in found] == [
+        ('A', 2, 5.0),
+        ('B', 1, 0.5),
+        ('C', 1, 2.0),
+    ]
+    assert found[1].size_m == (80.0, 80.0)
+    grey = found[2].pictures[0].layers[0].pixels
+    assert (grey[..., 0] == grey[..., 2]).all()
+    assert [p.name for p in read_index(index, share_alike=True)] == ['D']
+
+
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    row = ('gone.tif', 'CC0', 1, 'A', 'single')
+    with pytest.raises(DatasetError, match=r'gone\.tif'):
+        read_index(write_index(tmp_path, [row]))
+    (tmp_path / 'index.csv').write_text('file,licence\n')
+    with pytest.raises(DatasetError, match=r'index\.csv.*columns'):
+        read_index(tmp_path / 'index.csv')
+
+
+def test_dates_of_a_place_that_cover_different_ground_are_refused(tmp_path):
+    for name, side in (('p/1.tif', 160), ('p/2.tif', 176)):
+        write_tif(tmp_path / name, ground(side))
+    rows = [(f'p/{date}.tif', 'CC0', 1, 'A', 'pair') for date in (1, 2)]
+    with pytest.raises(DatasetError, match='same ground'):
+        read_index(write_index(tmp_path, rows))
+
+
+# --- the loss ------------------------------------------------------------------------------------
+
+
+def test_correlation_and_its_gradient_are_those_of_a_direct_computation():
+    torch.manual_seed(1)
+    tiles = torch.randn(2, 3, 12, 12, dtype=torch.float64, requires_grad=True)
+    templates = torch.randn(3, 2, 3, 5, 5, dtype=torch.float64, requires_grad=True)
+    own, other = [0, 1, -1], [1, -1, 0]
+    sums = Correlation.apply(tiles, templates, own, other)
+    direct = torch.zeros(2, 3, 2, 8, 8, dtype=torch.float64)
+    for k, indices in enumerate((own, other)):
+        for v, index in enumerate(indices):
+            if index >= 0:
+                direct[k, v] = torch.nn.functional.conv2d(tiles[index], templates[v])
+    torch.testing.assert_close(torch.stack(sums), direct)
+    weights = torch.randn_like(direct)
+    found = torch.autograd.grad((torch.stack(sums) * weights).sum(), (tiles, templates))
+    expected = torch.autograd.grad((direct * weights).sum(), (tiles, templates))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('degrees', [0, 30, 90, 233])
+def test_a_landmark_turns_with_its_view(degrees):
+    side, x, y = 40, 9, -5
+    features = torch.zeros(1, 1, side, side)
+    axis = torch.arange(side) - (side - 1) / 2
+    rows, columns = torch.meshgrid(axis, axis, indexing='ij')
+    features[0, 0] = torch.exp(-((columns - x) ** 2 + (rows - y) ** 2) / 4)
+    heading = math.radians(degrees)
+    mask = torch.ones(1, side, side, dtype=torch.bool)
+    turned = turn_templates(features, mask, torch.tensor([[heading]]))[0][0, 0, 0]
+    mass = turned.sum()
+    found = float((turned * columns).sum() / mass), float((turned * rows).sum() / mass)
+    c, s = math.cos(heading), math.sin(heading)
+    assert found == pytest.approx((c * x - s * y, s * x + c * y), abs=0.1)
+
+
+def test_losses_are_bayes_rule_for_here_or_elsewhere():
+    ratio = torch.log(torch.tensor([[[[1.0, 2.0], [3.0, 10.0]]]]))
+    ratio[0, 0, 0, 0] = -math.inf  # not covered by imagery
+    mean = (2 + 3 + 10) / 3
+    at = torch.tensor([1.0]), torch.tensor([1.0])
+    assert float(log_evidence(ratio)) == pytest.approx(math.log(mean))
+    assert float(elsewhere_loss(ratio)) == pytest.approx(-math.log(1 / (1 + mean)))
+    assert float(here_loss(ratio, *at)) == pytest.approx(-math.log(10 / 3 / (1 + mean)))
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(places, tmp_path):
+    minutes = []
+    judge = [place('judge', seed=9)]
+
+    def progress(items, name, total):
+        for item in items:
+            minutes.append(item)
+            yield item
+
+    path = train_registration(RECIPE, places, judge, tmp_path, progress)
+    network = RegistrationNetwork.load(path)
+    assert network.config == TINY
+    assert set(network.card['trained_on']) == {'here (CC0)', 'generated towns (CC0)'}
+    card = (tmp_path / 'nadir.md').read_text()
+    assert 'here (CC0)' in card and 'judge (CC0)' in card
+    header = (tmp_path / 'history.csv').read_text().splitlines()[0]
+    assert header.startswith('step,cpu_minutes')
+
+
+def test_a_run_that_goes_on_takes_the_steps_that_it_would_have_taken(places, tmp_path):
+    def trainer():
+        return RegistrationTrainer(RECIPE, PairSource(places), PairSource(places), tmp_path)
+
+    one = trainer()
+    one.advance()
+    one._save()
+    other = trainer()
+    assert other.step == 1
+    for run in (one, other):
+        run.advance()
+    for a, b in zip(one.network.parameters(), other.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_checkpoint_of_another_run_is_refused(places, tmp_path):
+    RegistrationTrainer(RECIPE, PairSource(places), PairSource(places), tmp_path)._save()
+    with pytest.raises(WeightsError, match='other imagery'):
+        RegistrationTrainer(RECIPE, PairSource(places[:1]), PairSource(places), tmp_path)
+
+
+def test_a_place_cannot_be_trained_on_and_judge(places, tmp_path):
+    with pytest.raises(ConfigError, match='here'):
+        train_registration(RECIPE, places, places, tmp_path)
+
+
+# --- fitting to a map ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def satellite_map(tmp_path_factory):
+    from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.worlds.town import write_geotiff
+
+    folder, region = tmp_path_factory.mktemp('map'), Region(10, 20, 640.0, 2, 2)
+    write_geotiff(ground(640, 4), region, folder / 'source.tif')
+    return SatelliteMap.build(folder / 'source.tif', region, folder / 'map', resolution_m=1.0)
+
+
+def test_fitting_keeps_the_given_weights_where_views_kept_back_do_not_improve(
+    satellite_map, tmp_path, monkeypatch
+):
+    network = RegistrationNetwork(TINY)
+    monkeypatch.setattr(RegistrationTrainer, 'judge', lambda self: worse_and_worse(self))
+    result = adapt(network, satellite_map, tmp_path, minutes=0.004)
+    assert result.network is network and not result.improved
+    assert 'stay as they were' in str(result)
+
+
+def worse_and_worse(trainer):
+    loss = 1.0 + len(trainer.rows)
+    row = {'step': trainer.step, 'cpu_minutes': 0, 'loss_nats': loss}
+    trainer.rows.append(row | {'here_nats': loss, 'within_3_cells': 0.5})
+    return trainer.rows[-1]
+
+
+def test_a_map_is_cut_into_parts_that_do_not_overlap(satellite_map):
+    places, judges = cut_map(satellite_map, 1.0)
+    sizes = [part.size_m for part in (*places, *judges)]
+    assert sum(width * height for width, height in sizes) == pytest.approx(640**2)
+    assert judges[0].size_m == (192.0, 640.0)
+    shown = judges[0].pictures[0].layers[0].pixels
+    assert (shown == satellite_map.pixels[:, 448:]).all()
+
+
+def test_a_map_that_is_too_small_to_hold_a_part_back_is_refused(satellite_map):
+    with pytest.raises(MapError, match='too small'):
+        cut_map(satellite_map, 2.0)
+
+
+# --- several processes, generated imagery --------------------------------------------------------
+
+SHARED_RUN = """
+import sys
+import torch
+from torch import nn
+from justzoom_ros.training.registration_team import Team
+team, layer = Team(), nn.Linear(2, 1)
+nn.init.constant_(layer.weight, float(team.rank + 1))
+nn.init.constant_(layer.bias, 10.0 * team.rank)
+team.average_weights(layer)
+print(layer.weight.tolist(), layer.bias.tolist(), team.total([1.0, team.rank]), flush=True)
+team.leave()
+"""
+
+
+def test_processes_go_on_from_the_mean_of_their_weights():
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    shared = {**os.environ, 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': port, 'WORLD_SIZE': '2'}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, '-c', SHARED_RUN],
+            env={**shared, 'RANK': str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    said = [run.communicate(timeout=120)[0].strip() for run in runs]
+    assert said == ['[[1.5, 1.5]] [5.0] [2.0, 1.0]'] * 2
+
+
+def test_towns_on_several_days_are_imagery_to_train_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(town_dates, 'RESOLUTION_M', 4.0)
+    places = read_index(town_dates.write_towns(tmp_path, [5001, 5002], dates=2))
+    assert [(p.generated, len(p.pictures), p.size_m) for p in places] == [
+        (True, 2, (640.0, 640.0)),
+        (True, 2, (640.0, 640.0)),
+    ]
+    one, other = (picture.layers[0].pixels for picture in places[0].pictures)
+    assert np.abs(one.astype(int) - other).mean() > 5
+
+
+def test_the_town_of_the_demo_is_not_trained_on(tmp_path):
+    with pytest.raises(ConfigError, match='demo'):
+        town_dates.write_towns(tmp_path, [6, 7])

@@ -232,7 +232,7 @@ def test_small_movements_add_up_without_blur():
     belief.start_near((0.0, 0.0), np.eye(2), yaw_rad=0.0, yaw_std_rad=0.01)
     before = belief.moments()
     for _ in range(100):
-        # Not along the length of the way: then headings between two lattices would spread.
+        # Not along the length of the path: then headings between two lattices would spread.
         belief.predict(Motion(forward_m=0.07), exact)
     mean, covariance, _, _ = belief.moments()
     heavy = belief.masses.sum((1, 2)).numpy()
@@ -317,7 +317,7 @@ def test_finer_cells_where_terminal_ones_are_large():
     )
     assert belief.cells == 24
     belief.update(sharp(7))
-    # As likely as not that the policy knows its way: three quarters of what it says count.
+    # The probability that the first frame is an inlier: so much of what it says counts.
     assert belief.posterior().masses[7] == pytest.approx(0.75 * 0.9 + 0.25 / 64, rel=1e-3)
 
 

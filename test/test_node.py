@@ -123,7 +123,7 @@ def counts(node):
     return node._diagnostics.counts
 
 
-# --- the way through the states ------------------------------------------------------------------
+# --- from state to state -------------------------------------------------------------------------
 
 
 def test_the_life_of_the_node_and_that_cleanup_frees_the_model(files):

@@ -57,7 +57,7 @@ def test_silence_is_unknown_motion():
     assert driven(until_s=2.0).motion(-S, S).unknown_s == pytest.approx(1.0)
 
 
-def test_a_jump_is_unknown_motion_and_the_way_goes_on_behind_it():
+def test_a_jump_is_unknown_motion_and_the_path_goes_on_behind_it():
     odometry = driven(until_s=1.0)
     jumped = [
         Pose(s.stamp_ns, s.x_m + 500, s.y_m - 90, s.yaw_rad, moving=True)
@@ -118,7 +118,7 @@ def pulsing(seconds):
 
 
 def test_what_was_guessed_before_the_samples_came_is_made_up_for():
-    """The images are always 0.2 s ahead of the odometry; at the end of the way that is all."""
+    """The images are always 0.2 s ahead of the odometry; at the end of the path that is all."""
     odometry, place = Odometry(), 0.0
     frames = [round(second * S) for second in np.arange(0, 20, 0.5)]
     heard = 0

@@ -20,11 +20,11 @@ from justzoom_ros.inference.fix import FixCriteria, FixStatus
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.stamps import JUMP_BACK_NS, StampGate
 from justzoom_ros.io.undistortion import Undistorter
-from justzoom_ros.live import parameters
+from justzoom_ros.live import frame_processor, parameters
 from justzoom_ros.live.config_parameters import config_from, parameters_of
 from justzoom_ros.live.diagnostics import SILENCE_S, STAGES, NodeDiagnostics, StageTimer
 from justzoom_ros.live.event_queue import EventQueue
-from justzoom_ros.live.frame_processor import SAMPLES_KEPT, FrameProcessor
+from justzoom_ros.live.frame_processor import FrameProcessor
 from justzoom_ros.live.latest_worker import LatestWorker
 from justzoom_ros.live.parameters import RENAMED, TRACKER, UNCONFIGURED, all_parameters
 from justzoom_ros.plots.zoom_picture import YELLOW_RGB, zoom_picture
@@ -303,28 +303,48 @@ def odometry(stamp_ns):
 IMAGE = np.zeros((48, 64, 3), np.uint8)
 
 
-def test_a_start_position_outlives_any_number_of_odometry_samples(localizer):
-    """An hour of odometry before the first image: the robot is still where it was put."""
+def test_a_start_position_outlives_any_number_of_odometry_samples(localizer, monkeypatch):
+    """However long there is no image: the robot is still where it was put."""
+    monkeypatch.setattr(frame_processor, 'ODOMETRY_KEPT', 1000)
     processor = FrameProcessor(localizer)
     latitude, longitude = localizer.region.to_latlon(60.0, -40.0)
     processor.begin((latitude, longitude, np.eye(2) * 25.0))
-    for number in range(SAMPLES_KEPT + 1):
+    for number in range(1001):
         processor.add_odometry(odometry(number * 1000))
-    fix = processor.locate([IMAGE], [Mount()], SAMPLES_KEPT * 1000, FixCriteria())
+    assert len(processor.events) == 1001
+    fix = processor.locate([IMAGE], [Mount()], 1001 * 1000, FixCriteria())
     assert fix.status == 'fix'
     assert (fix.east_m, fix.north_m) == pytest.approx((60.0, -40.0), abs=3.0)
     # The newest samples were kept.
-    assert processor.tracker.odometry.motion(0, SAMPLES_KEPT * 1000).unknown_s < 1e-5
+    assert processor.tracker.odometry.motion(0, 1001 * 1000).unknown_s < 1e-5
 
 
-def test_events_keep_their_order_and_only_samples_are_dropped():
-    queue, taken = EventQueue(capacity=3), []
+def imu(yaw_rad, variance=0.01):
+    """A `sensor_msgs/Imu` with an orientation, none where its variance is 0."""
+    turn = SimpleNamespace(x=0.0, y=0.0, z=np.sin(yaw_rad / 2), w=np.cos(yaw_rad / 2))
+    covariance = [0.0] * 8 + [variance]
+    return SimpleNamespace(orientation=turn, orientation_covariance=covariance)
+
+
+def test_headings_however_fast_push_out_no_odometry(localizer):
+    processor = FrameProcessor(localizer)
+    processor.add_odometry(odometry(1000))
+    for number in range(5000):
+        processor.add_imu(imu(number / 5000))
+    processor.add_imu(imu(3.0, variance=0.0))
+    assert len(processor.events) == 2
+    fix = processor.locate([IMAGE], [Mount()], 2000, FixCriteria())
+    assert fix.yaw_rad == pytest.approx(1.0, abs=0.05)
+
+
+def test_events_keep_their_order_and_each_kind_its_newest():
+    queue, taken = EventQueue({'sample': 3, 'restart': 1}), []
     for number in range(4):
-        queue.add_sample(taken.append, f'sample {number}')
-    queue.add_restart(taken.append, 'restart a')
-    queue.add_sample(taken.append, 'sample 4')
-    queue.add_restart(taken.append, 'restart b')
-    queue.add_sample(taken.append, 'sample 5')
+        queue.add('sample', taken.append, f'sample {number}')
+    queue.add('restart', taken.append, 'restart a')
+    queue.add('sample', taken.append, 'sample 4')
+    queue.add('restart', taken.append, 'restart b')
+    queue.add('sample', taken.append, 'sample 5')
     assert len(queue) == 4
     queue.take_all()
     assert taken == ['sample 3', 'sample 4', 'restart b', 'sample 5']
@@ -332,9 +352,9 @@ def test_events_keep_their_order_and_only_samples_are_dropped():
 
 
 def test_an_event_that_fails_leaves_the_others_waiting():
-    queue, taken = EventQueue(capacity=3), []
-    queue.add_restart(lambda start: 1 / start, 0)
-    queue.add_sample(taken.append, 'sample')
+    queue, taken = EventQueue({'sample': 3, 'restart': 1}), []
+    queue.add('restart', lambda start: 1 / start, 0)
+    queue.add('sample', taken.append, 'sample')
     with pytest.raises(ZeroDivisionError):
         queue.take_all()
     queue.take_all()

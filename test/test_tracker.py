@@ -46,7 +46,7 @@ def seen_from(place_m, rng, sigma_m=30.0, rivals=3):
 
 
 def drive(tracker, rng, steps=40, start=(-200.0, -150.0), yaw=0.6, step_m=10.0):
-    """The last fix and the true place after a way that bends, seen ambiguously all along."""
+    """The last fix and the true place after a path that bends, seen ambiguously all along."""
     place, fix = np.array(start), None
     for number in range(steps):
         motion = Motion()
@@ -220,9 +220,9 @@ def test_frames_that_say_the_same_thing_thrice_get_a_third_of_the_say():
     """Each frame is its own likelihood to the power of three: the exponent that makes the belief
     true is about a third."""
     rng = np.random.default_rng(5)
-    centers, ways = REGION.centers(REGION.depth), []
+    centers, sequences = REGION.centers(REGION.depth), []
     for _ in range(12):
-        way, place, yaw = [], rng.uniform(-150, 150, 2), rng.uniform(-np.pi, np.pi)
+        sequence, place, yaw = [], rng.uniform(-150, 150, 2), rng.uniform(-np.pi, np.pi)
         for number in range(6):
             if number:
                 place = place + 20 * np.array([np.cos(yaw), np.sin(yaw)])
@@ -232,29 +232,29 @@ def test_frames_that_say_the_same_thing_thrice_get_a_third_of_the_say():
                 REGION, np.full(CELLS, 3), np.arange(CELLS), masses / masses.sum()
             )
             motion = Motion(20.0, distance_m=20.0, duration_s=1.0) if number else Motion()
-            way.append(Observation(motion, posterior, place))
-        ways.append(way)
-    fit = fit_exponent(ways, world(), TrackerConfig(), exponents=(0.1, 0.3, 1.0))
+            sequence.append(Observation(motion, posterior, place))
+        sequences.append(sequence)
+    fit = fit_exponent(sequences, world(), TrackerConfig(), exponents=(0.1, 0.3, 1.0))
     assert fit.likelihood_exponent == 0.3 and fit.nll_after < fit.nll_before
     assert (fit.sequences, fit.frames) == (12, 72)
 
 
 @pytest.mark.slow
 def test_covariances_are_scaled_to_the_errors_that_they_had():
-    rng, ways = np.random.default_rng(7), []
+    rng, sequences = np.random.default_rng(7), []
     for _ in range(4):
-        place, way = np.array([-200.0, -100.0]), []
+        place, sequence = np.array([-200.0, -100.0]), []
         for number in range(60):
             motion = Motion(10.0, distance_m=10.0, duration_s=1.0) if number else Motion()
             place = place + [10.0 if number else 0.0, 0.0]
-            way.append(Observation(motion, seen_from(place, rng), tuple(place)))
-        ways.append(way)
+            sequence.append(Observation(motion, seen_from(place, rng), tuple(place)))
+        sequences.append(sequence)
     config = TrackerConfig(likelihood_exponent=0.8)
-    scale, fixes = fit_covariance(ways, world(), config)
+    scale, fixes = fit_covariance(sequences, world(), config)
     assert fixes >= 100 and 0 < scale < 1.5
     calibrated = Tracker(world(Calibration(covariance_scale=scale)), config)
     plain = Tracker(world(), config)
-    for observation in ways[0]:
+    for observation in sequences[0]:
         for tracker in (calibrated, plain):
             tracker.predict(observation.motion)
             tracker.update(observation.posterior)
@@ -263,4 +263,4 @@ def test_covariances_are_scaled_to_the_errors_that_they_had():
         factor = scale if fix.status == 'fix' else 1.0
         np.testing.assert_allclose(fix.covariance_m2, factor * other.covariance_m2)
         assert fix.radius_90_m == pytest.approx(np.sqrt(factor) * other.radius_90_m)
-    assert fit_covariance([ways[0][:5]], world(), config)[0] == 1.0
+    assert fit_covariance([sequences[0][:5]], world(), config)[0] == 1.0

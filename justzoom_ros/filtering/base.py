@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
+from justzoom_ros.filtering.pose_ratios import PoseRatios
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.region import Region
 from justzoom_ros.registry import Registry
@@ -20,6 +21,10 @@ class BeliefFilter(Protocol):
 
     off_map: float
     """Probability (0..1) that the robot is not on the map."""
+
+    @property
+    def yaws_rad(self) -> np.ndarray:
+        """Headings (K,) that it tells apart, counter-clockwise from east."""
 
     @property
     def nbytes(self) -> int:
@@ -46,6 +51,11 @@ class BeliefFilter(Protocol):
     ) -> None:
         """Weigh by one frame under a uniform prior, its likelihood raised to `exponent` (0..1); of
         what it says the share `novelty` (0..1) was not seen before."""
+
+    def update_poses(
+        self, likelihood: PoseRatios, exponent: float = 1.0, novelty: float = 1.0
+    ) -> None:
+        """As `update`, by how probable a view is at places and headings, relative to elsewhere."""
 
     def update_heading(self, yaw_rad: float, std_rad: float, exponent: float = 1.0) -> None:
         """Weigh by a measured heading, counter-clockwise from east, and its standard deviation."""

@@ -18,7 +18,9 @@ import torch
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import lattice
+from justzoom_ros.filtering.lattices import Lattices
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
+from justzoom_ros.filtering.pose_ratios import PoseRatios, mean_excess
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.region import Region
@@ -223,7 +225,11 @@ class HistogramFilter:
         """The inlier probability after a frame: how likely it is under the belief, beside 1, the
         mean of all places, which an outlier would have."""
         masses = self.cell_masses()
-        fit = float((masses * likelihood).sum()) + 1 - masses.sum()
+        self.judge(float((masses * likelihood).sum()) + 1 - masses.sum())
+
+    def judge(self, fit: float) -> None:
+        """Update the inlier probability by a frame that is `fit` times as probable under the
+        belief as an outlier would be."""
         inlier, floor = self.inlier_probability, self.config.probability_floor
         updated = inlier * fit / (inlier * fit + 1 - inlier)
         self.inlier_probability = float(np.clip(updated, floor, 1 - floor))
@@ -238,6 +244,25 @@ class HistogramFilter:
         ratio = np.where(covered, masses, 0.0) ** exponent
         mean = ratio[covered].mean()
         return np.where(covered, ratio / max(mean, 1e-300), 1.0)
+
+    def update_poses(
+        self, likelihood: PoseRatios, exponent: float = 1.0, novelty: float = 1.0
+    ) -> None:
+        """As `update`, by a registration's `PoseLikelihood`, whose ratios are relative to
+        elsewhere: off the map they are 1, and 1 where no pose was looked at. Searched at
+        `yaws_rad`, each heading is weighed by its own ratios and no others."""
+        lattices = self.lattices()
+        self.judge(1 + mean_excess(likelihood, lattices, novelty).under(self.masses))
+        excess = mean_excess(likelihood, lattices, exponent * novelty)
+        excess.weigh(self.masses, self.inlier_probability)
+        self._normalize()
+
+    def lattices(self) -> Lattices:
+        """The masses as they stand and where they are."""
+        half = self.region.side_m / 2
+        return Lattices(
+            self.masses, self.offsets, self.yaws_rad, self.yaw_step_rad, self.side_m, -half, half
+        )
 
     def update_heading(self, yaw_rad: float, std_rad: float, exponent: float = 1.0) -> None:
         """Weigh all headings by a measured one, of a compass, with its standard deviation;

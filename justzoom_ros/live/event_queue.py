@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 Event = tuple[Callable[[Any], None], Any]
@@ -10,33 +10,27 @@ Event = tuple[Callable[[Any], None], Any]
 
 
 class EventQueue:
-    """Samples and restarts, in the order in which they came.
+    """Events of several kinds, in the order in which they came.
 
-    Of samples (odometry, headings) only the newest `capacity` stay: they come whether or not there
-    are frames. A restart is never lost, however many samples follow it. Only the latest counts,
-    since it makes those before it void.
+    Each kind has a lane of its own, of which the newest stay: those that come fast and for ever
+    cannot push out those that come once. A kind of which only the latest counts has a lane of one.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self._samples: deque[tuple[int, Event]] = deque(maxlen=capacity)
-        self._restarts: deque[tuple[int, Event]] = deque(maxlen=1)
+    def __init__(self, capacities: Mapping[str, int]) -> None:
+        """`capacities`: {kind: how many of its events stay}."""
+        self._lanes: dict[str, deque[tuple[int, Event]]] = {
+            kind: deque(maxlen=capacity) for kind, capacity in capacities.items()
+        }
         self._added, self._lock = 0, threading.Lock()
 
-    def add_sample(self, take: Callable[[Any], None], sample: Any) -> None:
-        """One more measurement, from any thread."""
-        self._add(self._samples, (take, sample))
-
-    def add_restart(self, take: Callable[[Any], None], start: Any) -> None:
-        """What came before is void, from any thread."""
-        self._add(self._restarts, (take, start))
-
-    def _add(self, queue: deque[tuple[int, Event]], event: Event) -> None:
+    def add(self, kind: str, take: Callable[[Any], None], what: Any) -> None:
+        """One more event, from any thread; `take(what)` is what becomes of it."""
         with self._lock:
             self._added += 1
-            queue.append((self._added, event))
+            self._lanes[kind].append((self._added, (take, what)))
 
     def __len__(self) -> int:
-        return len(self._samples) + len(self._restarts)
+        return sum(map(len, self._lanes.values()))
 
     def take_all(self) -> None:
         """Hand over everything that waits, oldest first. Where that raises an error the rest goes
@@ -47,5 +41,5 @@ class EventQueue:
 
     def _pop(self) -> Event | None:
         with self._lock:
-            waiting = [queue for queue in (self._samples, self._restarts) if queue]
-            return min(waiting, key=lambda queue: queue[0][0]).popleft()[1] if waiting else None
+            waiting = [lane for lane in self._lanes.values() if lane]
+            return min(waiting, key=lambda lane: lane[0][0]).popleft()[1] if waiting else None

@@ -14,6 +14,7 @@ from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
 from justzoom_ros.live.event_queue import EventQueue
 from justzoom_ros.localizer import Localizer
+from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker, TrackerConfig
 
 MOTIONS = ('auto', 'always', 'never')
@@ -22,7 +23,8 @@ if without odometry the belief only spreads; never."""
 
 WITHOUT_ODOMETRY = 'no odometry yet: every frame is localized by itself'
 UNKNOWN_MOTION = 'no odometry reaches up to the images: the belief spreads meanwhile'
-SAMPLES_KEPT = 10_000
+ODOMETRY_KEPT = 60_000
+"""Samples that wait for a frame: a minute at 1 kHz, which is as far back as odometry counts."""
 
 Prior = tuple[float, float, np.ndarray]
 """Latitude and longitude in degrees, covariance (2, 2) in square metres, ENU."""
@@ -41,7 +43,8 @@ class FrameProcessor:
     ) -> None:
         self.localizer, self.motion = localizer, motion
         self.tracker = None if motion == 'never' else Tracker(localizer, config)
-        self.events = EventQueue(SAMPLES_KEPT)
+        # Of headings and restarts only the latest counts.
+        self.events = EventQueue({'odometry': ODOMETRY_KEPT, 'heading': 1, 'restart': 1})
         self._tracking = motion == 'always'
         self._report, self._reported = report, set[str]()
 
@@ -49,16 +52,17 @@ class FrameProcessor:
 
     def add_odometry(self, message: Any) -> None:
         """A `nav_msgs/Odometry`."""
-        self.events.add_sample(self._take_odometry, message)
+        self.events.add('odometry', self._take_odometry, pose_from_message(message))
 
     def add_imu(self, message: Any) -> None:
         """A `sensor_msgs/Imu` with an orientation."""
-        self.events.add_sample(self._take_imu, message)
+        if measured := heading_from_message(message):
+            self.events.add('heading', self._take_heading, measured)
 
     def begin(self, prior: Prior | None = None) -> None:
         """Forget what was seen so far; `prior` says where the robot is, otherwise it may be
         anywhere."""
-        self.events.add_restart(self._take_begin, prior)
+        self.events.add('restart', self._take_restart, prior)
 
     # --- the worker's thread -------------------------------------------------------------------
 
@@ -81,17 +85,16 @@ class FrameProcessor:
             self._report_once(UNKNOWN_MOTION)
         return fix
 
-    def _take_odometry(self, message: Any) -> None:
+    def _take_odometry(self, pose: Pose) -> None:
         if self.tracker:
             self._tracking = True
-            self._report_once(self.tracker.add_odometry(pose_from_message(message)))
+            self._report_once(self.tracker.add_odometry(pose))
 
-    def _take_imu(self, message: Any) -> None:
-        measured = heading_from_message(message)
-        if self.tracker and measured:
+    def _take_heading(self, measured: tuple[float, float]) -> None:
+        if self.tracker:
             self.tracker.add_heading(*measured)
 
-    def _take_begin(self, prior: Prior | None) -> None:
+    def _take_restart(self, prior: Prior | None) -> None:
         self._reported.clear()
         if self.tracker is None:
             return

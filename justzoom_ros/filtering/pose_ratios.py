@@ -1,0 +1,156 @@
+"""Likelihood ratios of poses on the states of a belief.
+
+A registration says of each pose by how much more probable a view is there than elsewhere, in its
+own cells and headings. A state of a belief is a box of poses; what a view says of it is the mean
+over that box. A pose that was not looked at has a ratio of 1: nothing was learned of it.
+
+Means are kept less one, as *excess*: zero wherever nothing was learned, and nearly all of a map is
+not even touched once a robot knows where it is.
+"""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from justzoom_ros.filtering.lattices import (
+    Lattices,
+    common_angles,
+    common_lengths,
+    touched_cells,
+)
+
+MAX_LOG_RATIO = 50.0
+"""Higher ratios are cut off: e ** 50 is as good as certain, and single precision holds it."""
+
+
+class PoseRatios(Protocol):
+    """What a belief needs of a registration's `PoseLikelihood`."""
+
+    @property
+    def log_ratio(self) -> torch.Tensor:
+        """(L, n, m), natural logarithm, relative to elsewhere; -inf where not looked at."""
+
+    @property
+    def yaws_rad(self) -> np.ndarray:
+        """(L,) headings, counter-clockwise from east."""
+
+    @property
+    def step_rad(self) -> float:
+        """Between one heading and the next."""
+
+    @property
+    def cell_m(self) -> float:
+        """Side of a cell in metres."""
+
+    @property
+    def west_m(self) -> float:
+        """West border, in metres east of the region's centre."""
+
+    @property
+    def north_m(self) -> float:
+        """North border, in metres north of the region's centre."""
+
+
+@dataclass(frozen=True)
+class CellRatios:
+    """`PoseRatios` of cells whatever the heading: a policy's likelihood beside registration."""
+
+    log_ratio: torch.Tensor
+    """(1, n, m), natural logarithm."""
+
+    cell_m: float
+    """Side of a cell in metres."""
+
+    west_m: float
+    """West border, in metres east of the region's centre."""
+
+    north_m: float
+    """North border, in metres north of the region's centre."""
+
+    yaws_rad: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    """(1,) one heading, which stands for all."""
+
+    step_rad: float = 2 * np.pi
+    """All the way round."""
+
+
+@dataclass(frozen=True)
+class Excess:
+    """Mean ratios less one, of the states that a likelihood touches."""
+
+    headings: np.ndarray
+    """(H,) numbers of the lattices."""
+
+    rows: slice
+    """Rows of these lattices."""
+
+    columns: slice
+    """Columns of these lattices."""
+
+    values: torch.Tensor
+    """(H, rows, columns), greater than -1."""
+
+    def under(self, masses: torch.Tensor) -> float:
+        """By how much the mean ratio under `masses` (K, n, m), which need not sum to one, is
+        above their sum."""
+        touched = masses[self.headings, self.rows, self.columns]
+        return float((touched * self.values).sum(-1).sum(dtype=torch.float64))
+
+    def weigh(self, masses: torch.Tensor, inlier: float) -> None:
+        """Multiply `masses` (K, n, m) by the likelihood of a frame that is an inlier with this
+        probability: inlier * mean ratio + 1 - inlier."""
+        for k, values in zip(self.headings, self.values, strict=True):
+            masses[k, self.rows, self.columns] *= 1 + inlier * values
+
+
+def mean_excess(
+    likelihood: PoseRatios, lattices: Lattices, exponent: float, occupied: np.ndarray | None = None
+) -> Excess:
+    """The `Excess` of ratios, each raised to `exponent` (0..1), over the states of lattices.
+
+    `occupied` (K,): lattices to look at, all unless given. Where the likelihood has the headings
+    of the lattices and their step, none of them is mixed with another.
+    """
+    angles = common_angles(
+        lattices.yaws_rad, lattices.yaw_step_rad, likelihood.yaws_rad, likelihood.step_rad
+    )
+    angles[angles < 1e-6 * lattices.yaw_step_rad] = 0.0
+    touched = angles.any(1) if occupied is None else angles.any(1) & occupied
+    headings, used = np.flatnonzero(touched), np.flatnonzero(angles[touched].any(0))
+    planes = _mixed(
+        _excess(likelihood.log_ratio[used], exponent).to(lattices.masses),
+        angles[np.ix_(headings, used)] / lattices.yaw_step_rad,
+    )
+    size = np.array(likelihood.log_ratio.shape[1:])
+    rows, south = _shares(lattices, headings, 0, -likelihood.north_m, size[0], likelihood.cell_m)
+    columns, east = _shares(lattices, headings, 1, likelihood.west_m, size[1], likelihood.cell_m)
+    return Excess(headings, rows, columns, south @ planes @ east.transpose(1, 2))
+
+
+def _excess(log_ratio: torch.Tensor, exponent: float) -> torch.Tensor:
+    """Ratios to a power, less one; 0 where a pose was not looked at."""
+    logs = torch.where(torch.isfinite(log_ratio), log_ratio, 0.0) * exponent
+    return torch.expm1_(logs.clamp_(max=MAX_LOG_RATIO)).cpu()
+
+
+def _mixed(planes: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
+    """Sums (H, n, m) of planes (L, n, m) with weights (H, L)."""
+    if len(weights) == len(planes) and np.allclose(weights, np.eye(len(weights)), atol=1e-9):
+        return planes
+    return torch.tensordot(torch.from_numpy(weights).to(planes), planes, 1)
+
+
+def _shares(
+    lattices: Lattices, headings: np.ndarray, axis: int, first_m: float, count: int, cell_m: float
+) -> tuple[slice, torch.Tensor]:
+    """Cells of some lattices along an axis that touch a likelihood, and the shares (H, n, m) of
+    them that its cells cover."""
+    others = first_m + np.arange(count + 1) * cell_m
+    edges = lattices.edges_m(headings, axis)
+    if not len(headings):
+        return slice(0, 0), lattices.masses.new_zeros((0, 0, count))
+    touched = touched_cells(edges, others[0], others[-1])
+    lengths = common_lengths(edges[:, touched.start : touched.stop + 1], others)
+    return touched, torch.from_numpy(lengths / lattices.side_m).to(lattices.masses)

@@ -110,7 +110,7 @@ def test_train_learns_from_the_command_line(installed, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_train_learns_from_several_maps_and_is_judged_on_another(installed, tmp_path, capsys):
+def test_train_learns_from_several_maps_and_is_validated_on_another(installed, tmp_path, capsys):
     satellite_map, _ = installed
     maps = [make_map(tmp_path, satellite_map.region, f'map{seed}', seed=seed) for seed in (1, 2)]
     arguments = ['--map', *(str(m.path) for m in maps), '--validate-on', str(satellite_map.path)]

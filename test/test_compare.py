@@ -12,12 +12,12 @@ from tiny import REGION, make_map, make_weights, tiny_policy_config
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluation.evaluate import mount_of, occupied_cells, rigs
-from justzoom_ros.evaluation.retrieval import RetrievalModel
 from justzoom_ros.inference.multi_view import fuse_posteriors
 from justzoom_ros.io.datasets import read_images
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.models import ZoomPolicy
 from justzoom_ros.plots.comparison import interval
+from justzoom_ros.training.retrieval import RetrievalModel
 
 PLACES = 5
 
@@ -69,7 +69,7 @@ def test_the_table_has_a_row_per_method_search_and_views(city, capsys, tmp_path)
     assert inner / 4 < rows[0]['chance_recall_50m'] <= inner * 1.001
 
 
-def test_two_views_are_judged_by_their_product(city, capsys):
+def test_two_views_are_scored_by_their_product(city, capsys):
     row = json.loads(compared(city, capsys, '--views', '2', '--json'))['rows'][0]
     localizer = Localizer.open(map=city / 'map', weights=city / 'weights.safetensors')
     hits, nll = [], []

@@ -14,14 +14,7 @@ from tiny import REGION, make_map
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError, DatasetError
-from justzoom_ros.evaluation.retrieval import (
-    RetrievalConfig,
-    RetrievalLocalizer,
-    RetrievalModel,
-    RetrievalTrainer,
-    contrastive_loss,
-    encode_gallery,
-)
+from justzoom_ros.evaluation.retrieval import RetrievalLocalizer
 from justzoom_ros.inference.preprocess import ground_views, normalize
 from justzoom_ros.models import (
     ConvConfig,
@@ -31,15 +24,22 @@ from justzoom_ros.models import (
     ZoomPolicy,
 )
 from justzoom_ros.training import Area, TrainConfig, Trainer
-from justzoom_ros.training.augmentation import Augmentation, augment
+from justzoom_ros.training.appearance import Augmentation, augment
 from justzoom_ros.training.batches import CALIBRATION, TRAINING, VALIDATION, Rank
+from justzoom_ros.training.retrieval import (
+    RetrievalConfig,
+    RetrievalModel,
+    RetrievalTrainer,
+    contrastive_loss,
+    encode_gallery,
+)
 from justzoom_ros.training.street import (
     Looks,
     StreetBatches,
     StreetConfig,
     StreetPlaces,
     cut_views,
-    near_places,
+    draw_near_places,
 )
 from justzoom_ros.worlds.city.camera import Camera, Panorama
 
@@ -200,23 +200,23 @@ def test_places_are_where_the_table_says(dataset, tiny_map):
     assert len(places.panoramas) == 1000 and len(places.pictures) == 15
     with (dataset / 'panoramas.csv').open() as file:
         rows = list(csv.DictReader(file))
-    assert [str(list(map(int, way))) for way in places.actions[:1000]] == [
+    assert [str(list(map(int, actions))) for actions in places.actions[:1000]] == [
         row['sequence'] for row in rows
     ]
 
 
-def test_what_is_held_out_is_never_trained_on(dataset, tiny_map):
+def test_what_is_kept_back_is_never_trained_on(dataset, tiny_map):
     places = StreetPlaces(dataset, tiny_map.region)
     streams = [set(places.streams[s]) for s in (TRAINING, VALIDATION, CALIBRATION)]
     assert sum(map(len, streams)) == 1015 == len(set.union(*streams))
     trained_on = np.concatenate(places.neighbourhoods)
     assert set(trained_on) == streams[0] and len(trained_on) == len(streams[0])
     for group in places.neighbourhoods:
-        assert len({tuple(way[:-1]) for way in places.actions[group]}) == 1
+        assert len({tuple(actions[:-1]) for actions in places.actions[group]}) == 1
 
 
-def test_of_a_city_that_only_judges_every_place_does(dataset, tiny_map):
-    streams = StreetPlaces(dataset, tiny_map.region, judging=True).streams
+def test_of_a_city_for_validation_alone_every_place_is_validated_on(dataset, tiny_map):
+    streams = StreetPlaces(dataset, tiny_map.region, validation_only=True).streams
     assert len(streams[VALIDATION]) == 508 and len(streams[CALIBRATION]) == 507
     assert not len(streams[TRAINING]) and not {*streams[VALIDATION]} & {*streams[CALIBRATION]}
 
@@ -224,9 +224,9 @@ def test_of_a_city_that_only_judges_every_place_does(dataset, tiny_map):
 def test_near_places_are_drawn_in_proportion():
     groups = [np.arange(0, 10), np.arange(10, 40)]
     rng = np.random.default_rng(0)
-    drawn = np.concatenate([near_places(groups, 8, 4, rng) for _ in range(2000)])
+    drawn = np.concatenate([draw_near_places(groups, 8, 4, rng) for _ in range(2000)])
     assert (drawn < 10).mean() == pytest.approx(0.25, abs=0.02)
-    assert len(near_places(groups, 7, 4, rng)) == 7
+    assert len(draw_near_places(groups, 7, 4, rng)) == 7
 
 
 def test_processes_share_a_batch(dataset, tiny_map):
@@ -238,14 +238,16 @@ def test_processes_share_a_batch(dataset, tiny_map):
         )[3]
         for rank in (Rank(), Rank(0, 2), Rank(1, 2))
     )  # fmt: skip
-    actions = {tuple(way) for way in whole[1].tolist()}
+    actions = {tuple(row) for row in whole[1].tolist()}
     assert len(whole[1]) == 16 and [len(part[1]) for part in parts] == [8, 8]
-    assert {tuple(way) for part in parts for way in part[1].tolist()} == actions
+    assert {tuple(row) for part in parts for row in part[1].tolist()} == actions
 
 
 def test_children_of_a_batch_are_the_embeddings_of_the_cells_ahead(dataset, tiny_map, tmp_path):
     trainer = tiny_street(Trainer, dataset, tiny_map, tmp_path, look_ahead=True)
-    children = trainer.area.children(trainer.policy, torch.tensor([[3, 1], [2, 1]]), step=0)
+    children = trainer.area.child_embeddings(
+        trainer.policy, torch.tensor([[3, 1], [2, 1]]), step=0
+    )
     assert children.shape == (2, 2, 4, 48) and not children.requires_grad
     for child, cell in [(children[0, 0, 3], (3,)), (children[1, 1, 3], (2, 3))]:
         crop = normalize(tiny_map.crop(cell, 16)[None])

@@ -168,10 +168,10 @@ def test_each_step_learns_from_the_map_whose_turn_it_is(tiny_map, other_map, tmp
 
 
 @pytest.mark.slow
-def test_a_run_is_judged_on_maps_that_it_never_learns_from(tiny_map, other_map, tmp_path):
-    """Half of the views that judge two maps together come from each; a map that judges is not one
-    of those that the weights know."""
-    trainer = tiny_trainer(tiny_map, tmp_path, judges=[other_map], steps=2)
+def test_a_run_is_validated_on_maps_that_it_never_learns_from(tiny_map, other_map, tmp_path):
+    """Half of the views of two validation maps come from each; a map for validation is not one of
+    those that the weights know."""
+    trainer = tiny_trainer(tiny_map, tmp_path, validation_maps=[other_map], steps=2)
     assert trainer.validate() == tiny_trainer(other_map, tmp_path).validate()
     assert ZoomPolicy.load(trainer.run()).provenance['maps'] == [tiny_map.checksum]
     both = tiny_trainer([tiny_map, other_map], tmp_path)
@@ -182,10 +182,10 @@ def test_a_run_is_judged_on_maps_that_it_never_learns_from(tiny_map, other_map, 
     assert both.validate() == pytest.approx(sum(alone) / 2, rel=1e-6)
 
 
-def test_a_map_that_judges_has_the_zoom_tree_of_the_policy(tiny_map, tmp_path):
+def test_a_map_for_validation_has_the_zoom_tree_of_the_policy(tiny_map, tmp_path):
     flat = make_map(tmp_path, replace(REGION, depth=1), 'flat')
     with pytest.raises(ConfigError, match='flat.*depth 1'):
-        tiny_trainer(tiny_map, tmp_path, judges=[flat])
+        tiny_trainer(tiny_map, tmp_path, validation_maps=[flat])
 
 
 def test_validation_views_are_always_the_same_and_never_trained_on(tiny_map, tmp_path):

@@ -11,13 +11,8 @@ from tiny import make_map
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.maps.nadir_camera import NadirPose, image_to_ground, look_down
-from justzoom_ros.training.nadir_views import (
-    Appearance,
-    NadirViewConfig,
-    NadirViews,
-    develop,
-    reduced_map,
-)
+from justzoom_ros.training.appearance import Appearance, develop
+from justzoom_ros.training.nadir_views import NadirViewConfig, NadirViews, reduce_map
 
 FOV = 1.2
 CLEAN = Appearance(0, 0, 0, 0, 0, 0, 0, 95, 0)
@@ -93,7 +88,7 @@ def test_views_are_drawn_where_they_say(tmp_path):
     satellite_map = make_map(tmp_path)
     config = NadirViewConfig((60, 80), FOV, 0.0, (0.0, 0.0), 0.9)
     views = NadirViews(satellite_map, (64, 48), config, CLEAN)
-    pixels, _ = reduced_map(satellite_map, 60 / 64)
+    pixels, _ = reduce_map(satellite_map, 60 / 64)
     for seed in range(5):
         view, pose = views.draw(np.random.default_rng(seed))
         again = look_down(pixels, satellite_map.region.side_m, pose, (64, 48), FOV)

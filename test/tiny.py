@@ -18,8 +18,9 @@ from justzoom_ros.models.encoder import EncoderConfig
 from justzoom_ros.models.policy import ZoomPolicy
 from justzoom_ros.region import Region
 from justzoom_ros.training import Area, TrainConfig, Trainer
+from justzoom_ros.training.appearance import Appearance
 from justzoom_ros.training.batches import ViewBatches
-from justzoom_ros.training.nadir_views import Appearance, NadirViewConfig, NadirViews
+from justzoom_ros.training.nadir_views import NadirViewConfig, NadirViews
 
 REGION = Region(latitude=52.5, longitude=13.4, side_m=256.0, grid=4, depth=2)
 SIDE_PX = 128
@@ -60,7 +61,7 @@ def tiny_policy_config(map, dropout=0.1):
     )
 
 
-def tiny_trainer(map, out, judges=(), **changes):
+def tiny_trainer(map, out, validation_maps=(), **changes):
     """A trainer without dropout, in single precision, that draws easy views itself; of several
     maps in turn where `map` is a list."""
     config = TrainConfig(
@@ -68,8 +69,13 @@ def tiny_trainer(map, out, judges=(), **changes):
     )
     maps = map if isinstance(map, list) else [map]
     policy = tiny_policy_config(maps[0], dropout=0.0)
-    areas, judges = [easy_area(map) for map in maps], [easy_area(map) for map in judges]
-    return Trainer(areas, policy, config, out, judges=judges)
+    areas, validation = map_areas(maps), map_areas(validation_maps)
+    return Trainer(areas, policy, config, out, validation_areas=validation)
+
+
+def map_areas(maps):
+    """An easy area of each map."""
+    return [easy_area(map) for map in maps]
 
 
 def easy_area(map):

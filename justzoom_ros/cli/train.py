@@ -2,11 +2,15 @@
 
 import argparse
 import math
-from dataclasses import fields, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from justzoom_ros.errors import ConfigError
+
+if TYPE_CHECKING:
+    from justzoom_ros.training import TrainRecipe
+    from justzoom_ros.training.train_recipe import AreaFolders
 
 EXAMPLE = """examples:
   justzoom train --dataset runs/city --look-ahead -o runs/street
@@ -19,7 +23,7 @@ EXAMPLE = """examples:
 
 --set changes any other field of TrainConfig (train.), ConvConfig (conv.), DecoderConfig
 (decoder.), for streets StreetConfig (street.) and Augmentation (augmentation.), for a downward
-camera NadirViewConfig (view.) and Appearance (appearance.), for retrieval RetrievalConfig
+camera NadirViewConfig (nadir.) and Appearance (appearance.), for retrieval RetrievalConfig
 (retrieval.):
   --set appearance.shade=0.4 --set conv.channels=32,64,128,192 --set train.weight_decay=0.01
 """
@@ -55,190 +59,95 @@ def add_parser(subparsers):
         'of a small convolutional network')  # fmt: skip
     add('--train-blocks', type=int, default=2, metavar='N', help='last blocks of the pretrained '
         'encoder that are trained, the others stay (default 2)')  # fmt: skip
-    add('--footprint', nargs=2, type=float, default=(80.0, 160.0), metavar=('MIN', 'MAX'),
+    add('--footprint', nargs=2, type=float, metavar=('MIN', 'MAX'),
         help='nadir: ground width in the image, metres (default 80 160)')  # fmt: skip
-    add('--fov', type=float, default=69.0, metavar='DEG', help='nadir: horizontal field of view, '
-        'degrees')  # fmt: skip
-    add('--tilt', type=float, default=4.6, metavar='DEG', help='nadir: standard deviation of the '
-        'tilt')  # fmt: skip
-    add('--aspect', type=float, default=4 / 3, help='nadir: image width / height (default 1.333)')
+    add('--fov', type=float, metavar='DEG', help='nadir: horizontal field of view, degrees '
+        '(default 69)')  # fmt: skip
+    add('--tilt', type=float, metavar='DEG', help='nadir: standard deviation of the tilt, degrees '
+        '(default 4.6)')  # fmt: skip
+    add('--aspect', type=float, help='nadir: image width / height (default 1.333)')
     add('--ground-px', type=int, help='height of a camera view (default 96 nadir, 48 street)')
     add('--crop-px', type=int, help='side of a map crop (default 64 nadir, 48 street)')
-    add('--steps', type=int, default=10_000, help='optimiser steps (default 10000)')
+    add('--steps', type=int, help='optimiser steps (default 10000)')
     add('--batch', type=int, help='views per step (default 128 nadir, 256 street)')
     add('--optimizer', choices=['adamw', 'muon'], help='of the weights of hidden layers (default '
         'adamw nadir, muon street); muon needs torch 2.9')  # fmt: skip
     add('--learning-rate', type=float, help='at its peak (default 0.0015, with muon 0.003)')
-    add('--seed', type=int, default=0, help='of weights and views (default 0)')
-    add('--workers', type=int, default=1, help='processes that draw views beside (default 1)')
+    add('--seed', type=int, help='of weights and views (default 0)')
+    add('--workers', type=int, help='processes that draw views beside (default 1)')
     add('--set', action='append', default=[], metavar='PART.FIELD=VALUE', help='see below')
     add('--start-from', metavar='FILE', help='trained weights to go on from, with a new schedule')
     add('--resume', action='store_true', help='go on from the checkpoint in the output folder')
     parser.set_defaults(run=run)
 
 
-def run(args):
-    """Build the configurations, train, say where the weights are."""
-    from justzoom_ros.files import output_folder
-    from justzoom_ros.plots.figures import require_matplotlib
+def run(args: argparse.Namespace) -> None:
+    """Train as the arguments say, print where the weights are."""
+    from justzoom_ros.training import train
+    from justzoom_ros.training.batches import Rank
 
+    view = _view(args)
+    areas = _areas(args.dataset, args.map)
+    validate_on = (
+        _areas(args.validate_on, None) if args.dataset else _areas(None, args.validate_on)
+    )
+    weights = train(
+        _recipe(args, view), areas, args.out, validate_on, args.start_from, args.resume
+    )
+    if Rank.of_process().leads:
+        print(weights)
+
+
+def _view(args: argparse.Namespace) -> str:
     if not (args.map or args.dataset):
         raise ConfigError('give --dataset DIR (pictures of streets) or --map DIR (a map alone)')
     view = args.view or ('street' if args.dataset else 'nadir')
     if (view == 'street') != bool(args.dataset):
         raise ConfigError(f'--view {view} goes with --{"dataset" if view == "street" else "map"}')
-    output_folder(args.out)
-    require_matplotlib()
-    trainer = _trainer(args, view)
-    if args.start_from:
-        trainer.policy.take(args.start_from)
-    if args.resume:
-        trainer.resume()
-    weights = trainer.run()
-    if trainer.leads:
-        print(weights)
+    return view
 
 
-def _folders(datasets, maps):
-    """[(dataset or None, map)], the folders of each area."""
+def _areas(datasets: list[str] | None, maps: list[str] | None) -> 'list[AreaFolders]':
+    """Where each area lies."""
+    from justzoom_ros.training.train_recipe import AreaFolders
+
     if not datasets:
-        return [(None, map) for map in maps or ()]
-    maps = maps or [Path(dataset) / 'map' for dataset in datasets]
+        return [AreaFolders(Path(map)) for map in maps or ()]
+    maps = maps or [str(Path(dataset) / 'map') for dataset in datasets]
     if len(maps) != len(datasets):
         raise ConfigError(f'{len(datasets)} datasets need as many maps, not {len(maps)}')
-    return list(zip(datasets, maps, strict=True))
+    pairs = zip(maps, datasets, strict=True)
+    return [AreaFolders(Path(map), Path(dataset)) for map, dataset in pairs]
 
 
-def _trainer(args, view):
-    from justzoom_ros.maps.satellite_map import SatelliteMap
-    from justzoom_ros.training import Trainer
+def _recipe(args: argparse.Namespace, view: str) -> 'TrainRecipe':
+    """That of the camera with what the arguments change of it."""
+    from justzoom_ros.training import TrainRecipe
 
-    learned = _folders(args.dataset, args.map)
-    judging = (
-        _folders(args.validate_on, None) if args.dataset else _folders(None, args.validate_on)
+    recipe = TrainRecipe.of_view(view, args.optimizer)
+    learning = {name: getattr(args, name) for name in ('steps', 'batch', 'seed', 'workers')}
+    recipe = replace(
+        recipe,
+        method=args.method,
+        look_ahead=args.look_ahead,
+        pretrained=args.encoder,
+        trained_blocks=args.train_blocks,
+        train=_changed(recipe.train, **learning, learning_rate=args.learning_rate),
     )
-    maps = {folder: SatelliteMap.open(folder) for _, folder in (*learned, *judging)}
-    parts = configurations(args, view)
-    policy = policy_config(args, view, maps[learned[0][1]].region, parts)
-    make = Trainer
-    if args.method == 'retrieval':
-        from justzoom_ros.evaluation.retrieval import RetrievalTrainer
-
-        make = partial(RetrievalTrainer, parts['retrieval'])
-    areas = [AREAS[view](dataset, maps[map], policy, parts) for dataset, map in learned]
-    judges = [AREAS[view](dataset, maps[map], policy, parts, True) for dataset, map in judging]
-    prepare = partial(_take_pretrained, args)
-    return make(areas, policy, parts['train'], args.out, prepare, judges)
-
-
-def _take_pretrained(args, policy):
-    if args.encoder:
-        policy.encoder.load_pretrained(args.encoder)
-        policy.encoder.freeze_but(args.train_blocks)
-
-
-def _nadir_area(_, satellite_map, policy, parts, judging=False):
-    from justzoom_ros.training import Area
-    from justzoom_ros.training.batches import ViewBatches
-    from justzoom_ros.training.nadir_views import NadirViews
-
-    size_px = round(policy.ground_px * policy.ground_aspect), policy.ground_px
-    views = NadirViews(satellite_map, size_px, parts['view'], parts['appearance'])
-    return Area(satellite_map, partial(ViewBatches, views), policy.crop_px)
-
-
-def _street_area(dataset, satellite_map, policy, parts, judging=False):
-    from justzoom_ros.training import Area
-    from justzoom_ros.training.street import StreetBatches, StreetPlaces
-
-    places = StreetPlaces(dataset, satellite_map.region, judging)
-    source = partial(StreetBatches, places, policy, parts['street'], parts['augmentation'])
-    return Area(satellite_map, source, policy.crop_px)
-
-
-AREAS = {'nadir': _nadir_area, 'street': _street_area}
-
-
-def policy_config(args, view, region, parts):
-    """The `PolicyConfig` that the arguments describe for a map's region."""
-    from justzoom_ros.models import PolicyConfig
-
-    ground_px, crop_px = {'nadir': (96, 64), 'street': (48, 48)}[view]
-    return PolicyConfig(
-        region.grid,
-        region.depth,
-        view,
-        args.ground_px or ground_px,
-        args.aspect if view == 'nadir' else 2.0,
-        args.crop_px or crop_px,
-        args.look_ahead,
-        parts['encoder'],
-        parts['decoder'],
-    )
-
-
-def configurations(args, view):
-    """The configurations that the arguments describe, by name of the part."""
-    from justzoom_ros.evaluation.retrieval import RetrievalConfig
-    from justzoom_ros.models import ConvConfig, DecoderConfig
-    from justzoom_ros.training import TrainConfig
-    from justzoom_ros.training.augmentation import Augmentation
-    from justzoom_ros.training.nadir_views import Appearance, NadirViewConfig
-    from justzoom_ros.training.street import StreetConfig
-
-    optimizer = args.optimizer or {'nadir': 'adamw', 'street': 'muon'}[view]
-    channels = {'nadir': (32, 64, 128, 192), 'street': (32, 64, 128)}[view]
-    parts = {
-        'train': TrainConfig(
-            steps=args.steps,
-            batch=args.batch or {'nadir': 128, 'street': 256}[view],
-            optimizer=optimizer,
-            learning_rate=args.learning_rate or {'adamw': 1.5e-3, 'muon': 3e-3}[optimizer],
-            seed=args.seed,
-            workers=args.workers,
-            label_smoothing=0.1 if view == 'nadir' else 0.0,
-        ),
-        'view': NadirViewConfig(
-            footprint_m=tuple(args.footprint),
-            fov_rad=math.radians(args.fov),
-            tilt_rad=math.radians(args.tilt),
-        ),
-        'appearance': Appearance(),
-        'street': StreetConfig(),
-        'augmentation': Augmentation(),
-        'retrieval': RetrievalConfig(),
-        'conv': ConvConfig(channels=channels),
-        'decoder': DecoderConfig(layers=3, heads=4, dropout=0.1 if view == 'nadir' else 0.0),
-    }
+    recipe = _changed(recipe, ground_px=args.ground_px, crop_px=args.crop_px)
+    if view == 'nadir':
+        camera = _changed(
+            recipe.nadir,
+            footprint_m=args.footprint and tuple(args.footprint),
+            fov_rad=args.fov and math.radians(args.fov),
+            tilt_rad=args.tilt if args.tilt is None else math.radians(args.tilt),
+        )
+        recipe = _changed(recipe, nadir=camera, ground_aspect=args.aspect)
     for assignment in args.set:
-        _assign(parts, assignment)
-    return {**parts, 'encoder': _encoder(args, parts)}
+        recipe = recipe.with_setting(assignment)
+    return recipe
 
 
-def _encoder(args, parts):
-    from justzoom_ros.models import EncoderConfig
-
-    if args.encoder:
-        return EncoderConfig.from_pretrained(args.encoder)
-    return EncoderConfig('conv', parts['conv'])
-
-
-def _assign(parts, assignment):
-    """Apply one `part.field=value`. Raises ConfigError where there is no such field."""
-    name, _, text = assignment.partition('=')
-    part, _, field = name.partition('.')
-    known = [f'{p}.{f.name}' for p, config in parts.items() for f in fields(config)]
-    if name not in known:
-        raise ConfigError(f'--set {assignment}: no such setting; there are {", ".join(known)}')
-    default = getattr(parts[part], field)
-    try:
-        parts[part] = replace(parts[part], **{field: _parsed(text, default)})
-    except ValueError as error:
-        raise ConfigError(f'--set {assignment}: {text!r} is not like {default!r}') from error
-
-
-def _parsed(text, default):
-    """`text` as the type of `default`; tuples are comma-separated."""
-    if isinstance(default, tuple):
-        return tuple(type(default[0])(item) for item in text.split(','))
-    return type(default)(text)
+def _changed(config: Any, **values: Any) -> Any:
+    """A configuration with the values that were given, those that are not None."""
+    return replace(config, **{name: v for name, v in values.items() if v is not None})

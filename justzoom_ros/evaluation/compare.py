@@ -17,7 +17,7 @@ from justzoom_ros.evaluation.evaluate import (
     rigs,
     summarize,
 )
-from justzoom_ros.evaluation.retrieval import RetrievalLocalizer, RetrievalModel
+from justzoom_ros.evaluation.retrieval import RetrievalLocalizer
 from justzoom_ros.files import write_json
 from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.io.datasets import read_images
@@ -27,6 +27,7 @@ from justzoom_ros.models.checkpoint import read_safetensors
 from justzoom_ros.plots.learning_curves import draw_curves
 from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
 from justzoom_ros.training.history import read_history
+from justzoom_ros.training.retrieval import RetrievalModel
 
 SPLITS = ('val', 'blocks', 'other_city')
 SEARCHES = ('greedy', 'beam', 'exact')

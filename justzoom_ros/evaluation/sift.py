@@ -6,6 +6,7 @@ to the matches (MAGSAC++, arXiv 1912.05909, as OpenCV has it). It answers with a
 matches agree, or with nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,7 +82,7 @@ class SiftBaseline:
         resolution_m = max(self.config.metres_per_px, satellite_map.resolution_m)
         self._side_px = max(16, round(side_m / resolution_m))
         self._metres = side_m / self._side_px
-        self._sift = cv2.SIFT_create()
+        self._sift = cv2.SIFT_create()  # type: ignore[attr-defined]
 
     @cached_property
     def _features(self) -> tuple[np.ndarray, np.ndarray]:
@@ -175,7 +176,7 @@ def _homography(
     return matrix, 0 if inliers is None else int(inliers.sum())
 
 
-def _is_distinct(pair: tuple, ratio: float) -> bool:
+def _is_distinct(pair: Sequence[cv2.DMatch], ratio: float) -> bool:
     return len(pair) == 2 and pair[0].distance < ratio * pair[1].distance
 
 

@@ -15,11 +15,13 @@ CURVES_DPI = 120
 class LearningHistory(Protocol):
     """How one method learned."""
 
-    rows: Sequence[Sequence[float]]
-    """(step, CPU minutes, training loss in nats, NLL in nats, R@50m) of each evaluation."""
+    @property
+    def rows(self) -> Sequence[Sequence[float]]:
+        """(step, CPU minutes, training loss in nats, NLL in nats, R@50m) of each evaluation."""
 
-    chance_nats: float
-    """NLL of a guess that knows nothing."""
+    @property
+    def chance_nats(self) -> float:
+        """NLL of a guess that knows nothing."""
 
 
 def draw_curves(histories: Mapping[str, LearningHistory], path: str | Path) -> None:

@@ -1,7 +1,8 @@
-"""Training: the recipe, what it sees, and how it is judged while it runs."""
+"""Training: recipes, what a run sees, and how it is validated while it goes."""
 
 from justzoom_ros.training.areas import Area
 from justzoom_ros.training.recipe import TrainConfig
+from justzoom_ros.training.train_recipe import AreaFolders, TrainRecipe, train
 from justzoom_ros.training.trainer import Trainer
 
-__all__ = ['Area', 'TrainConfig', 'Trainer']
+__all__ = ['Area', 'AreaFolders', 'TrainConfig', 'TrainRecipe', 'Trainer', 'train']

@@ -6,18 +6,27 @@ arXiv 1706.04599). Training fits one on views that it never trained on; `justzoo
 it on real images with known positions, after which covariances are published as known.
 """
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from justzoom_ros.inference.calibration import Calibration
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.localizer import Localizer
 
 TEMPERATURES = np.geomspace(0.1, 10.0, 461)
 """A fine enough grid: neighbours differ by one percent, the likelihood by far less."""
 
 
-def fit_temperature(logits, actions, source, calibration=None):
+def fit_temperature(
+    logits: torch.Tensor,
+    actions: torch.Tensor,
+    source: str,
+    calibration: Calibration | None = None,
+) -> Calibration:
     """The `Calibration` (another one with only its temperature changed, if given) of logits
     (N, S, A) along true actions (N, S) int64. `source` as `Calibration` has it."""
     logits = logits.double()
@@ -34,12 +43,16 @@ def fit_temperature(logits, actions, source, calibration=None):
     )
 
 
-def _nll(logits, actions, temperature):
+def _nll(logits: torch.Tensor, actions: torch.Tensor, temperature: float) -> float:
     chances = (logits / temperature).log_softmax(dim=-1)
     return -float(chances.gather(-1, actions[..., None]).sum(dim=(1, 2)).mean())
 
 
-def logits_along(localizer, images, progress=iter):
+def logits_along(
+    localizer: Localizer,
+    images: Sequence[GeoImage],
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits (N, S, A) and actions (N, S) of the true cell of each GeoImage.
 
     Raises DatasetError for a corrupt image, OutsideRegionError for one taken outside the region.

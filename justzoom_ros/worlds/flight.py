@@ -4,16 +4,14 @@ It sees the town on another day than the map shows it, through a camera of its o
 climbing, a little tilted, with vignetting, drifting exposure, noise and JPEG.
 """
 
-import io
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from justzoom_ros.io.bags import write_bag
+from justzoom_ros.io.camera_effects import blur, corner_distance, encode_jpeg
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.stamps import NS_PER_S
@@ -101,15 +99,10 @@ def take_picture(
     """The JPEG (bytes) that the camera makes at `pose` of a ground `pixels` (n, n, 3)."""
     rng = np.random.default_rng([config.seed, 1, number])
     view = look_down(pixels, side_m, pose, config.size_px, config.fov_rad).astype(np.float32)
-    width, height = config.size_px
-    y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     exposure = 1 + 0.08 * np.sin(0.5 * number)
-    view *= (exposure * (1 - 0.16 * (x**2 + y**2)))[..., None]
-    noisy = cv2.GaussianBlur(view, (0, 0), 0.7) + rng.normal(0, 4.0, view.shape)
-    picture = Image.fromarray(np.clip(noisy + 0.5, 0, 255).astype(np.uint8))
-    jpeg = io.BytesIO()
-    picture.save(jpeg, 'JPEG', quality=config.jpeg_quality)
-    return jpeg.getvalue()
+    view *= exposure * (1 - 0.32 * corner_distance(view.shape))
+    noisy = blur(view, 0.7) + rng.normal(0, 4.0, view.shape)
+    return encode_jpeg(np.clip(noisy + 0.5, 0, 255).astype(np.uint8), config.jpeg_quality)
 
 
 def make_flight(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from justzoom_ros.io.camera_effects import blur, scale_saturation
 from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.caster import SKY
 from justzoom_ros.worlds.city.light import Light
@@ -84,13 +85,12 @@ def take(
         add_drops(picture, rng, lens.drops)
     if lens.bonnet > 0:
         add_bonnet(picture, rng, lens.bonnet)
-    grey = picture.mean(axis=-1, keepdims=True)
-    picture = grey + lens.saturation * (picture - grey)
+    picture = scale_saturation(picture, lens.saturation)
     picture *= np.array([1 + lens.warmth, 1.0, 1 - lens.warmth], np.float32)
     height, width = picture.shape[:2]
     y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     picture *= (1 - lens.vignette * (0.6 * x**2 + 0.4 * y**2) ** 1.5)[..., None]
-    picture = cv2.GaussianBlur(picture, (0, 0), lens.blur_px)
+    picture = blur(picture, lens.blur_px)
     picture += lens.noise * rng.standard_normal(picture.shape, np.float32)
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 

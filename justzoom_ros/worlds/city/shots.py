@@ -1,13 +1,12 @@
 """When and where crowd-sourced pictures are taken."""
 
 import calendar
-import io
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
 import numpy as np
-from PIL import Image
 
+from justzoom_ros.io.camera_effects import encode_jpeg
 from justzoom_ros.region import Region
 from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.caster import GROUND, trace
@@ -237,7 +236,4 @@ def jpeg(scene: Scene, shot: Shot) -> bytes:
     """The bytes of a Shot."""
     now = light(shot.moment)
     radiance, met = see(scene, now, shot.camera)
-    picture = take(radiance, met, shot.camera, now, shot.lens)
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, 'JPEG', quality=shot.lens.quality)
-    return buffer.getvalue()
+    return encode_jpeg(take(radiance, met, shot.camera, now, shot.lens), shot.lens.quality)

@@ -8,6 +8,7 @@ several dates and make one place; every other file is a place of its own; flight
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -151,7 +152,8 @@ def segment_colors(pixels: np.ndarray, seed: int = 0) -> np.ndarray:
     sample = colors[np.random.default_rng(seed).integers(0, len(colors), 4000)]
     cv2.setRNGSeed(seed)
     stop = (cv2.TERM_CRITERIA_MAX_ITER, 20, 0.0)
-    centers = cv2.kmeans(sample, SEGMENT_COLORS, None, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
+    no_labels: Any = None  # OpenCV takes None, its stub does not
+    centers = cv2.kmeans(sample, SEGMENT_COLORS, no_labels, stop, 1, cv2.KMEANS_PP_CENTERS)[2]
     distances = [np.square(colors - center).sum(1) for center in centers]
     nearest = np.argmin(distances, axis=0).reshape(size[::-1]).astype(np.uint8)
     segments, first = np.zeros(nearest.shape, np.int32), 0

@@ -47,11 +47,12 @@ class RegistrationTrainer:
         self.network = RegistrationNetwork(recipe.network)
         if start is not None:
             self.network.load_state_dict(start.state_dict())
-        self.network.to(memory_format=torch.channels_last)
+        self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network), recipe.learning_rate, weight_decay=recipe.weight_decay
         )
-        self.step, self.cpu_s, self.rows = 0, 0.0, []
+        self.step, self.cpu_s = 0, 0.0
+        self.rows: list[dict[str, float]] = []
         self.losses: list[tuple[float, float]] = []
         if (self.out / CHECKPOINT).is_file():
             self._resume()

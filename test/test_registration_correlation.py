@@ -133,14 +133,16 @@ def test_tiles_have_the_scores_of_the_whole_map(tile):
     assert pieces.spectrum_bytes == 0
 
 
-def test_a_large_map_is_put_together_from_tiles(monkeypatch):
+@pytest.mark.parametrize('kept', [8, 30])
+def test_a_large_map_is_put_together_from_tiles(monkeypatch, kept):
     rng = np.random.default_rng(9)
     features, mask = random_map(rng, 3, (23, 18), gaps=True)
     templates = random_templates(rng, 2, 3, (5, 6), [[2, 3], [1, 4]])
     pieces = MapFeatures(torch.from_numpy(features), mask)
     whole = correlate(pieces, templates)
+    pieces.kept_spectrum = None
     part = correlate(pieces, templates, Window(3, 2, 22, 16))
-    monkeypatch.setattr('justzoom_ros.registration.correlation.MAX_WHOLE', 8)
+    monkeypatch.setattr('justzoom_ros.registration.correlation.MAX_KEPT', kept)
     monkeypatch.setattr('justzoom_ros.registration.correlation.TILE', 7)
     monkeypatch.setattr('justzoom_ros.registration.correlation.BATCH_BYTES', 20_000)
     for window, expected in ((None, whole), (part.window, part)):

@@ -185,10 +185,10 @@ def test_tiles_have_the_ratios_of_the_whole_search(view, monkeypatch):
 def test_a_prior_says_which_tiles_are_searched(view):
     where = np.zeros((16, 16), bool)
     where[4, 9] = True  # 18.75 m to 37.5 m east, 56.25 m to 75 m north
-    assert tiles_to_search(MAP, where, 64) == [Window(0, 64, 64, 128)]
+    assert tiles_to_search(MAP, where, 64) == [Window(0, 50, 50, 100)]
     found = search_tiles(view, MAP, where, tile=64)
     check_found(found.peaks(1)[0], POSE)
-    assert torch.isfinite(found.position.log_ratio).sum() == 64 * 64
+    assert torch.isfinite(found.position.log_ratio).sum() == 50 * 50
     with pytest.raises(ConfigError, match='no imagery'):
         search_tiles(view, MAP, np.zeros((16, 16), bool))
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+Edges = tuple[np.ndarray, np.ndarray]
 
-def area_sums(values, rows, columns):
+
+def area_sums(values: np.ndarray, rows: Edges, columns: Edges) -> np.ndarray:
     """Sums (N, M) of `values` (n, m) over the cells of another grid, each weighed by the length or
     area, in square metres, that both cells share.
 

@@ -9,6 +9,7 @@ behind (down the image), z straight down. `yaw_rad` is the direction of its "ahe
 top of a level image points, counter-clockwise from east.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import acos, asin, atan2, cos, isfinite, pi, sin
 
@@ -38,7 +39,7 @@ class Attitude:
     roll_rad: float = 0.0
     """Tilt to the side, in radians: positive looks to the right."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (isfinite(self.pitch_rad) and isfinite(self.roll_rad)):
             raise ConfigError('pitch and roll of a camera must be finite numbers')
         if not (abs(self.pitch_rad) < pi / 2 and abs(self.roll_rad) < pi / 2):
@@ -49,11 +50,11 @@ class Attitude:
             )
 
     @property
-    def off_nadir_rad(self):
+    def off_nadir_rad(self) -> float:
         """Angle of the optical axis from straight down."""
         return acos(cos(self.pitch_rad) * cos(self.roll_rad))
 
-    def level_from_camera(self):
+    def level_from_camera(self) -> np.ndarray:
         """Rotation (3, 3) of camera coordinates into the level heading frame."""
         cp, sp = cos(self.pitch_rad), sin(self.pitch_rad)
         cr, sr = cos(self.roll_rad), sin(self.roll_rad)
@@ -62,7 +63,7 @@ class Attitude:
         return pitch @ roll
 
     @classmethod
-    def from_camera_rotation(cls, world_from_camera):
+    def from_camera_rotation(cls, world_from_camera: np.ndarray) -> tuple['Attitude', float]:
         """The attitude of a camera, and its yaw in radians (counter-clockwise from east).
 
         `world_from_camera` (3, 3): rotation from the optical frame into ENU. The yaw of an IMU
@@ -82,7 +83,11 @@ class Attitude:
         return cls(pitch, roll), yaw
 
     @classmethod
-    def from_imu(cls, orientation_xyzw, body_from_camera=DOWNWARD_MOUNT):
+    def from_imu(
+        cls,
+        orientation_xyzw: Sequence[float] | np.ndarray,
+        body_from_camera: np.ndarray = DOWNWARD_MOUNT,
+    ) -> tuple['Attitude', float]:
         """The attitude and yaw of a camera that is fixed to a body with an orientation.
 
         `orientation_xyzw`: quaternion of a `sensor_msgs/Imu`, odometry or gimbal, from the body
@@ -92,7 +97,7 @@ class Attitude:
         return cls.from_camera_rotation(body @ _checked_rotation(body_from_camera))
 
 
-def rotation_from_quaternion(xyzw):
+def rotation_from_quaternion(xyzw: Sequence[float] | np.ndarray) -> np.ndarray:
     """Rotation (3, 3) of a quaternion x, y, z, w of any length. Raises ConfigError for zero or a
     number that is not finite."""
     values = np.asarray(xyzw, float)
@@ -109,7 +114,7 @@ def rotation_from_quaternion(xyzw):
     )
 
 
-def _checked_rotation(matrix):
+def _checked_rotation(matrix: np.ndarray) -> np.ndarray:
     matrix = np.asarray(matrix, float)
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise ConfigError('a rotation must be a matrix of 3 x 3 finite numbers')

@@ -7,6 +7,7 @@ which heights a search has to try.
 
 from dataclasses import dataclass, replace
 from math import atan, ceil, exp, inf, log, pi, tan
+from typing import Any
 
 from justzoom_ros.errors import ConfigError, ImageError
 
@@ -47,7 +48,7 @@ class Intrinsics:
     height: int
     """Rows of the images that the matrix is for."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         numbers = (self.fx, self.fy, self.cx, self.cy)
         if not (all(-inf < number < inf for number in numbers) and min(self.fx, self.fy) > 0):
             raise ConfigError(
@@ -60,7 +61,7 @@ class Intrinsics:
                 'of the images that the camera was calibrated with'
             )
 
-    def scaled(self, width, height):
+    def scaled(self, width: int, height: int) -> 'Intrinsics':
         """The `Intrinsics` of the same view as an image of another size.
 
         Raises ImageError where the image has another shape, which is another view.
@@ -122,7 +123,7 @@ class Camera:
     """Least and greatest ground width in metres that a level view shows from left to right,
     instead of heights: every ratio is as likely."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.fov_rad is not None and self.intrinsics is not None:
             raise ConfigError('a camera has a field of view or intrinsics, not both')
         if self.fov_rad is not None and not 0 < self.fov_rad < pi:
@@ -138,12 +139,12 @@ class Camera:
             _check_range(name, pair)
 
     @classmethod
-    def from_fov(cls, fov_rad, **height):
+    def from_fov(cls, fov_rad: float, **height: Any) -> 'Camera':
         """A camera with a horizontal field of view in radians; `height` as the fields."""
         return cls(fov_rad=float(fov_rad), **height)
 
     @classmethod
-    def from_intrinsics(cls, matrix, size_px, **height):
+    def from_intrinsics(cls, matrix: Any, size_px: tuple[int, int], **height: Any) -> 'Camera':
         """A camera with the `matrix` K (9 numbers, row by row, or 3 x 3) of a
         `sensor_msgs/CameraInfo`, for images of `size_px` (width, height)."""
         k = [float(v) for v in (matrix.ravel() if hasattr(matrix, 'ravel') else _flat(matrix))]
@@ -152,38 +153,40 @@ class Camera:
         return cls(intrinsics=Intrinsics(k[0], k[4], k[2], k[5], *map(int, size_px)), **height)
 
     @classmethod
-    def from_footprint(cls, low_m, high_m):
+    def from_footprint(cls, low_m: float, high_m: float) -> 'Camera':
         """A level camera with an unknown lens whose image shows `low_m` to `high_m` metres of
         ground from left to right."""
         return cls(footprint_m=(float(low_m), float(high_m)))
 
-    def with_height(self, height_m, std_m=0.0):
+    def with_height(self, height_m: float, std_m: float = 0.0) -> 'Camera':
         """The same camera at a height above ground with a standard deviation, in metres."""
         height_m, std_m = float(height_m), float(std_m)
         return self._at(height_m=height_m, height_std_m=std_m)
 
-    def with_height_range(self, low_m, high_m):
+    def with_height_range(self, low_m: float, high_m: float) -> 'Camera':
         """The same camera between two heights above ground, in metres."""
         return self._at(height_range_m=(float(low_m), float(high_m)))
 
-    def with_footprint(self, low_m, high_m):
+    def with_footprint(self, low_m: float, high_m: float) -> 'Camera':
         """The same camera with a range of ground widths in view, in metres."""
         return self._at(footprint_m=(float(low_m), float(high_m)))
 
-    def with_unknown_height(self):
+    def with_unknown_height(self) -> 'Camera':
         """The same camera at any of `UNKNOWN_HEIGHT_M`."""
         return self.with_height_range(*UNKNOWN_HEIGHT_M)
 
-    def _at(self, **height):
-        nothing = dict(height_m=None, height_std_m=0.0, height_range_m=None, footprint_m=None)
+    def _at(self, **height: Any) -> 'Camera':
+        nothing: dict[str, Any] = dict(
+            height_m=None, height_std_m=0.0, height_range_m=None, footprint_m=None
+        )
         return replace(self, **(nothing | height))
 
     @property
-    def lens_known(self):
+    def lens_known(self) -> bool:
         """True where the angle that a pixel stands for is known."""
         return self.fov_rad is not None or self.intrinsics is not None
 
-    def intrinsics_for(self, width, height):
+    def intrinsics_for(self, width: int, height: int) -> Intrinsics:
         """`Intrinsics` of an image of `width` x `height` pixels. Raises ImageError where the
         camera's own are for images of another shape."""
         if self.intrinsics is not None:
@@ -191,16 +194,16 @@ class Camera:
         focal = width / 2 / tan((self.fov_rad or NOMINAL_FOV_RAD) / 2)
         return Intrinsics(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
 
-    def footprint_at(self, height_m):
+    def footprint_at(self, height_m: float) -> float:
         """Ground width in metres that a level view from a height shows."""
         return height_m * self._width_per_height()
 
-    def _width_per_height(self):
+    def _width_per_height(self) -> float:
         if self.intrinsics is not None:
             return self.intrinsics.width / self.intrinsics.fx
         return 2 * tan((self.fov_rad or NOMINAL_FOV_RAD) / 2)
 
-    def scales(self, step=SCALE_STEP):
+    def scales(self, step: float = SCALE_STEP) -> tuple[HeightCandidate, ...]:
         """Heights to search: a tuple of `HeightCandidate`, ascending, each about `step` (ratio
         less one) above the one before.
 
@@ -219,7 +222,7 @@ class Camera:
         places = [middle + width * ((i + 0.5) / count - 0.5) for i in range(count)]
         return _weighed([exp(place) for place in places], self.height_m, self.height_std_m)
 
-    def _height_bounds(self):
+    def _height_bounds(self) -> tuple[float, float]:
         """Lowest and highest height to search, in metres."""
         if self.height_m is not None:
             reach = 2 * self.height_std_m / self.height_m
@@ -227,7 +230,8 @@ class Camera:
         if self.height_range_m is not None:
             return self.height_range_m
         if self.footprint_m is not None:
-            return tuple(width / self._width_per_height() for width in self.footprint_m)
+            low, high = (width / self._width_per_height() for width in self.footprint_m)
+            return low, high
         raise ConfigError(
             'neither a height nor a range of ground widths in view is known: give the height '
             'above ground (with a field of view) or the least and greatest footprint in metres'

@@ -10,22 +10,27 @@ processor's cache, and what all need does not.
 A large map is searched in tiles (overlap-save): a template is transformed once for many of them.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.registration.map_features import Window
+from justzoom_ros.registration.map_features import MapFeatures, Window
+from justzoom_ros.registration.template import Templates
 
 MIN_IMAGERY = 0.5
 """A pose counts only if at least this share of what the camera sees lies on imagery."""
 
-MAX_WHOLE = 1024
-"""A map with more cells along a side is searched in tiles, not in one piece."""
+MAX_WHOLE = 400
+"""What has more cells along a side is searched in tiles: larger transforms do not fit a cache."""
 
 TILE = 256
-"""Cells along the side of a tile."""
+"""Most cells along the side of a tile."""
+
+MAX_KEPT = 768
+"""The spectrum of a map with at most so many cells along a side is kept for the next view."""
 
 BATCH_BYTES = 256 * 2**20
 """What tiles that are searched together take is at most about this much memory."""
@@ -50,40 +55,54 @@ class Correlation:
     yaws_rad: np.ndarray
     """(K,) headings, counter-clockwise from east."""
 
-    def sums(self):
+    def sums(self) -> np.ndarray:
         """Number, sum and sum of squares of the scores of valid poses, in double precision."""
         score = self.score.double()
         squares = torch.linalg.vecdot(score.flatten(), score.flatten())
         return np.array([float(self.valid.sum()), float(score.sum()), float(squares)])
 
-    def background(self):
+    def background(self) -> tuple[float, float]:
         """Mean and standard deviation of the scores of valid poses: how high a place scores that
         is not the right one. Nearly all of them are not."""
         return background_of(self.sums())
 
 
-def background_of(sums):
+def background_of(sums: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation from a number, a sum and a sum of squares (3,)."""
     count, total, squares = sums
     mean = total / max(count, 1)
     return mean, float(np.sqrt(max(squares / max(count, 1) - mean**2, 1e-12)))
 
 
-def correlate(map_features, templates, window=None, min_imagery=MIN_IMAGERY):
+def correlate(
+    map_features: MapFeatures,
+    templates: Templates,
+    window: Window | None = None,
+    min_imagery: float = MIN_IMAGERY,
+) -> Correlation:
     """The `Correlation` of `Templates` with `MapFeatures` over a `Window`, the whole map unless
     given. `min_imagery` (0..1): poses that see a smaller share of imagery are not valid.
 
     Raises ConfigError where the channels differ.
     """
-    window = window or map_features.window
-    if max(window.shape) > MAX_WHOLE:
-        return _assembled(map_features, templates, window, min_imagery)
     _check_channels(map_features, templates)
-    spectrum = _spectrum(map_features, window, _reach(templates))
-    return next(_correlate_all(spectrum, templates, min_imagery))
+    whole = map_features.window
+    window = window or whole
+    windows = tiles_of(window)
+    if window == whole and max(whole.shape) <= MAX_KEPT:
+        spectrum = _kept_spectrum(map_features, windows, templates)
+        parts = _correlate_all(spectrum, templates, min_imagery)
+    else:
+        parts = correlate_tiles(map_features, templates, windows, min_imagery)
+    return next(parts) if len(windows) == 1 else _assembled(parts, templates, window)
 
 
-def correlate_tiles(map_features, templates, windows, min_imagery=MIN_IMAGERY):
+def correlate_tiles(
+    map_features: MapFeatures,
+    templates: Templates,
+    windows: Iterable[Window],
+    min_imagery: float = MIN_IMAGERY,
+) -> Iterator[Correlation]:
     """Yield the `Correlation` of each of several `Window`s, all of one shape; what they have
     beyond the map is cut off. Raises ConfigError where the channels differ."""
     _check_channels(map_features, templates)
@@ -96,14 +115,17 @@ def correlate_tiles(map_features, templates, windows, min_imagery=MIN_IMAGERY):
         yield from _correlate_all(spectrum, templates, min_imagery)
 
 
-def tiles_of(window, tile=None):
-    """`Window`s of `tile` x `tile` cells that cover a window, row by row from the north-west; the
-    last ones may reach beyond it. `tile` is `TILE` unless given."""
-    tile = tile or TILE
+def tiles_of(window: Window, tile: int | None = None) -> list[Window]:
+    """`Window`s of one shape and at most `tile` cells wide that cover a window, row by row from
+    the north-west; the last ones may reach beyond it. `tile`: `TILE` unless given, but a window of
+    up to `MAX_WHOLE` cells is one tile then."""
+    most = tile or (MAX_WHOLE if max(window.shape) <= MAX_WHOLE else TILE)
+    counts = [-(-length // most) for length in window.shape]
+    high, wide = (-(-n // count) for n, count in zip(window.shape, counts, strict=True))
     return [
-        Window(top, left, top + tile, left + tile)
-        for top in range(window.top, window.bottom, tile)
-        for left in range(window.left, window.right, tile)
+        Window(top, left, top + high, left + wide)
+        for top in range(window.top, window.bottom, high)
+        for left in range(window.left, window.right, wide)
     ]
 
 
@@ -111,7 +133,13 @@ class Spectrum:
     """The transforms of pieces of a map: the cells of T windows and those that templates reach
     from there, from `first` (2,) to `last` (2,) cells south and east of the camera."""
 
-    def __init__(self, map_features, windows, first, last):
+    def __init__(
+        self,
+        map_features: MapFeatures,
+        windows: list[Window],
+        first: np.ndarray,
+        last: np.ndarray,
+    ) -> None:
         self.windows, self.first, self.last = windows, first, last
         self.map_shape = map_features.shape
         needed = np.array(windows[0].shape) + last - first
@@ -122,22 +150,23 @@ class Spectrum:
         beyond = beyond.clip(0, np.array(windows[0].shape) - 1)  # a template has to fit
         self.size = tuple(fast_length(int(n)) for n in needed - beyond)
         parts = [map_features.cut(*corner, *needed.tolist()) for corner in corners.tolist()]
+        self.without_gaps = [bool((part[-1] == 1).all()) for part in parts]
         # Conjugate, so that the templates' own transforms can be used as they are.
         self.values = torch.stack(
             [torch.fft.rfft2(part, s=self.size).conj().resolve_conj() for part in parts]
         )
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
         """Bytes of its numbers."""
         return self.values.numel() * self.values.element_size()
 
-    def holds(self, first, last):
+    def holds(self, first: np.ndarray, last: np.ndarray) -> bool:
         """True where templates that reach from `first` to `last` fit."""
         return bool((first >= self.first).all() and (last <= self.last).all())
 
 
-def fast_length(length):
+def fast_length(length: int) -> int:
     """The smallest number of at least `length` whose only prime factors are 2, 3 and 5: transforms
     of such lengths are fast."""
     best = 1 << max(0, length - 1).bit_length()
@@ -151,16 +180,14 @@ def fast_length(length):
     return best
 
 
-def _spectrum(map_features, window, reach):
-    """The `Spectrum` of a window: the one that is kept where the window is the whole map and the
-    templates reach no further than earlier ones."""
-    if window != map_features.window:
-        return Spectrum(map_features, [window], *reach)
-    kept = map_features.kept_spectrum
+def _kept_spectrum(map_features, windows, templates):
+    """The `Spectrum` of a whole map: the one that is kept unless the templates reach further than
+    earlier ones."""
+    reach, kept = _reach(templates), map_features.kept_spectrum
     if kept is None or not kept.holds(*reach):
         if kept is not None:
             reach = np.minimum(reach[0], kept.first), np.maximum(reach[1], kept.last)
-        kept = map_features.kept_spectrum = Spectrum(map_features, [window], *reach)
+        kept = map_features.kept_spectrum = Spectrum(map_features, windows, *reach)
     return kept
 
 
@@ -180,13 +207,12 @@ def _tiles_at_once(map_features, templates, window):
     return max(1, int(BATCH_BYTES // (4 * numbers)))
 
 
-def _assembled(map_features, templates, window, min_imagery):
-    """The correlation over a large window, put together from tiles."""
-    shape = (len(templates.yaws_rad), *window.shape)
-    like = map_features.mask
+def _assembled(parts, templates, window):
+    """The correlation over a window, put together from those of its tiles."""
+    like, shape = templates.weights, (len(templates.yaws_rad), *window.shape)
     score, cells = like.new_zeros(shape), like.new_zeros(shape)
     valid = like.new_zeros(shape, dtype=torch.bool)
-    for tile in correlate_tiles(map_features, templates, tiles_of(window), min_imagery):
+    for tile in parts:
         part = _common(tile.window, window)
         to = (slice(None), *_within(part, window).slices)
         source = (slice(None), *_within(part, tile.window).slices)
@@ -227,19 +253,27 @@ class _Workspace:
         self.planes[:-1, :high, :wide] = templates.features[k]
         self.planes[-1, :high, :wide] = templates.weights[k]
         torch.fft.rfft2(self.planes, out=self.transforms)
-        return torch.stack([self._of_tile(values, k) for values in spectrum.values])
+        shape = (len(spectrum.windows), 2, *spectrum.windows[0].shape)
+        result = self.planes.new_empty(shape)
+        for tile, to in enumerate(result):
+            sums = torch.zeros_like(self.transforms[0])
+            for own, other in zip(self.transforms[:-1], spectrum.values[tile, :-1], strict=True):
+                sums.addcmul_(own, other)
+            self._write(sums, k, to[0])
+            if spectrum.without_gaps[tile]:
+                to[1] = templates.weights[k].sum()
+            else:
+                self._write(self.transforms[-1] * spectrum.values[tile, -1], k, to[1])
+        return result
 
-    def _of_tile(self, values, k):
-        products = values.new_zeros((2, *values.shape[1:]))
-        for channel in range(len(values) - 1):
-            products[0].addcmul_(self.transforms[channel], values[channel])
-        torch.mul(self.transforms[-1], values[-1], out=products[1])
-        planes = torch.fft.irfft2(products.conj(), s=self.spectrum.size)
-        # Plane cell (0, 0) has the template's first cell on the first one of the piece of the map.
-        for axis in (0, 1):
+    def _write(self, products, k, to):
+        """Transform a plane back and write the cells of the window at heading k."""
+        plane = torch.fft.irfft2(products.conj(), s=self.spectrum.size)
+        # Its cell (0, 0) has the template's first cell on the first one of the piece of the map.
+        for axis, length in enumerate(to.shape):
             first = int(-self.templates.anchors[k, axis] - self.spectrum.first[axis])
-            planes = _round_slice(planes, axis + 1, first, self.spectrum.windows[0].shape[axis])
-        return planes
+            plane = _round_slice(plane, axis, first, length)
+        to.copy_(plane)
 
 
 def _round_slice(values, axis, first, length):

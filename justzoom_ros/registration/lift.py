@@ -46,15 +46,15 @@ class LiftedView:
 
 
 def lift(
-    image_rgb,
-    camera,
-    attitude=None,
-    height_m=None,
-    metres_per_px=1.0,
-    max_side_m=256.0,
-    max_off_nadir_rad=MAX_OFF_NADIR_RAD,
-    cut_px=CUT_PX,
-):
+    image_rgb: np.ndarray,
+    camera: Camera,
+    attitude: Attitude | None = None,
+    height_m: float | None = None,
+    metres_per_px: float = 1.0,
+    max_side_m: float = 256.0,
+    max_off_nadir_rad: float = MAX_OFF_NADIR_RAD,
+    cut_px: int = CUT_PX,
+) -> LiftedView:
     """The `LiftedView` of an image, uint8 (H, W, 3) RGB and undistorted.
 
     `camera`: a `Camera`; `attitude`: its `Attitude`, level unless given; `height_m` above ground,
@@ -78,7 +78,7 @@ def lift(
     return _look_up(image_rgb, ground, box, metres_per_px, cut_px / 2)
 
 
-def max_ground_px(max_side_m, metres_per_px, cut_px=CUT_PX):
+def max_ground_px(max_side_m: float, metres_per_px: float, cut_px: int = CUT_PX) -> int:
     """The longest side in pixels that a lifted view can have."""
     return max(cut_px, floor(max_side_m / metres_per_px / cut_px) * cut_px)
 
@@ -241,7 +241,7 @@ def _remapped(image, column, row, factor):
     return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _checked_height(camera: Camera, height_m):
+def _checked_height(camera, height_m):
     height_m = camera.height_m if height_m is None else height_m
     if height_m is None:
         raise ConfigError('a view is lifted from a height above ground, but none is given')

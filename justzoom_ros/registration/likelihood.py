@@ -8,16 +8,20 @@ ratio of -inf was not looked at, because the map has no imagery there: it takes 
 Shapes: K headings, n rows from the north, m columns from the west.
 """
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, log, pi
+from typing import Any
 
 import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.region import Region
 from justzoom_ros.registration.area_sums import area_sums
-from justzoom_ros.registration.peaks import find_peaks
+from justzoom_ros.registration.map_features import MapFeatures, Window
+from justzoom_ros.registration.peaks import Peak, find_peaks
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class PoseLikelihood:
     middle of what it sees. That middle is what a view fixes best; where a tilted camera itself is
     follows from it and the heading."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shape = tuple(self.log_ratio.shape)
         if len(shape) != 3 or shape[0] != len(self.yaws_rad) or 0 in shape:
             raise ConfigError(
@@ -65,7 +69,14 @@ class PoseLikelihood:
             raise ConfigError(f'a likelihood ratio cannot be used: {why}')
 
     @classmethod
-    def of_window(cls, log_ratio, yaws_rad, window, map_features, **more):
+    def of_window(
+        cls,
+        log_ratio: torch.Tensor,
+        yaws_rad: np.ndarray | Sequence[float],
+        window: Window,
+        map_features: MapFeatures,
+        **more: Any,
+    ) -> 'PoseLikelihood':
         """The likelihood over a `Window` of `MapFeatures`."""
         cell_m = map_features.cell_m
         west_m = map_features.west_m + window.left * cell_m
@@ -75,23 +86,23 @@ class PoseLikelihood:
     # --- parts of it ---------------------------------------------------------------------------
 
     @property
-    def step_rad(self):
+    def step_rad(self) -> float:
         """Between one heading and the next, in radians."""
         return self.yaw_step_rad or 2 * pi / len(self.yaws_rad)
 
     @property
-    def is_round(self):
+    def is_round(self) -> bool:
         """True where the headings go all the way round."""
         return abs(self.step_rad * len(self.yaws_rad) - 2 * pi) < 1e-6
 
     @cached_property
-    def position(self):
+    def position(self) -> 'PositionLikelihood':
         """`PositionLikelihood`: the mean of the ratios over headings, each as probable."""
         looked_at = torch.isfinite(self.log_ratio).sum(0).clamp(min=1)
         mean = torch.logsumexp(self.log_ratio, 0) - looked_at.log()
         return PositionLikelihood(mean, self.cell_m, self.west_m, self.north_m)
 
-    def tempered(self, likelihood_exponent):
+    def tempered(self, likelihood_exponent: float) -> 'PoseLikelihood':
         """The same with every ratio raised to a power (0..1]: what one of many frames may say."""
         if not 0 < likelihood_exponent <= 1:
             raise ConfigError(
@@ -101,12 +112,14 @@ class PoseLikelihood:
 
     # --- what it comes to ----------------------------------------------------------------------
 
-    def evidence(self):
+    def evidence(self) -> float:
         """log p(view | on this map) - log p(view | elsewhere), every pose that was looked at
         being as probable: above zero, the view speaks for this map."""
         return _log_mean(self.log_ratio)
 
-    def posterior_mass(self, prior=None, prior_elsewhere=0.0):
+    def posterior_mass(
+        self, prior: torch.Tensor | np.ndarray | None = None, prior_elsewhere: float = 0.0
+    ) -> tuple[torch.Tensor, float]:
         """Probabilities of poses, float32 (K, n, m), and of being elsewhere: together they are 1.
 
         `prior` (n, m) or (K, n, m): weights of poses, of any sum; uniform unless given.
@@ -121,17 +134,17 @@ class PoseLikelihood:
         elsewhere = _elsewhere(evidence, prior_elsewhere)
         return torch.exp(joint - evidence) * (1 - elsewhere), elsewhere
 
-    def heading_marginal(self):
+    def heading_marginal(self) -> np.ndarray:
         """Probabilities (K,) of the headings, float64, given that the camera is on the map."""
         rows = torch.stack([_log_sum(plane) for plane in self.log_ratio]).double()
         return torch.softmax(rows, 0).cpu().numpy()
 
-    def cell_log_ratio(self, region):
+    def cell_log_ratio(self, region: Region) -> np.ndarray:
         """Log of the mean ratio over each terminal cell of a `Region`, as
         `PositionLikelihood.cell_log_ratio`."""
         return self.position.cell_log_ratio(region)
 
-    def peaks(self, count=10, separation_m=20.0):
+    def peaks(self, count: int = 10, separation_m: float = 20.0) -> tuple[Peak, ...]:
         """Up to `count` `Peak`s at least `separation_m` apart, highest first."""
         return find_peaks(self, count, separation_m)
 
@@ -152,11 +165,11 @@ class PositionLikelihood:
     north_m: float
     """North border of the window, in metres north of the region's centre."""
 
-    def evidence(self):
+    def evidence(self) -> float:
         """As `PoseLikelihood.evidence`, every position being as probable."""
         return _log_mean(self.log_ratio)
 
-    def cell_log_ratio(self, region):
+    def cell_log_ratio(self, region: Region) -> np.ndarray:
         """Log of the mean ratio over each terminal cell of a `Region`: float64 (N, N), row 0 in
         the north, N = grid ** depth.
 
@@ -181,7 +194,9 @@ class PositionLikelihood:
         return first_m + np.arange(count + 1) * self.cell_m
 
 
-def combine_scales(likelihoods, log_priors):
+def combine_scales(
+    likelihoods: Iterable[PoseLikelihood | None], log_priors: Iterable[float]
+) -> PoseLikelihood:
     """One `PoseLikelihood` of those at several heights: for each pose the mean of the ratios that
     were looked at, weighed by the prior probabilities whose logarithms are `log_priors`. `scale`
     is the number of the most probable height.
@@ -232,7 +247,7 @@ class _ScaleMean:
         return replace(self.first, log_ratio=mean, scale=self.scale, levers_m=levers)
 
 
-def probability_elsewhere(evidence, prior_elsewhere):
+def probability_elsewhere(evidence: float, prior_elsewhere: float) -> float:
     """Probability (0..1) that the camera is not on the map, after a view with a log `evidence`."""
     return _elsewhere(evidence, prior_elsewhere)
 

@@ -1,6 +1,7 @@
 """A map as registration sees it: features on a metre grid, and windows of it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,12 +26,12 @@ class Window:
     """Column after the last one."""
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.bottom - self.top, self.right - self.left
 
     @property
-    def slices(self):
+    def slices(self) -> tuple[slice, slice]:
         """Slices of an array (n, m) over the map."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
@@ -46,7 +47,15 @@ class MapFeatures:
     Raises ConfigError where they do not fit.
     """
 
-    def __init__(self, features, mask=None, cell_m=1.0, west_m=None, north_m=None, pooling=1):
+    def __init__(
+        self,
+        features: torch.Tensor,
+        mask: torch.Tensor | np.ndarray | None = None,
+        cell_m: float = 1.0,
+        west_m: float | None = None,
+        north_m: float | None = None,
+        pooling: int = 1,
+    ) -> None:
         if features.ndim != 3 or not features.is_floating_point():
             raise ConfigError(f'map features must be float (C, n, m), not {tuple(features.shape)}')
         if mask is None:
@@ -62,34 +71,35 @@ class MapFeatures:
         self.features, self.mask, self.cell_m = features, mask, float(cell_m)
         self.west_m = -mask.shape[1] / 2 * cell_m if west_m is None else west_m
         self.north_m = mask.shape[0] / 2 * cell_m if north_m is None else north_m
-        self.pooling, self.kept_spectrum = pooling, None
+        self.pooling = pooling
+        self.kept_spectrum: Any = None
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         """Numbers per cell."""
         return self.features.shape[0]
 
     @property
-    def device(self):
+    def device(self) -> torch.device:
         """Where the features are, and everything that is computed with them."""
         return self.features.device
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Rows and columns of the map, in cells."""
-        return tuple(self.mask.shape)
+        return self.mask.shape[0], self.mask.shape[1]
 
     @property
-    def window(self):
+    def window(self) -> Window:
         """The `Window` of the whole map."""
         return Window(0, 0, *self.shape)
 
     @property
-    def spectrum_bytes(self):
+    def spectrum_bytes(self) -> int:
         """Bytes of the spectrum that is kept, 0 before the first search of the whole map."""
         return 0 if self.kept_spectrum is None else self.kept_spectrum.nbytes
 
-    def window_around(self, east_m, north_m, reach_m):
+    def window_around(self, east_m: float, north_m: float, reach_m: float) -> Window:
         """The `Window` of cells that touch the square within `reach_m` of a position along each
         axis. Raises ConfigError where that is nowhere on the map."""
         row, column = (self.north_m - north_m) / self.cell_m, (east_m - self.west_m) / self.cell_m
@@ -103,12 +113,12 @@ class MapFeatures:
             )
         return Window(*low.astype(int).tolist(), *high.astype(int).tolist())
 
-    def position_m(self, row, column):
+    def position_m(self, row: float, column: float) -> tuple[float, float]:
         """Metres east and north of the region's centre of the middle of a cell."""
         east_m = self.west_m + (column + 0.5) * self.cell_m
         return east_m, self.north_m - (row + 0.5) * self.cell_m
 
-    def cut(self, top, left, rows, columns):
+    def cut(self, top: int, left: int, rows: int, columns: int) -> torch.Tensor:
         """Features and mask as one float32 (C + 1, rows, columns), zero beyond the map."""
         part = self.mask.new_zeros((self.channels + 1, rows, columns))
         inside = [
@@ -122,7 +132,7 @@ class MapFeatures:
             to[-1] = self.mask[r0:r1, c0:c1]
         return part
 
-    def pooled(self, factor):
+    def pooled(self, factor: int) -> 'MapFeatures':
         """The same map in cells `factor` times as wide: means over the cells inside, of those with
         imagery. A last row or column that is not whole is filled up without imagery."""
         features, mask = pool(self.features.float(), self.mask, factor)
@@ -136,7 +146,9 @@ class MapFeatures:
         )
 
 
-def pool(features, weights, factor):
+def pool(
+    features: torch.Tensor, weights: torch.Tensor, factor: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Features (C, h, w) and weights (h, w) of cells `factor` times as wide, from the north-west:
     weighted means, and means of weights. What is beyond the border has weight zero."""
     rest = [-length % factor for length in weights.shape]

@@ -5,15 +5,22 @@ headings and heights and the best of them. Round the highest places the search i
 small windows with all that a `PoseLikelihood` knows.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.region import Region
 from justzoom_ros.registration.correlation import TILE, background_of, tiles_of
 from justzoom_ros.registration.likelihood import PoseLikelihood, PositionLikelihood
+from justzoom_ros.registration.map_features import MapFeatures, Window
 from justzoom_ros.registration.peaks import Peak, highest_places
+from justzoom_ros.registration.search import View
+
+Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is to do."""
 
 BACKGROUND_TILES = 9
 """The scores of so many tiles, evenly spread, tell how high other places of a map score."""
@@ -36,7 +43,7 @@ class MapSearch:
     windows: tuple[PoseLikelihood, ...]
     """Windows at full resolution round the highest places, only near their best headings."""
 
-    def peaks(self, count=10, separation_m=20.0):
+    def peaks(self, count: int = 10, separation_m: float = 20.0) -> tuple[Peak, ...]:
         """Up to `count` `Peak`s of the windows, at least `separation_m` apart, highest first."""
         found = [peak for one in self.windows for peak in one.peaks(count, separation_m)]
         found.sort(key=lambda peak: -peak.log_ratio)
@@ -46,16 +53,23 @@ class MapSearch:
                 kept.append(peak)
         return tuple(kept[:count])
 
-    def evidence(self):
+    def evidence(self) -> float:
         """As `PoseLikelihood.evidence`, over all that was looked at."""
         return self.position.evidence()
 
-    def cell_log_ratio(self, region):
+    def cell_log_ratio(self, region: Region) -> np.ndarray:
         """As `PoseLikelihood.cell_log_ratio`."""
         return self.position.cell_log_ratio(region)
 
 
-def search_tiles(view, map_features, where=None, progress=None, places=5, tile=TILE):
+def search_tiles(
+    view: View,
+    map_features: MapFeatures,
+    where: np.ndarray | None = None,
+    progress: Progress | None = None,
+    places: int = 5,
+    tile: int = TILE,
+) -> MapSearch:
     """The `MapSearch` of a `View` over every cell of a map, tile by tile, and in windows round the
     highest `places`.
 
@@ -70,8 +84,15 @@ def search_tiles(view, map_features, where=None, progress=None, places=5, tile=T
 
 
 def search_coarse_to_fine(
-    view, map_features, coarse=None, factor=4, where=None, progress=None, places=20, tile=TILE
-):
+    view: View,
+    map_features: MapFeatures,
+    coarse: MapFeatures | None = None,
+    factor: int = 4,
+    where: np.ndarray | None = None,
+    progress: Progress | None = None,
+    places: int = 20,
+    tile: int = TILE,
+) -> MapSearch:
     """As `search_tiles`, but in cells `factor` times as wide, and at full resolution only round
     the highest `places` of these: about `factor` squared times as fast, and as good as long as the
     right place is among them.
@@ -88,7 +109,9 @@ def search_coarse_to_fine(
     return MapSearch(position, _refined(view, map_features, position, best, places))
 
 
-def tiles_to_search(map_features, where=None, tile=TILE):
+def tiles_to_search(
+    map_features: MapFeatures, where: np.ndarray | None = None, tile: int = TILE
+) -> list[Window]:
     """Tiles of a map that have imagery and touch a True of `where` (N, M), a picture of the whole
     map of any resolution. Raises ConfigError where there are none."""
     windows = tiles_of(map_features.window, tile)

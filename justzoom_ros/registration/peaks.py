@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil, pi
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ class Peak:
     """Number of the most probable of the searched heights, where several were."""
 
 
-def find_peaks(likelihood, count, separation_m):
+def find_peaks(likelihood: Any, count: int, separation_m: float) -> tuple[Peak, ...]:
     """Up to `count` `Peak`s of a `PoseLikelihood`, at least `separation_m` apart, highest mean
     over headings first. Fewer where the window has no room for more."""
     if not (count >= 1 and separation_m > 0):
@@ -49,7 +50,7 @@ def find_peaks(likelihood, count, separation_m):
     )
 
 
-def highest_places(plane, count, reach):
+def highest_places(plane: np.ndarray, count: int, reach: float) -> list[tuple[int, int]]:
     """Rows and columns, highest first, of up to `count` tops of an array (n, m) of log ratios that
     are more than `reach` cells apart."""
     left, reach = plane.copy(), ceil(reach)

@@ -7,6 +7,7 @@ The image is laid on the ground for each height that the camera may have, its fe
 to each heading and correlated with the map's, and the scores become likelihood ratios.
 """
 
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from math import pi, radians
@@ -16,18 +17,25 @@ import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.registration.attitude import Attitude
+from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.correlation import (
     MIN_IMAGERY,
+    Correlation,
     correlate,
     correlate_tiles,
 )
-from justzoom_ros.registration.lift import MAX_OFF_NADIR_RAD, lift
+from justzoom_ros.registration.lift import MAX_OFF_NADIR_RAD, LiftedView, lift
 from justzoom_ros.registration.likelihood import (
     PoseLikelihood,
     combine_scales,
 )
-from justzoom_ros.registration.map_features import pool
-from justzoom_ros.registration.template import headings, rotate
+from justzoom_ros.registration.map_features import MapFeatures, Window, pool
+from justzoom_ros.registration.peaks import Peak
+from justzoom_ros.registration.template import Templates, headings, rotate
+
+Background = tuple[float, float]
+"""Mean and standard deviation of the scores of other places."""
 
 FINER = 4
 """A peak that is looked at closely is searched at so many headings for each step of the search."""
@@ -77,7 +85,7 @@ class PoseSearchConfig:
     min_imagery: float = MIN_IMAGERY
     """Least share, 0..1, of what the camera would see that has imagery on the map."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (self.headings >= 4 and self.heading_reach > 0 and 0 < self.scale_step < 1):
             raise ConfigError(
                 'a search needs at least 4 headings, a positive heading_reach and a scale_step '
@@ -91,11 +99,13 @@ class PoseSearchConfig:
             raise ConfigError(f'min_imagery is {self.min_imagery:g}; it must lie in 0..1')
 
     @property
-    def yaw_step_rad(self):
+    def yaw_step_rad(self) -> float:
         """Between one heading and the next."""
         return 2 * pi / self.headings
 
-    def yaws_rad(self, yaw_rad=None, yaw_std_rad=None):
+    def yaws_rad(
+        self, yaw_rad: float | None = None, yaw_std_rad: float | None = None
+    ) -> np.ndarray:
         """Headings (K,) to search, all unless one is known with a standard deviation."""
         if yaw_rad is None or yaw_std_rad is None:
             return headings(self.headings, yaw_rad)
@@ -104,16 +114,16 @@ class PoseSearchConfig:
 
 
 def register(
-    network,
-    map_features,
-    image_rgb,
-    camera,
-    attitude=None,
-    yaw_rad=None,
-    yaw_std_rad=None,
-    window=None,
-    config=None,
-):
+    network: Network,
+    map_features: MapFeatures,
+    image_rgb: np.ndarray,
+    camera: Camera,
+    attitude: Attitude | None = None,
+    yaw_rad: float | None = None,
+    yaw_std_rad: float | None = None,
+    window: Window | None = None,
+    config: SearchConfig | None = None,
+) -> PoseLikelihood:
     """The `PoseLikelihood` of an image, uint8 (H, W, 3) RGB and undistorted, over a `Window` of
     `MapFeatures`, the whole map unless given.
 
@@ -137,54 +147,56 @@ class View:
 
     def __init__(
         self,
-        network,
-        image_rgb,
-        camera,
-        attitude=None,
-        yaw_rad=None,
-        yaw_std_rad=None,
-        config=None,
-    ):
+        network: Network,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        attitude: Attitude | None = None,
+        yaw_rad: float | None = None,
+        yaw_std_rad: float | None = None,
+        config: SearchConfig | None = None,
+    ) -> None:
         self.network, self.image, self.camera = network, image_rgb, camera
         self.attitude, self.config = attitude, config or PoseSearchConfig()
         self.candidates = camera.scales(self.config.scale_step)
         self.yaws_rad = self.config.yaws_rad(yaw_rad, yaw_std_rad)
         self.yaw_step_rad = self.config.yaw_step_rad
-        self.backgrounds = [None] * len(self.candidates)
-        self._features = {}
+        self.backgrounds: list[Background | None] = [None] * len(self.candidates)
+        self._features: dict[tuple[int, float], Any] = {}
 
     @property
-    def log_priors(self):
+    def log_priors(self) -> list[float]:
         """Logarithms of the prior probabilities of the heights."""
         return [candidate.log_prior for candidate in self.candidates]
 
-    def turned_to(self, yaws_rad, yaw_step_rad):
+    def turned_to(self, yaws_rad: np.ndarray, yaw_step_rad: float) -> 'View':
         """The same view to be searched at other headings (K,), a step apart; features are
         shared."""
         other = copy(self)
         other.yaws_rad, other.yaw_step_rad = np.asarray(yaws_rad, float), yaw_step_rad
         return other
 
-    def templates(self, number, map_features):
+    def templates(self, number: int, map_features: MapFeatures) -> Templates:
         """The `Templates` for the height with a number, in cells of a map."""
         factor = map_features.pooling
         features, mask, origin = self.features(number, map_features.cell_m / factor)
         if factor > 1:
             features, mask = pool(features, mask.to(features), factor)
-            origin = tuple(at / factor for at in origin)
+            origin = origin[0] / factor, origin[1] / factor
         return rotate(features, mask, origin, self.yaws_rad)
 
-    def features(self, number, cell_m):
+    def features(
+        self, number: int, cell_m: float
+    ) -> tuple[torch.Tensor, torch.Tensor, tuple[float, float]]:
         """Features (C, h, w), mask (h, w) and origin (row, column) in cells, for a height."""
         key = number, cell_m
         if key not in self._features:
             lifted = self._lifted(number, cell_m / self.network.config.stride)
             features = self.network.view_features(lifted.pixels, lifted.mask)
-            origin = tuple(at / self.network.config.stride for at in lifted.origin_px)
-            self._features[key] = features, self.network.cell_mask(lifted.mask), origin
+            row, column = (at / self.network.config.stride for at in lifted.origin_px)
+            self._features[key] = features, self.network.cell_mask(lifted.mask), (row, column)
         return self._features[key]
 
-    def _lifted(self, number, metres_per_px):
+    def _lifted(self, number: int, metres_per_px: float) -> LiftedView:
         config = self.config
         return lift(
             self.image,
@@ -197,7 +209,12 @@ class View:
             self.network.config.stride,
         )
 
-    def register(self, map_features, window=None, backgrounds=None):
+    def register(
+        self,
+        map_features: MapFeatures,
+        window: Window | None = None,
+        backgrounds: Sequence[Background | None] | None = None,
+    ) -> PoseLikelihood:
         """As the function `register`. `backgrounds`: for each height the mean and deviation of the
         scores of other places, those of the window itself unless given."""
         self.backgrounds = list(backgrounds or [None] * len(self.candidates))
@@ -205,7 +222,7 @@ class View:
         found = (self._register(map_features, window, number) for number in numbers)
         return combine_scales(found, self.log_priors)
 
-    def sharpen(self, map_features, peak):
+    def sharpen(self, map_features: MapFeatures, peak: Peak) -> Peak:
         """The `Peak` again, looked at closely: at headings a quarter of a step apart and the
         peak's height, in a window that is just large enough. Its heading is good to a degree then,
         and so is the place of a camera that looks ahead."""
@@ -218,7 +235,9 @@ class View:
         best = found.peaks(1)[0] if found else peak
         return replace(best, scale=peak.scale)
 
-    def _register(self, map_features, window, number):
+    def _register(
+        self, map_features: MapFeatures, window: Window | None, number: int
+    ) -> PoseLikelihood | None:
         """The `PoseLikelihood` for the height with a number, None where it fits nowhere."""
         templates = self.templates(number, map_features)
         correlation = correlate(map_features, templates, window, self.config.min_imagery)
@@ -234,22 +253,24 @@ class View:
             levers_m=(self._lever_m(number, map_features),),
         )
 
-    def _lever_m(self, number, map_features):
+    def _lever_m(self, number: int, map_features: MapFeatures) -> tuple[float, float]:
         """Metres right and ahead from the point below the camera to the middle of the view."""
         cell_m = map_features.cell_m / map_features.pooling
         _, mask, origin = self.features(number, cell_m)
         row, column = (torch.nonzero(mask).double().mean(0) + 0.5).tolist()
         return (column - origin[1]) * cell_m, (origin[0] - row) * cell_m
 
-    def correlate_tiles(self, map_features, windows, number):
+    def correlate_tiles(
+        self, map_features: MapFeatures, windows: Sequence[Window], number: int
+    ) -> Iterator[Correlation]:
         """Yield the `Correlation` of each window, all of one shape, for the height with a
         number."""
         templates = self.templates(number, map_features)
         return correlate_tiles(map_features, templates, windows, self.config.min_imagery)
 
-    def log_ratio(self, correlation, number):
+    def log_ratio(self, correlation: Correlation, number: int) -> torch.Tensor:
         """float32 (K, n, m): log likelihood ratios of a `Correlation` at the height with a number,
         -inf where a pose is not valid."""
-        mean, std = self.backgrounds[number]
+        mean, std = self.backgrounds[number] or correlation.background()
         ratio = self.network.log_ratio(correlation.score, correlation.cells, mean, std)
         return torch.where(correlation.valid, ratio, -torch.inf)

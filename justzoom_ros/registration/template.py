@@ -5,6 +5,7 @@ template where the camera looks ahead of itself. Coordinates in cells are contin
 pixels in `lift`: cell (r, c) is centred at (r + 0.5, c + 0.5).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
 
@@ -31,12 +32,12 @@ class Templates:
     """(K,) headings, counter-clockwise from east."""
 
     @property
-    def cells(self):
+    def cells(self) -> torch.Tensor:
         """Cells that the camera sees at each heading, float64 (K,) on the CPU."""
         return self.weights.sum((1, 2), dtype=torch.float64).cpu()
 
 
-def headings(count, around_rad=None, within_rad=pi):
+def headings(count: int, around_rad: float | None = None, within_rad: float = pi) -> np.ndarray:
     """Headings (K,) to search, counter-clockwise from east: `count` of them evenly all the way
     round, and of these, or rather turned so that one of them is `around_rad`, those at most
     `within_rad` away from it."""
@@ -50,7 +51,12 @@ def headings(count, around_rad=None, within_rad=pi):
     return (around_rad + steps * step) % (2 * pi)
 
 
-def rotate(features, mask, origin_cells, yaws_rad):
+def rotate(
+    features: torch.Tensor,
+    mask: torch.Tensor | np.ndarray,
+    origin_cells: tuple[float, float],
+    yaws_rad: np.ndarray | Sequence[float],
+) -> Templates:
     """The `Templates` of view features (C, h, w), float, at headings (K,).
 
     `mask` (h, w), bool or 0..1: which cells the camera sees. `origin_cells`: row and column of the

@@ -54,7 +54,7 @@ def highest_places(plane: np.ndarray, count: int, reach: float) -> list[tuple[in
     """Rows and columns, highest first, of up to `count` tops of an array (n, m) of log ratios that
     are more than `reach` cells apart."""
     left, reach = plane.copy(), ceil(reach)
-    places = []
+    places: list[tuple[int, int]] = []
     while len(places) < count:
         row, column = (int(i) for i in np.unravel_index(int(left.argmax()), left.shape))
         if not np.isfinite(left[row, column]):

@@ -122,7 +122,7 @@ def register(
     yaw_rad: float | None = None,
     yaw_std_rad: float | None = None,
     window: Window | None = None,
-    config: SearchConfig | None = None,
+    config: PoseSearchConfig | None = None,
 ) -> PoseLikelihood:
     """The `PoseLikelihood` of an image, uint8 (H, W, 3) RGB and undistorted, over a `Window` of
     `MapFeatures`, the whole map unless given.
@@ -153,7 +153,7 @@ class View:
         attitude: Attitude | None = None,
         yaw_rad: float | None = None,
         yaw_std_rad: float | None = None,
-        config: SearchConfig | None = None,
+        config: PoseSearchConfig | None = None,
     ) -> None:
         self.network, self.image, self.camera = network, image_rgb, camera
         self.attitude, self.config = attitude, config or PoseSearchConfig()

@@ -63,15 +63,17 @@ class Localizer:
         progress: bool = True,
         camera: Camera | None = None,
         footprint_m: tuple[float, float] | None = None,
-        registration: str | Path | None = None,
+        registration: str | Path | bool | None = None,
     ) -> 'Localizer':
         """Read a map folder, and the weights of a policy if there are any, and make ready.
 
         `map` may also be a `SatelliteMap` that is open already. Without `weights` the shipped
-        registration works alone, on any map. With weights of a downward camera and a `camera` or
-        `footprint_m` (least and greatest ground width in view), the policy's posterior is the
-        prior of the registration; without them the policy answers alone. `registration`: weights
-        of a registration network, those adapted to the map or else the shipped ones unless given.
+        registration works alone, on any map. With weights of a downward camera the policy's
+        posterior is the prior of the registration. `camera` or `footprint_m` (least and greatest
+        ground width in view) say what the camera is; a policy's own is that of its training. Of a
+        policy of which that is not known, and of a street's, the policy answers alone.
+        `registration`: weights of a registration network, those adapted to the map or else the
+        shipped ones unless given; False for none.
         `runtime` one of `RUNTIMES`, `search` a method or a `SearchConfig`, `criteria` a
         `FixCriteria`. Raises MapError, WeightsError, RuntimeUnavailableError, ConfigError.
         """
@@ -79,9 +81,11 @@ class Localizer:
         if footprint_m is not None:
             camera = (camera or Camera()).with_footprint(*footprint_m)
         zoom = weights and ZoomSearch.open(satellite_map, weights, runtime, search, progress)
+        camera = camera or (zoom.camera if zoom else None)
         registrar = None
-        if not zoom or (camera and zoom.config.view == 'nadir'):
-            registrar = Registrar.open(satellite_map, registration, camera, progress=progress)
+        if registration is not False and (not zoom or (camera and zoom.config.view == 'nadir')):
+            path = registration if isinstance(registration, str | Path) else None
+            registrar = Registrar.open(satellite_map, path, camera, progress=progress)
         return cls(satellite_map, zoom or None, registrar, camera, criteria)
 
     # --- what it is ----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from justzoom_ros.embeddings.map_features import open_map_features
+from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus
 from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
@@ -43,8 +44,8 @@ VIEW_CELLS = 64
 """So many cells of features lie across a view at best: enough to be told from others, and no more
 to search for than needed."""
 
-UNLIKELY = 1e-4
-"""Where a policy gives a terminal cell less than this share of its mass, there is no search."""
+UNLIKELY = 1e-3
+"""Mass of a policy's posterior that need not be searched."""
 
 
 class Registrar:
@@ -127,11 +128,12 @@ class Registrar:
         picture. A large map is searched from coarse to fine, and only where the prior has mass;
         `progress(done, total)` is called meanwhile. Raises ImageError, ConfigError."""
         weights = self._prior(prior)
+        where = _heavy(weights) if prior else self._mask
+        window = _bounding(where)
         windows: tuple[PoseLikelihood, ...]
-        if max(self.features.shape) <= WHOLE_CELLS:
-            windows = (self.likelihood(view),)
+        if max(window.shape) <= WHOLE_CELLS:
+            windows = (self.likelihood(view, window),)
         else:
-            where = weights > UNLIKELY * weights.max()
             if self._coarse is None:
                 self._coarse = self.features.pooled(COARSE_FACTOR)
             windows = search_coarse_to_fine(
@@ -176,6 +178,24 @@ class Registrar:
             yaw_rad=peak.yaw_rad,
             yaw_std_rad=max(peak.yaw_std_rad, 0.0),
         )
+
+
+def _heavy(weights: np.ndarray) -> np.ndarray:
+    """Flags of the cells (n, n) that hold all but an unlikely share of the weights."""
+    flat = weights.ravel()
+    order = np.argsort(-flat)
+    count = int(np.searchsorted(np.cumsum(flat[order]), (1 - UNLIKELY) * flat.sum())) + 1
+    flags = np.zeros(flat.shape, bool)
+    flags[order[:count]] = True
+    return flags.reshape(weights.shape)
+
+
+def _bounding(flags: np.ndarray) -> Window:
+    """The smallest window that holds all flags (n, n)."""
+    rows, columns = (np.flatnonzero(flags.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        raise ConfigError('there is no imagery where the picture is to be searched for')
+    return Window(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
 
 
 def choose_resolution(

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from justzoom_ros.inference.preprocess import enough_px, ground_views, normalize
 from justzoom_ros.inference.tree_search import SearchConfig, search
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models import PolicyConfig, ZoomPolicy
+from justzoom_ros.registration.camera import Camera
 from justzoom_ros.runtimes import open_runtime
 from justzoom_ros.runtimes.base import Runtime
 
@@ -71,6 +73,15 @@ class ZoomSearch:
     def config(self) -> PolicyConfig:
         """The policy's `PolicyConfig`."""
         return self._runtime.config
+
+    @cached_property
+    def camera(self) -> Camera | None:
+        """The downward camera that the policy was trained for, None of a street's or where the
+        weights do not say."""
+        views = self._runtime.provenance.get('views') or {}
+        if self.config.view != 'nadir' or 'footprint_m' not in views:
+            return None
+        return Camera.from_fov(views['fov_rad']).with_footprint(*views['footprint_m'])
 
     @property
     def map_bytes(self) -> int:

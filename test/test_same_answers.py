@@ -18,7 +18,8 @@ SAVED = np.load(Path(__file__).parent / 'data' / 'before_the_move.npz')
 def shipped(request):
     """(name, Localizer) of a shipped map with its weights."""
     folder = REPO / 'maps' / request.param
-    return request.param, Localizer.open(folder, folder / 'weights.safetensors', runtime='cpu')
+    weights = folder / 'weights.safetensors'
+    return request.param, Localizer.open(folder, weights, 'cpu', registration=False)
 
 
 def picture(map, number):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch.utils.data import Dataset
@@ -11,7 +12,15 @@ from justzoom_ros.embeddings.cell_embeddings import MapEmbeddings, encode_map
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models import ZoomPolicy
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime
-from justzoom_ros.training.batches import Batch, MapCrops, Rank, Stream, ViewDataset, ViewSource
+from justzoom_ros.training.batches import (
+    TRAINING,
+    Batch,
+    MapCrops,
+    Rank,
+    Stream,
+    ViewDataset,
+    ViewSource,
+)
 from justzoom_ros.training.recipe import TrainConfig
 
 TABLE_STEPS = 50
@@ -33,6 +42,10 @@ class Area:
         config = replace(config, batch=64)
         batches = self.source(config, Rank(), stream)
         return (batches[number] for number in range(math.ceil(count / config.batch)))
+
+    def draw_identity(self, config: TrainConfig) -> dict[str, Any]:
+        """What the views are drawn from, in plain JSON types."""
+        return self.source(config, Rank(), TRAINING).identity
 
     def cell_index(self, actions: torch.Tensor) -> torch.Tensor:
         """Indices (B,) of the terminal cells that actions (B, S) lead to."""

@@ -84,6 +84,7 @@ class Trainer:
         self.policy.provenance = {
             'maps': [area.map.checksum for area in self.areas],
             'train': asdict(train_config),
+            **self._seen(),
         }
         self.objective: Any = self.build_objective()
         self.parallel = parallelize(self.objective, self.rank, self.device)
@@ -92,6 +93,11 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(enabled=self.precision == torch.float16)
         self.history = History(self.chance)
         self.step, self._progress = 0, True
+
+    def _seen(self) -> dict[str, Any]:
+        """How the views of the first area are drawn: what a camera must be like for the policy."""
+        identity = self.areas[0].draw_identity(self.config)
+        return {'views': identity['views']} if 'views' in identity else {}
 
     # What another method than zooming, trained the same way, does otherwise.
 

@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from justzoom_ros.registration.camera import Camera
 
-HEIGHT_SHARE = 0.1
-"""Deviation of a height that comes without one, as a share of it."""
-
 
 def add_camera_options(parser: argparse.ArgumentParser) -> None:
     """Add --footprint, --height, --height-std, --fov and --heading to a command."""
@@ -31,6 +28,7 @@ def camera_of(args: argparse.Namespace) -> 'Camera | None':
     where they contradict each other or are not enough."""
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.registration.camera import Camera
+    from justzoom_ros.registration.camera_state import HEIGHT_SHARE
 
     if args.footprint and args.height is not None:
         raise ConfigError('give --footprint or --height, not both')

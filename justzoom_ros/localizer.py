@@ -9,6 +9,7 @@ works on any map. A policy, where there is one, knows its map and says which par
 its posterior is the prior of the registration. A policy alone answers in cells.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -31,6 +32,8 @@ from justzoom_ros.registration.camera import Camera
 from justzoom_ros.zoom_search import ZoomSearch
 
 __all__ = ['Fix', 'FixCriteria', 'Hypothesis', 'Localizer']
+
+log = logging.getLogger(__name__)
 
 HEADING_STD_RAD = np.radians(10.0)
 """Standard deviation of a heading that comes without one."""
@@ -81,11 +84,17 @@ class Localizer:
         if footprint_m is not None:
             camera = (camera or Camera()).with_footprint(*footprint_m)
         zoom = weights and ZoomSearch.open(satellite_map, weights, runtime, search, progress)
-        camera = camera or (zoom.camera if zoom else None)
+        own = zoom.camera if zoom and camera is None else None
         registrar = None
-        if registration is not False and (not zoom or (camera and zoom.config.view == 'nadir')):
+        if registration is not False and (not zoom or zoom.takes(camera or own)):
             path = registration if isinstance(registration, str | Path) else None
-            registrar = Registrar.open(satellite_map, path, camera, progress=progress)
+            try:
+                registrar = Registrar.open(satellite_map, path, camera or own, progress=progress)
+            except ConfigError as error:
+                if own is None:
+                    raise
+                log.warning('the policy answers alone: %s', error)
+        camera = camera or (own if registrar else None)
         return cls(satellite_map, zoom or None, registrar, camera, criteria)
 
     # --- what it is ----------------------------------------------------------------------------

@@ -83,6 +83,11 @@ class ZoomSearch:
             return None
         return Camera.from_fov(views['fov_rad']).with_footprint(*views['footprint_m'])
 
+    def takes(self, camera: Camera | None) -> bool:
+        """True where registration can go on from the policy: it looks down, and the camera is
+        known."""
+        return camera is not None and self.config.view == 'nadir'
+
     @property
     def map_bytes(self) -> int:
         """Memory that the map's embeddings take."""

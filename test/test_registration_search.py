@@ -151,6 +151,13 @@ def view():
     return View(NETWORK, picture(POSE), camera_of(POSE))
 
 
+def test_a_network_that_can_be_trained_leaves_no_gradients(view):
+    network = ToyNetwork(gain=torch.nn.Parameter(torch.tensor(2.0)))
+    found = View(network, picture(POSE), camera_of(POSE)).register(MAP)
+    assert not found.log_ratio.requires_grad
+    assert found.peaks(1)[0].log_ratio == pytest.approx(view.register(MAP).peaks(1)[0].log_ratio)
+
+
 def test_a_search_in_tiles_finds_what_the_whole_search_finds(view):
     seen = []
     found = search_tiles(view, MAP, progress=lambda *done: seen.append(done), tile=64)

@@ -268,6 +268,7 @@ class View:
         templates = self.templates(number, map_features)
         return correlate_tiles(map_features, templates, windows, self.config.min_imagery)
 
+    @torch.no_grad()
     def log_ratio(self, correlation: Correlation, number: int) -> torch.Tensor:
         """float32 (K, n, m): log likelihood ratios of a `Correlation` at the height with a number,
         -inf where a pose is not valid."""

@@ -12,8 +12,8 @@ from typing import Any
 from justzoom_ros.errors import ConfigError, ImageError
 
 UNKNOWN_HEIGHT_M = (20.0, 500.0)
-"""Heights above ground that are searched where nothing is known: with steps of 5 % there are 65 of
-them, so that a frame costs 65 times what it costs at a known height."""
+"""Heights above ground that are searched where nothing is known: with steps of 5 % there are 66 of
+them, so that a frame costs 66 times what it costs at a known height."""
 
 SCALE_STEP = 0.05
 """Ratio, less one, of one searched height to the next."""

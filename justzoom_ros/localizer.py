@@ -169,6 +169,11 @@ class Localizer:
 
     # --- what it does --------------------------------------------------------------------------
 
+    def embed(self, image_rgb: np.ndarray) -> torch.Tensor:
+        """Ground embedding (D,) of a policy for a camera image, uint8 (H, W, 3) RGB, which
+        `posterior` takes in its place. Raises ImageError, ConfigError without a policy."""
+        return self.require_zoom().embed(image_rgb)
+
     def posterior(
         self,
         image: np.ndarray | torch.Tensor,

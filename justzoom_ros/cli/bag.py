@@ -1,6 +1,7 @@
 """`justzoom bag`: a dataset of camera images as a rosbag2 with the true positions."""
 
 import argparse
+from typing import Any
 
 HELP = 'write images with known positions as a rosbag2'
 EPILOG = """example:
@@ -8,7 +9,7 @@ EPILOG = """example:
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `bag` to the commands."""
     parser = subparsers.add_parser(
         'bag',
@@ -31,7 +32,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Read the dataset, write the bag."""
     import json
     from functools import partial
@@ -44,7 +45,7 @@ def run(args):
     images = read_images(args.images, parse_select(args.select))
     progress = partial(tqdm, desc='bag', unit='image')
     write_bag(images, args.out, args.topic, args.truth_topic, args.frame_id, progress)
-    stamps_ns = [image.stamp_ns for image in images]
+    stamps_ns = [image.stamp_ns for image in images if image.stamp_ns is not None]
     duration_s = (max(stamps_ns) - min(stamps_ns)) / 1e9
     if args.json:
         print(json.dumps({'bag': args.out, 'images': len(images), 'duration_s': duration_s}))

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from typing import Any
 
 EXAMPLE = """examples:
   justzoom calibrate --map maps/farm --weights runs/farm/weights.safetensors \\
@@ -16,7 +17,7 @@ covariances as KNOWN.
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         'calibrate',
@@ -43,7 +44,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Fit, write, say what it changed."""
     from dataclasses import replace
 
@@ -83,7 +84,7 @@ def run(args):
     print(json.dumps({'weights': args.out, **found.to_dict()}) if args.json else text)
 
 
-def _check(args):
+def _check(args: argparse.Namespace) -> None:
     """Whatever is missing is said before anything is fitted or written."""
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.files import output_file
@@ -100,13 +101,13 @@ def _check(args):
         output_file(args.report)
 
 
-def _images(args, localizer):
+def _images(args: argparse.Namespace, localizer: Any) -> list[Any]:
     from justzoom_ros.io.datasets import parse_select, read_images
 
     return read_images(args.images, parse_select(args.select), localizer.region)
 
 
-def _motion(args, localizer, images):
+def _motion(args: argparse.Namespace, localizer: Any, images: list[Any]) -> tuple[Any, float, int]:
     """Fit the exponent, and the factor on covariances with it, on bags or on the images as one
     sequence."""
     from dataclasses import replace
@@ -133,7 +134,7 @@ def _motion(args, localizer, images):
     return exponent, *fit_covariance(sequences, localizer, config)
 
 
-def _report(path, localizer, images):
+def _report(path: str, localizer: Any, images: list[Any]) -> None:
     """Draw how sure the policy is and how often it is right, before and after."""
     from dataclasses import replace
 

@@ -1,6 +1,7 @@
 """`justzoom chart`: tables of `justzoom compare` as one picture."""
 
 import argparse
+from typing import Any
 
 EXAMPLE = """example:
   justzoom chart -o robustness.png mixed=mixed.json night=night.json rain=rain.json
@@ -9,7 +10,7 @@ The tables are what `justzoom compare -o FILE` writes; exact searches are drawn.
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `chart` to the commands."""
     parser = subparsers.add_parser(
         'chart',
@@ -28,7 +29,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Read the tables and draw them."""
     from justzoom_ros.cli.named_files import named_files
     from justzoom_ros.plots.comparison import draw_recalls, read_rows

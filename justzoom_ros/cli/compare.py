@@ -1,6 +1,7 @@
 """`justzoom compare`: several methods on one dataset, in one table."""
 
 import argparse
+from typing import Any
 
 HELP = 'compare methods on a dataset of streets'
 EPILOG = """example:
@@ -10,7 +11,7 @@ EPILOG = """example:
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `compare` to the commands."""
     parser = subparsers.add_parser(
         'compare',
@@ -36,7 +37,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Compare, print and write."""
     import json
     from functools import partial

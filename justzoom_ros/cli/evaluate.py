@@ -1,6 +1,7 @@
 """`justzoom evaluate`: how good a policy is on images with known positions."""
 
 import argparse
+from typing import Any
 
 from justzoom_ros.runtimes.registry import RUNTIMES
 
@@ -13,7 +14,7 @@ EPILOG = """examples:
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `evaluate` to the commands."""
     parser = subparsers.add_parser(
         'evaluate',
@@ -54,7 +55,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Read the images, evaluate, print and write."""
     import json
     import sys
@@ -107,7 +108,7 @@ def run(args):
     print(json.dumps(summary) if args.json else table(summary))
 
 
-def _sequence(args, localizer, images):
+def _sequence(args: argparse.Namespace, localizer: Any, images: list[Any]) -> None:
     """The images as the frames of one sequence."""
     import json
     import math

@@ -1,6 +1,7 @@
 """`justzoom replay`: the fixes of a bag's images, in process or from a running node."""
 
 import argparse
+from typing import Any
 
 from justzoom_ros.runtimes.registry import RUNTIMES
 
@@ -12,7 +13,7 @@ EPILOG = """examples:
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add `replay` to the commands."""
     parser = subparsers.add_parser(
         'replay',
@@ -62,7 +63,7 @@ def add_parser(subparsers):
     parser.set_defaults(run=run)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> None:
     """Replay, write the results, print the summary."""
     import json
     from pathlib import Path
@@ -76,7 +77,7 @@ def run(args):
     _check(args)
     require_matplotlib()
     out = output_folder(args.out)
-    localizer = None if args.live else _localizer(args)
+    localizer: Any = None if args.live else _localizer(args)
     map = SatelliteMap.open(args.map) if args.live else localizer.map
     if len(args.bags) == 1:
         summary = _replay(args, args.bags[0], map, localizer, out)
@@ -95,7 +96,7 @@ def run(args):
     print(json.dumps(summary) if args.json else sequence_metrics.describe(summary['all']))
 
 
-def _names(bags):
+def _names(bags: list[str]) -> dict[str, str]:
     """{name of a folder for the results: bag}, from the last parts of the paths that differ."""
     from pathlib import Path
 
@@ -108,7 +109,9 @@ def _names(bags):
     raise ConfigError('two of the bags have the same path, or nearly')
 
 
-def _replay(args, path, map, localizer, out):
+def _replay(
+    args: argparse.Namespace, path: str, map: Any, localizer: Any, out: Any
+) -> dict[str, Any]:
     """Replay one bag into one folder; returns its summary."""
     from justzoom_ros.evaluation.replay_results import write_results
     from justzoom_ros.io.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
@@ -128,7 +131,7 @@ def _replay(args, path, map, localizer, out):
     return write_results(out, map, fixes, track, args.max_gap)
 
 
-def _check(args):
+def _check(args: argparse.Namespace) -> None:
     import math
 
     from justzoom_ros.errors import ConfigError
@@ -144,7 +147,7 @@ def _check(args):
             raise ConfigError(f'--{option} is {value:g}; it must be greater than 0')
 
 
-def _localizer(args):
+def _localizer(args: argparse.Namespace) -> Any:
     from justzoom_ros.localizer import FixCriteria, Localizer
 
     return Localizer.open(
@@ -156,7 +159,9 @@ def _localizer(args):
     )
 
 
-def _in_process(args, bag, topics, localizer, track):
+def _in_process(
+    args: argparse.Namespace, bag: Any, topics: Any, localizer: Any, track: Any
+) -> list[Any]:
     from functools import partial
 
     from tqdm import tqdm
@@ -176,7 +181,7 @@ def _in_process(args, bag, topics, localizer, track):
     return list(track_frames(events, tracker))
 
 
-def _live(args, bag, topic):
+def _live(args: argparse.Namespace, bag: Any, topic: Any) -> list[Any]:
     import sys
     from functools import partial
 

@@ -29,7 +29,7 @@ camera NadirViewConfig (nadir.) and Appearance (appearance.), for retrieval Retr
 """
 
 
-def add_parser(subparsers):
+def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         'train',

@@ -5,13 +5,17 @@ it. Methods are told by their weights: a zoom policy, or the contrastive baselin
 """
 
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluation.evaluate import (
+    Place,
+    Result,
     evaluate,
     occupied_cells,
     rigs,
@@ -26,6 +30,7 @@ from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models.checkpoint import read_safetensors
 from justzoom_ros.plots.learning_curves import draw_curves
 from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
+from justzoom_ros.region import Region
 from justzoom_ros.training.history import read_history
 from justzoom_ros.training.retrieval import RetrievalModel
 
@@ -37,19 +42,36 @@ TIMED = 20
 COLUMNS = ('R@1', 'R@25m', 'R@40m', 'R@50m', 'R@100m', 'point@50m', 'median', 'NLL', 'ms', 'MB')
 
 
+Methods = Mapping[str, str | Path]
+"""{name of a method: file of its weights}"""
+
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+"""Wraps what is gone through, as tqdm does."""
+
+
 @dataclass(frozen=True)
 class CompareConfig:
-    """`splits` of the dataset, numbers of `views`, `searches` for single views (several views are
-    searched exactly), whether `occupied` cells alone can be, at most `limit` places a split."""
+    """What is compared."""
 
     splits: tuple[str, ...] = SPLITS
+    """Of the dataset."""
+
     views: tuple[int, ...] = (1, 2, 4)
+    """Numbers of cameras at each place."""
+
     searches: tuple[str, ...] = SEARCHES
+    """For single views; several are searched exactly."""
+
     occupied: bool = False
+    """Whether only those cells can be in which an image of the split was taken."""
+
     limit: int | None = None
+    """Places of a split at most."""
 
 
-def open_method(satellite_map, weights):
+def open_method(
+    satellite_map: SatelliteMap, weights: str | Path
+) -> Localizer | RetrievalLocalizer:
     """A Localizer or a RetrievalLocalizer, as the weights file says. Raises WeightsError."""
     metadata, _ = read_safetensors(weights)
     if metadata.get('format') == RetrievalModel.FORMAT:
@@ -57,7 +79,9 @@ def open_method(satellite_map, weights):
     return Localizer.open(satellite_map, weights, search='exact', progress=False)
 
 
-def compare(dataset, weights, config, progress=iter):
+def compare(
+    dataset: str | Path, weights: Methods, config: CompareConfig, progress: Progress = iter
+) -> dict[str, Any]:
     """The table as a dictionary for JSON. `weights` {name of the method: file}.
 
     Raises DatasetError, MapError, WeightsError.
@@ -70,12 +94,14 @@ def compare(dataset, weights, config, progress=iter):
     return {'dataset': str(dataset), 'protocol': _protocol(config), 'rows': rows}
 
 
-def _protocol(config):
+def _protocol(config: CompareConfig) -> str:
     cells = 'cells in which an image was taken' if config.occupied else 'all cells with imagery'
     return f'{cells} compete; point@50m is the point with most mass within {NEAR_M:g} m'
 
 
-def _split_rows(dataset, split, weights, config, progress):
+def _split_rows(
+    dataset: Path, split: str, weights: Methods, config: CompareConfig, progress: Progress
+) -> Iterator[dict[str, Any]]:
     folder = dataset / split if split == 'other_city' else dataset
     satellite_map = SatelliteMap.open(folder / 'map')
     region = satellite_map.region
@@ -95,7 +121,15 @@ def _split_rows(dataset, split, weights, config, progress):
                 yield row | memory
 
 
-def _row(localizer, results, method, search, views, split, places):
+def _row(
+    localizer: Localizer | RetrievalLocalizer,
+    results: list[Result],
+    method: str,
+    search: str,
+    views: int,
+    split: str,
+    places: list[Place],
+) -> dict[str, Any]:
     figures = summarize(results)
     return {
         **{'method': method, 'search': search, 'views': views, 'split': split},
@@ -112,25 +146,27 @@ def _row(localizer, results, method, search, views, split, places):
     }
 
 
-def _megabytes(weights):
+def _megabytes(weights: str | Path) -> float:
     """What the weights of a file take in memory, in single precision."""
     _, tensors = read_safetensors(weights)
     return 4 * sum(tensor.numel() for tensor in tensors.values()) / 1e6
 
 
-def _milliseconds(localizer, search, places):
+def _milliseconds(
+    localizer: Localizer | RetrievalLocalizer, search: str, places: list[Place]
+) -> float:
     """Median time of one query: all its views encoded and searched, pixels being in memory."""
     times = []
     for place in places:
         pictures = [image.load() for image in place]
         started = time.perf_counter()
         for picture in pictures:
-            localizer.posterior(localizer.require_zoom().embed(picture), SearchConfig(search))
+            localizer.posterior(localizer.embed(picture), SearchConfig(search))
         times.append(time.perf_counter() - started)
     return float(1000 * np.median(times))
 
 
-def _chance(region, results):
+def _chance(region: Region, results: list[Result]) -> float:
     """Share that a cell drawn evenly from the square would have within 50 m: the disc's area that
     lies inside the square, averaged over the truths."""
     half, radius = region.side_m / 2, NEAR_M
@@ -141,7 +177,7 @@ def _chance(region, results):
     return float(np.mean(inside) * np.pi * radius**2 / region.side_m**2)
 
 
-def draw_histories(weights, chance_nats, path):
+def draw_histories(weights: Methods, chance_nats: float, path: str | Path) -> None:
     """Learning curves of methods as a PNG. Raises DatasetError where a history is missing."""
     histories = {}
     for name, file in weights.items():
@@ -155,12 +191,12 @@ def draw_histories(weights, chance_nats, path):
 # --- tables ------------------------------------------------------------------------------------
 
 
-def write(path, made):
+def write(path: str | Path, made: dict[str, Any]) -> None:
     """The table as JSON. Raises OutputError."""
     write_json(path, made)
 
 
-def markdown(made):
+def markdown(made: dict[str, Any]) -> str:
     """The table as Markdown, one per split."""
     parts = [made['protocol'] + '.']
     for split in dict.fromkeys(row['split'] for row in made['rows']):
@@ -176,7 +212,7 @@ def markdown(made):
     return '\n\n'.join(parts)
 
 
-def _line(row):
+def _line(row: dict[str, Any]) -> str:
     shares = ('recall_cell', 'recall_25m', 'recall_40m', 'recall_50m', 'recall_100m')
     cells = [_percent(row[key]) for key in (*shares, 'point_recall_50m')]
     cells += [f'{row["median_m"]:.0f} m', f'{row["nll_nats"]:.2f}']
@@ -186,5 +222,5 @@ def _line(row):
     return f'| {name} | {row["views"]} | ' + ' | '.join(cells) + ' |'
 
 
-def _percent(share):
+def _percent(share: float) -> str:
     return f'{100 * share:.1f} %'

@@ -4,26 +4,33 @@ Each image is encoded once; every search then makes its own posterior from that,
 of a place. The protocol is the full grid: all terminal cells with imagery compete, as they do for
 a robot; or, as in retrieval benchmarks, occupied cells only: those in which an image was taken.
 
-Three positions are judged. The *guess* is the centre of the most probable terminal cell, right or
-wrong, as in the published results. The *point* has most mass within NEAR_M. The *fix* is
-what a robot gets: the mean of one hypothesis, or in doubt the mean of everything, with a
-covariance to match.
+Three positions are compared with the truth. The *guess* is the centre of the most probable
+terminal cell, right or wrong, as in the published results. The *point* has most mass within
+NEAR_M. The *fix* is what a robot gets: the mean of one hypothesis, or in doubt the mean of
+everything, with a covariance to match.
 """
 
 import csv
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 
 from justzoom_ros.errors import DatasetError, OutsideRegionError
 from justzoom_ros.evaluation import metrics
 from justzoom_ros.files import output_folder, write_json, writing
-from justzoom_ros.inference.fix import make_fix
+from justzoom_ros.inference.fix import Fix, FixCriteria, make_fix
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
+from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.inference.tree_search import SearchConfig
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.localizer import Localizer
 from justzoom_ros.plots.figures import Mark
 from justzoom_ros.plots.fixes import Panel, draw_errors, draw_frames
 from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
+from justzoom_ros.region import Region
 
 CSV_COLUMNS = (
     *('search', 'id', 'truth_latitude', 'truth_longitude', 'latitude', 'longitude', 'error_m'),
@@ -32,47 +39,85 @@ CSV_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class Result:
-    """One place under one search: its (first) GeoImage, its Fix (without the posterior, which
-    would fill the memory over a large dataset), and how they compare.
+Place = tuple[GeoImage, ...]
+"""The views of a rig at one place."""
 
-    Positions are metres east and north of the region's centre. `cell_hit`: the most probable
-    terminal cell is the true one; `point_m`, where most mass is near; `fix_cell_hit`: the one that
-    the fix lies in is. `truth_mass`: mass of the true terminal cell. `held` {mass: whether the
-    smallest region of that mass holds the truth}; `mass_near`: mass within NEAR_M
-    of the guess.
-    """
 
-    image: object
-    fix: object
-    truth_m: np.ndarray
-    guess_m: np.ndarray
-    point_m: np.ndarray
-    guess_latitude: float
-    guess_longitude: float
-    cell_hit: bool
-    fix_cell_hit: bool
-    truth_mass: float
-    held: dict
-    mass_near: float
+class Evaluated(Protocol):
+    """What is asked of a `Localizer`, or of another method in its place."""
+
+    criteria: FixCriteria
 
     @property
-    def fix_m(self):
+    def region(self) -> Region:
+        """The square of the earth that is searched."""
+
+    def embed(self, image_rgb: np.ndarray) -> Any:
+        """What an image, uint8 (H, W, 3) RGB, is encoded as."""
+
+    def posterior(self, image: Any, search_config: SearchConfig | None = None) -> CellPosterior:
+        """The posterior of an encoded image."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One place under one search: what was found and how it compares. Positions are metres east
+    and north of the region's centre."""
+
+    image: GeoImage
+    """The (first) image."""
+
+    fix: Fix
+    """Without the posterior, which would fill the memory over a large dataset."""
+
+    truth_m: np.ndarray
+    """True position (2,)."""
+
+    guess_m: np.ndarray
+    """Centre (2,) of the most probable terminal cell."""
+
+    point_m: np.ndarray
+    """Point (2,) with most mass within NEAR_M."""
+
+    guess_latitude: float
+    """Of the guess, degrees."""
+
+    guess_longitude: float
+    """Of the guess, degrees."""
+
+    cell_hit: bool
+    """The most probable terminal cell is the true one."""
+
+    fix_cell_hit: bool
+    """The terminal cell that the fix lies in is the true one."""
+
+    truth_mass: float
+    """Mass of the true terminal cell."""
+
+    held: dict[float, bool]
+    """{mass: whether the smallest region of that mass holds the truth}."""
+
+    mass_near: float
+    """Mass within NEAR_M of the guess."""
+
+    @property
+    def fix_m(self) -> np.ndarray:
         """Position of the fix (2,)."""
         return np.array([self.fix.east_m, self.fix.north_m])
 
     @property
-    def guess_error_m(self):
+    def guess_error_m(self) -> float:
         """Distance of the guess from the truth."""
         return float(np.hypot(*(self.guess_m - self.truth_m)))
 
 
-def inside(images, region, skip_outside=False):
+def inside(
+    images: Sequence[GeoImage], region: Region, skip_outside: bool = False
+) -> list[GeoImage]:
     """The images that were taken inside the region; unless the others are to be left out, the
     first of them is an OutsideRegionError naming its row."""
     positions = np.array([(image.latitude, image.longitude) for image in images]).reshape(-1, 2)
-    flags = region.contains(*positions.T)
+    flags = np.asarray(region.contains(*positions.T))
     if not flags.all() and not skip_outside:
         first = images[int(np.argmin(flags))]
         raise OutsideRegionError(
@@ -83,8 +128,12 @@ def inside(images, region, skip_outside=False):
 
 
 def evaluate(
-    localizer, places, searches=('greedy', 'beam', 'exact'), progress=iter, occupied=None
-):
+    localizer: Evaluated,
+    places: Iterable[GeoImage | Place],
+    searches: Iterable[str] = ('greedy', 'beam', 'exact'),
+    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    occupied: np.ndarray | None = None,
+) -> dict[str, list[Result]]:
     """{search: [Result per place]}. A place is a GeoImage or a tuple of them, the views of a rig
     (see `rigs`). `progress` wraps the places, as tqdm does. `occupied`: path indices of the
     terminal cells that alone can be; the search must then be exact.
@@ -93,11 +142,11 @@ def evaluate(
     for a corrupt one, ConfigError for an unknown search.
     """
     configs = {name: SearchConfig(method=name) for name in searches}
-    results = {name: [] for name in searches}
-    places = [place if isinstance(place, tuple) else (place,) for place in places]
-    inside([image for place in places for image in place], localizer.region)
-    for place in progress(places):
-        grounds = [localizer.require_zoom().embed(image.load()) for image in place]
+    results: dict[str, list[Result]] = {name: [] for name in configs}
+    views = [place if isinstance(place, tuple) else (place,) for place in places]
+    inside([image for place in views for image in place], localizer.region)
+    for place in progress(views):
+        grounds = [localizer.embed(image.load()) for image in place]
         weights = overlap_weights([mount_of(image) for image in place]) if len(place) > 1 else None
         for name, config in configs.items():
             posteriors = [localizer.posterior(ground, config) for ground in grounds]
@@ -107,10 +156,10 @@ def evaluate(
     return results
 
 
-def rigs(images, count):
+def rigs(images: Iterable[GeoImage], count: int) -> list[Place]:
     """The first `count` cameras of every place, tuples of GeoImage, by the columns `place` and
     `camera` that `justzoom city` writes. Raises DatasetError where a place has fewer."""
-    places = {}
+    places: dict[tuple[str, str], list[GeoImage]] = {}
     for image in images:
         if not all(image.columns.get(c) for c in ('split', 'place', 'camera')):
             raise DatasetError(
@@ -128,7 +177,7 @@ def rigs(images, count):
     return [tuple(found[:count]) for found in places.values()]
 
 
-def mount_of(image):
+def mount_of(image: GeoImage) -> Mount:
     """The `Mount` of a GeoImage by its columns `heading_deg` (clockwise from north) and `fov_deg`.
     Raises DatasetError where they are no numbers."""
     try:
@@ -138,36 +187,35 @@ def mount_of(image):
         raise DatasetError(f'{image.row} has no heading_deg and fov_deg') from error
 
 
-def occupied_cells(images, region):
+def occupied_cells(images: Sequence[GeoImage], region: Region) -> np.ndarray:
     """Indices of the terminal cells in which the images were taken."""
     positions = np.array([(image.latitude, image.longitude) for image in images])
     return np.unique(region.cell_index(region.encode_enu(*region.to_enu(*positions.T))))
 
 
-def _result(image, fix):
+def _result(image: GeoImage, fix: Fix) -> Result:
     posterior = fix.require_posterior()
     region = posterior.region
-    truth_m = np.array(region.to_enu(image.latitude, image.longitude))
+    truth = region.to_enu(image.latitude, image.longitude)
     true_cell = region.encode(image.latitude, image.longitude)
     best = posterior.best_cell
-    guess_m = np.array([best.east_m, best.north_m])
     return Result(
         image=image,
         fix=replace(fix, posterior=None),
-        truth_m=truth_m,
-        guess_m=guess_m,
+        truth_m=np.array(truth),
+        guess_m=np.array([best.east_m, best.north_m]),
         point_m=posterior.best_point(NEAR_M),
         guess_latitude=best.latitude,
         guess_longitude=best.longitude,
         cell_hit=best.actions == true_cell,
         fix_cell_hit=tuple(region.encode_enu(fix.east_m, fix.north_m)) == true_cell,
-        truth_mass=_mass_at(posterior, truth_m),
-        held={mass: posterior.holds(*truth_m, mass) for mass in metrics.MASSES},
-        mass_near=posterior.mass_within(*guess_m, NEAR_M),
+        truth_mass=_mass_at(posterior, np.array(truth)),
+        held={mass: posterior.holds(*truth, mass) for mass in metrics.MASSES},
+        mass_near=posterior.mass_within(best.east_m, best.north_m, NEAR_M),
     )
 
 
-def _mass_at(posterior, position_m):
+def _mass_at(posterior: CellPosterior, position_m: np.ndarray) -> float:
     """Mass of the terminal cell at a position, an unexplored leaf counted as uniform inside."""
     leaf = posterior.leaf_at(*position_m)
     if leaf < 0:
@@ -178,7 +226,7 @@ def _mass_at(posterior, position_m):
 # --- figures -----------------------------------------------------------------------------------
 
 
-def summarize(results):
+def summarize(results: Sequence[Result]) -> dict[str, Any]:
     """The figures of one search's Results as a dictionary for JSON.
 
     recall_cell, recall_10m ... and median_m, p90_m are those of the guess; those of the position
@@ -203,13 +251,13 @@ def summarize(results):
     return metrics.without_nan(figures)
 
 
-def _point_figures(truths, results):
+def _point_figures(truths: np.ndarray, results: Sequence[Result]) -> dict[str, float]:
     errors_m = metrics.errors_m(truths, np.array([r.point_m for r in results]).reshape(-1, 2))
     near = metrics.recalls(errors_m)
     return {f'recall_{radius}m': value for radius, value in near.items()}
 
 
-def _fix_figures(results):
+def _fix_figures(results: Sequence[Result]) -> dict[str, Any]:
     truths = np.array([r.truth_m for r in results]).reshape(-1, 2)
     fixes = np.array([r.fix_m for r in results]).reshape(-1, 2)
     covariances = [r.fix.covariance_m2 for r in results]
@@ -220,13 +268,15 @@ def _fix_figures(results):
 # --- results -----------------------------------------------------------------------------------
 
 
-def write_results(out, results, about):
+def write_results(
+    out: str | Path, results: dict[str, list[Result]], about: dict[str, Any]
+) -> dict[str, Any]:
     """Write summary.json (`about` and the figures of each search) and per_image.csv into the
     folder `out`; returns the summary. Raises OutputError."""
-    out = output_folder(out)
+    folder = output_folder(out)
     summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
-    write_json(out / 'summary.json', summary)
-    with writing(out / 'per_image.csv') as temporary, temporary.open('w', newline='') as file:
+    write_json(folder / 'summary.json', summary)
+    with writing(folder / 'per_image.csv') as temporary, temporary.open('w', newline='') as file:
         writer = csv.DictWriter(file, CSV_COLUMNS)
         writer.writeheader()
         for name, items in results.items():
@@ -234,7 +284,7 @@ def write_results(out, results, about):
     return summary
 
 
-def _csv_row(search, result):
+def _csv_row(search: str, result: Result) -> dict[str, Any]:
     image, fix = result.image, result.fix
     in_ellipse = metrics.in_ellipses(result.truth_m, result.fix_m, fix.covariance_m2)
     return {
@@ -259,7 +309,9 @@ def _csv_row(search, result):
     }
 
 
-def draw(out, localizer, results, frames=0):
+def draw(
+    out: Path, localizer: Localizer, results: dict[str, list[Result]], frames: int = 0
+) -> None:
     """Draw errors.png, the errors of the guesses of all searches, and, with `frames`, frames.png:
     that many images with their posteriors under the last search, largest error first."""
     errors_m = {name: [r.guess_error_m for r in items] for name, items in results.items()}
@@ -271,7 +323,7 @@ def draw(out, localizer, results, frames=0):
     draw_frames(localizer.map, [_panel(localizer, r, search) for r in worst], out / 'frames.png')
 
 
-def _panel(localizer, result, search):
+def _panel(localizer: Localizer, result: Result, search: str) -> Panel:
     image, fix = result.image.load(), result.fix
     masses = localizer.posterior(image, SearchConfig(method=search)).to_grid()
     mark = Mark(result.fix_m, fix.covariance_m2, fix.status, result.truth_m)
@@ -279,7 +331,7 @@ def _panel(localizer, result, search):
     return Panel(f'{title}best guess {result.guess_error_m:.0f} m off', image, masses, mark)
 
 
-def table(summary):
+def table(summary: dict[str, Any]) -> str:
     """The summary as lines of text: for each search a row for the guess and one for the fix."""
     radii = [f'{radius}m' for radius in RECALL_RADII_M]
     names = ['R@1', *(f'R@{radius}' for radius in radii), 'median', 'p90', 'in 90%', 'fixes']
@@ -296,11 +348,13 @@ def table(summary):
     return '\n'.join(lines)
 
 
-def _percent(share):
+def _percent(share: float) -> str:
     return f'{100 * share:.1f} %'
 
 
-def reliability_curve(results):
+def reliability_curve(
+    results: Sequence[Result],
+) -> tuple[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """(label, curve) of the results of one search: how sure of the 50 m round the guess against
     how often the truth is there, as `metrics.reliability` gives it, with ECE and NLL in words."""
     sure = [r.mass_near for r in results]

@@ -4,9 +4,15 @@ All functions take arrays over N images and return floats: shares in 0..1, dista
 NaN comes out where there is nothing to count, never an invented number.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from justzoom_ros.radii import RECALL_RADII_M
+
+Values = np.ndarray | Sequence[Any]
+"""What numpy makes an array of numbers or flags of."""
 
 MASSES = (0.5, 0.9, 0.95)
 
@@ -14,31 +20,31 @@ LEAST_MASS = 1e-12
 """Mass that a true cell is granted in the NLL, which one impossible cell would make infinite."""
 
 
-def errors_m(truths_m, estimates_m):
+def errors_m(truths_m: Values, estimates_m: Values) -> np.ndarray:
     """Distances (N,) in metres between positions (N, 2) in metres east and north."""
     difference = np.asarray(estimates_m, float) - np.asarray(truths_m, float)
     return np.linalg.norm(difference.reshape(-1, 2), axis=1)
 
 
-def share(flags):
+def share(flags: Values) -> float:
     """Share of the images for which a flag (N,) is set: hits, coverage of a region, fixes."""
     flags = np.asarray(flags, bool)
     return float(flags.mean()) if flags.size else float('nan')
 
 
-def recalls(distances_m, radii_m=RECALL_RADII_M):
+def recalls(distances_m: Values, radii_m: tuple[int, ...] = RECALL_RADII_M) -> dict[int, float]:
     """{radius: share of the images with an error of at most that radius}, metres."""
     distances_m = np.asarray(distances_m, float)
     return {radius: share(distances_m <= radius) for radius in radii_m}
 
 
-def quantile(distances_m, q):
+def quantile(distances_m: Values, q: float) -> float:
     """The q-quantile (0..1) of errors, linear between order statistics; q 0.5 is the median."""
     distances_m = np.asarray(distances_m, float)
     return float(np.quantile(distances_m, q)) if distances_m.size else float('nan')
 
 
-def nll_nats(true_masses):
+def nll_nats(true_masses: Values) -> float:
     """Mean negative log of the masses (N,) that the posteriors give the true terminal cells."""
     masses = np.asarray(true_masses, float)
     if not masses.size:
@@ -46,28 +52,32 @@ def nll_nats(true_masses):
     return float(-np.log(np.clip(masses, LEAST_MASS, 1.0)).mean())
 
 
-def anees(truths_m, estimates_m, covariances_m2):
+def anees(truths_m: Values, estimates_m: Values, covariances_m2: Values) -> float:
     """Average normalised squared error over its 2 degrees of freedom; ideal 1, above it the
     covariances (N, 2, 2) are too small (Bar-Shalom, Li, Kirubarajan 2001, section 5.4)."""
     squared = _squared_distances(truths_m, estimates_m, covariances_m2)
     return float(squared.mean() / 2) if squared.size else float('nan')
 
 
-def in_ellipses(truths_m, estimates_m, covariances_m2, mass=0.9):
+def in_ellipses(
+    truths_m: Values, estimates_m: Values, covariances_m2: Values, mass: float = 0.9
+) -> np.ndarray:
     """Flags (N,): the truth lies in the ellipse round the estimate that holds `mass` of a normal
     distribution with the covariance (N, 2, 2)."""
     squared = _squared_distances(truths_m, estimates_m, covariances_m2)
     return squared <= -2.0 * np.log(1.0 - mass)  # chi squared of 2 degrees of freedom
 
 
-def _squared_distances(truths_m, estimates_m, covariances_m2):
+def _squared_distances(
+    truths_m: Values, estimates_m: Values, covariances_m2: Values
+) -> np.ndarray:
     """Squared Mahalanobis distances (N,)."""
     difference = (np.asarray(estimates_m, float) - np.asarray(truths_m, float)).reshape(-1, 2, 1)
     scaled = np.linalg.solve(np.asarray(covariances_m2, float).reshape(-1, 2, 2), difference)
     return (difference * scaled).sum(axis=(1, 2))
 
 
-def ece(confidences, correct, bins=10):
+def ece(confidences: Values, correct: Values, bins: int = 10) -> float:
     """Expected calibration error: how far, on average over the images, the confidence (0..1)
     is from the share of correct ones in its bin; `bins` of equal width (Guo et al. 2017)."""
     confidences, correct = np.asarray(confidences, float), np.asarray(correct, bool)
@@ -79,7 +89,7 @@ def ece(confidences, correct, bins=10):
     return float(np.abs(gaps).sum() / confidences.size)
 
 
-def summary(truths_m, estimates_m, cell_hits):
+def summary(truths_m: Values, estimates_m: Values, cell_hits: Values) -> dict[str, Any]:
     """The figures that any estimate has: images, recall_cell (strict R@1: exactly the terminal
     cell, flags (N,)), recall_10m ... recall_100m, median_m and p90_m, as a dictionary."""
     distances_m = errors_m(truths_m, estimates_m)
@@ -92,7 +102,9 @@ def summary(truths_m, estimates_m, cell_hits):
     }
 
 
-def fix_summary(truths_m, fixes_m, covariances_m2, cell_hits):
+def fix_summary(
+    truths_m: Values, fixes_m: Values, covariances_m2: Values, cell_hits: Values
+) -> dict[str, Any]:
     """`summary` of positions that come with covariances, plus coverage_90_ellipse and anees."""
     inside = in_ellipses(truths_m, fixes_m, covariances_m2)
     return {
@@ -102,12 +114,14 @@ def fix_summary(truths_m, fixes_m, covariances_m2, cell_hits):
     }
 
 
-def without_nan(figures):
+def without_nan(figures: dict[str, Any]) -> dict[str, Any]:
     """The same dictionary for JSON, which has no NaN: what could not be counted is None."""
     return {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in figures.items()}
 
 
-def reliability(confidences, correct, bins=10):
+def reliability(
+    confidences: Values, correct: Values, bins: int = 10
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean confidence, share that is right, and number of the images of each bin (equal width)
     that has any: three arrays (Guo et al., arXiv 1706.04599)."""
     confidences, correct = np.asarray(confidences, float), np.asarray(correct, float)

@@ -60,10 +60,10 @@ def score_fix(
     """The `ScoredFix` of a ReplayedFix by a Track of true positions."""
     truth = None if track is None else track.at(fix.stamp_ns, max_gap_s)
     truth_m = None if truth is None else np.array(region.to_enu(*truth))
-    if fix.latitude is None or fix.longitude is None:
+    if fix.latitude is None or fix.longitude is None or fix.covariance_m2 is None:
         return ScoredFix(fix, None, truth, truth_m, None, None)
     position_m = np.array(region.to_enu(fix.latitude, fix.longitude))
-    if truth is None:
+    if truth is None or truth_m is None:
         return ScoredFix(fix, position_m, None, None, None, None)
     inside = metrics.in_ellipses(truth_m, position_m, fix.covariance_m2)
     error_m = float(np.hypot(*(position_m - truth_m)))

@@ -5,9 +5,13 @@ distance since the first frame, and what they say of each frame. Distances in me
 NaN where there is nothing to count.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from justzoom_ros.evaluation import metrics
+from justzoom_ros.evaluation.metrics import Values
 from justzoom_ros.radii import CONVERGENCE_RADII_M, SOON_M
 
 SURE = 0.99
@@ -23,27 +27,33 @@ MEANS = (
 )
 
 
-def travelled_m(positions_m):
+def travelled_m(positions_m: Values) -> np.ndarray:
     """Distance (N,) along positions (N, 2) since the first."""
     steps = np.hypot(*np.diff(np.asarray(positions_m, float), axis=0).T)
     return np.concatenate([[0.0], np.cumsum(steps)])
 
 
-def convergence_m(travelled_m, errors_m, radius_m):
+def convergence_m(travelled_m: np.ndarray, errors_m: Values, radius_m: float) -> float:
     """Distance after which the errors stay within a radius to the end; NaN where they do not."""
     beyond = np.flatnonzero(~(np.asarray(errors_m) <= radius_m))
-    if not len(errors_m) or (len(beyond) and beyond[-1] == len(errors_m) - 1):
+    if not np.size(errors_m) or (len(beyond) and beyond[-1] == len(errors_m) - 1):
         return float('nan')
     return float(travelled_m[beyond[-1] + 1]) if len(beyond) else 0.0
 
 
-def convergence_cost_m(travelled_m, mass_near):
+def convergence_cost_m(travelled_m: np.ndarray, mass_near: Values) -> float:
     """Integral of 1 - `mass_near` (N,), the mass near the truth, over the distance."""
     missing = 1 - np.asarray(mass_near, float)
     return float(np.trapezoid(missing, travelled_m)) if len(missing) else float('nan')
 
 
-def summarize(truths_m, estimates_m, covariances_m2, sure, mass_near=None):
+def summarize(
+    truths_m: Values,
+    estimates_m: Values,
+    covariances_m2: Values,
+    sure: Values,
+    mass_near: Values | None = None,
+) -> dict[str, Any]:
     """The figures of one sequence as a dictionary.
 
     `truths_m`, `estimates_m` (N, 2), `covariances_m2` (N, 2, 2), `sure` (N,) bool: there was a
@@ -82,7 +92,7 @@ def summarize(truths_m, estimates_m, covariances_m2, sure, mass_near=None):
     return metrics.without_nan(figures)
 
 
-def summarize_sequences(sequences):
+def summarize_sequences(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The figures of several sequences, from those of each (see `summarize`), as a dictionary.
 
     Distances of convergence are medians over the sequences that converge; shares are over all or,
@@ -109,7 +119,7 @@ def summarize_sequences(sequences):
     return metrics.without_nan(figures)
 
 
-def describe(figures):
+def describe(figures: dict[str, Any]) -> str:
     """Figures of one sequence or of several as lines of text."""
     return '\n'.join(
         f'{name:26s}' + ('-' if value is None else f'{value:.3g}')

@@ -19,8 +19,9 @@ from justzoom_ros.registry import Registry
 class BeliefFilter(Protocol):
     """Probabilities over place and heading in one region. From one thread at a time."""
 
-    off_map: float
-    """Probability (0..1) that the robot is not on the map."""
+    @property
+    def off_map(self) -> float:
+        """Probability (0..1) that the robot is not on the map."""
 
     @property
     def yaws_rad(self) -> np.ndarray:
@@ -85,7 +86,11 @@ class FilterConfig(Protocol):
 
 
 FILTERS: Registry[Callable[[Region, np.ndarray, Any], BeliefFilter]] = Registry(
-    'filter', {'histogram': 'justzoom_ros.filtering.histogram_filter:HistogramFilter'}
+    'filter',
+    {
+        'histogram': 'justzoom_ros.filtering.histogram_filter:HistogramFilter',
+        'pose': 'justzoom_ros.filtering.pose_filter:PoseFilter',
+    },
 )
 """What makes a filter of a region, flags (cells,) of the terminal cells with imagery in the order
 of the cell index, and its settings."""

@@ -172,10 +172,7 @@ class HistogramFilter:
 
     def predict(self, motion: Motion, noise: MotionNoise) -> None:
         """Follow a `Motion` with its `MotionNoise`."""
-        yaws = self.yaws_rad
-        east = motion.forward_m * np.cos(yaws) - motion.left_m * np.sin(yaws)
-        north = motion.forward_m * np.sin(yaws) + motion.left_m * np.cos(yaws)
-        self.offsets += np.stack([-north, east], axis=1) / self.side_m
+        self.offsets += motion.south_east_m(self.yaws_rad) / self.side_m
         whole = np.round(self.offsets).astype(int)
         self.offsets -= whole
         self._first_yaw_rad += motion.turn_rad
@@ -273,18 +270,20 @@ class HistogramFilter:
         self._normalize()
 
     def _near(self, yaw_rad: float, std_rad: float) -> np.ndarray:
-        """Likelihood (K,) of a measured heading; a robot that is off the map has any, so the mean
-        is one."""
-        variance = std_rad**2 + self.yaw_step_rad**2 / 12
-        turn = (self.yaws_rad - yaw_rad + np.pi) % (2 * np.pi) - np.pi
-        weights = np.exp(-(turn**2) / (2 * variance)) + self.config.probability_floor / len(turn)
-        return weights / weights.mean()
+        return heading_likelihood(self.yaws_rad, yaw_rad, std_rad, self.config.probability_floor)
 
     def _normalize(self) -> None:
+        self.scale(1 / (lattice.total(self.masses) + self.off_map))
+
+    def scale(self, factor: float) -> None:
+        """Multiply all masses: a filter may be one part of a belief."""
+        self.masses *= factor
+        self.off_map *= factor
+        self.forget_sums()
+
+    def forget_sums(self) -> None:
+        """To be called after a change of `masses` from outside."""
         self._marginal = None
-        total = lattice.total(self.masses) + self.off_map
-        self.masses /= total
-        self.off_map /= total
 
     def _divide(self, plane: torch.Tensor) -> torch.Tensor:
         """A plane of terminal cells, (n, n), as one of lattice cells."""
@@ -307,8 +306,12 @@ class HistogramFilter:
 
     def posterior(self) -> CellPosterior:
         """The `CellPosterior` over terminal cells, given that the robot is on the map."""
+        return self.posterior_of(self.cell_masses())
+
+    def posterior_of(self, cell_masses: np.ndarray) -> CellPosterior:
+        """The `CellPosterior` of masses of terminal cells (n, n), row 0 in the north."""
         masses = np.empty(self._cell_index.size)
-        masses[self._cell_index] = self.cell_masses()
+        masses[self._cell_index] = cell_masses
         levels = np.full(len(masses), self.region.depth)
         return CellPosterior(
             self.region, levels, np.arange(len(masses)), masses / max(masses.sum(), 1e-300)
@@ -331,10 +334,7 @@ class HistogramFilter:
     ) -> tuple[np.ndarray, np.ndarray, float, float]:
         """Mean (2,) and covariance (2, 2), metres east and north, yaw (radians) and the length
         (0..1) of the mean heading vector, of what lies in the terminal cells `indices` (all)."""
-        chosen = np.ones(self._cell_index.shape, bool)
-        if indices is not None:
-            chosen = np.isin(self._cell_index, indices)
-        inside = self._divide(torch.from_numpy(chosen))
+        inside = self._divide(torch.from_numpy(self.cell_flags(indices)))
         rows, columns = (_from_first_to_last(inside.any(axis)) for axis in (1, 0))
         masses = self.masses[:, rows, columns] * inside[rows, columns]
         origin = self._middle(masses, rows.start, columns.start)
@@ -344,6 +344,12 @@ class HistogramFilter:
         features = [ones, ones * east, ones * north, ones * east**2, east * north, ones * north**2]
         sums = masses.flatten(1) @ torch.stack(features, -1).flatten(0, 1).to(self.dtype)
         return self._merge_moments(sums.double().numpy(), origin)
+
+    def cell_flags(self, indices: np.ndarray | None) -> np.ndarray:
+        """Flags (n, n) of the terminal cells with these path indices (all), row 0 in the north."""
+        if indices is None:
+            return np.ones(self._cell_index.shape, bool)
+        return np.isin(self._cell_index, indices)
 
     def _middle(self, masses: torch.Tensor, row: int, column: int) -> tuple[float, float]:
         """Centre of the heaviest cell of the masses from a row and column on, to keep squares
@@ -369,6 +375,17 @@ class HistogramFilter:
     def mass_within(self, east_m: float, north_m: float, radius_m: float) -> float:
         """Mass of the terminal cells whose centres lie within a radius of a point."""
         return self.posterior().mass_within(east_m, north_m, radius_m) * (1 - self.off_map)
+
+
+def heading_likelihood(
+    yaws_rad: np.ndarray, yaw_rad: float, std_rad: float, floor: float
+) -> np.ndarray:
+    """Likelihood (K,) of a measured heading for K evenly spread ones; a robot that is off the map
+    has any, so the mean is one. With probability `floor` the measurement is worth nothing."""
+    variance = std_rad**2 + (2 * np.pi / len(yaws_rad)) ** 2 / 12
+    turn = (yaws_rad - yaw_rad + np.pi) % (2 * np.pi) - np.pi
+    weights = np.exp(-(turn**2) / (2 * variance)) + floor / len(turn)
+    return weights / weights.mean()
 
 
 def _from_first_to_last(flags: torch.Tensor) -> slice:

@@ -38,10 +38,16 @@ def blur(masses: torch.Tensor, variance: float) -> torch.Tensor:
     has just this variance."""
     if variance <= 0:
         return masses
-    kernel, result = step_kernel(variance), torch.empty_like(masses)
-    for plane, to in zip(masses.numpy(), result.numpy(), strict=True):
-        _filter(plane, kernel, kernel, to)
+    kernel, result = step_kernel(variance), torch.zeros_like(masses)
+    planes, to = masses.numpy(), result.numpy()
+    for k in np.flatnonzero(occupied(masses)):
+        _filter(planes[k], kernel, kernel, to[k])
     return result
+
+
+def occupied(masses: torch.Tensor) -> np.ndarray:
+    """Flags (K,) of the lattices that are not empty: the others need no work."""
+    return masses.amax((1, 2)).numpy() > 0
 
 
 def step_kernel(variance: float) -> np.ndarray:
@@ -72,10 +78,12 @@ def rotate(masses: torch.Tensor, offsets: np.ndarray, variance: float) -> torch.
     back = [shares(np.roll(offsets, step, 0) - offsets)[..., ::-1] for step in steps]
     result = masses * weights[0]
     planes, coming = masses.numpy(), np.empty_like(masses[0].numpy())
+    filled = occupied(masses)
     for k, to in enumerate(result.numpy()):
         for step, (south, east) in zip(steps, back, strict=True):
-            _filter(planes[k - step], weights[step] * south[k], east[k], coming)
-            to += coming
+            if filled[k - step]:
+                _filter(planes[k - step], weights[step] * south[k], east[k], coming)
+                to += coming
     return result
 
 

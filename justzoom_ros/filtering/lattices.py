@@ -65,6 +65,14 @@ def common_angles(
     return np.minimum(near.clip(0, least) + far.clip(0, least), least)
 
 
+def shortest_arc(numbers: np.ndarray, count: int) -> tuple[int, int]:
+    """First and length of the shortest arc of 0..count - 1, all the way round, that has all of
+    some ascending numbers."""
+    gaps = np.diff(numbers, append=numbers[0] + count)
+    widest = int(gaps.argmax())
+    return int(numbers[(widest + 1) % len(numbers)]), count - int(gaps[widest]) + 1
+
+
 def spread(source: Lattices, target: Lattices) -> None:
     """Add the masses of one belief to those of another, to each of its states by the share of the
     source's box that lies in it. What lies beyond the target's borders is not added anywhere."""

@@ -40,6 +40,13 @@ class Motion:
         """A movement of which nothing was measured."""
         return cls(duration_s=duration_s, unknown_s=duration_s)
 
+    def south_east_m(self, yaws_rad: np.ndarray) -> np.ndarray:
+        """Displacement (K, 2) to the south and east of a robot that started with each of K
+        headings."""
+        cos, sin = np.cos(yaws_rad), np.sin(yaws_rad)
+        south = -self.forward_m * sin - self.left_m * cos
+        return np.stack([south, self.forward_m * cos - self.left_m * sin], axis=1)
+
 
 @dataclass(frozen=True)
 class MotionNoise:

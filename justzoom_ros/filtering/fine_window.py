@@ -1,0 +1,276 @@
+"""A window of small cells that follows the place where a robot most probably is.
+
+The lattice over a whole map has cells of tens of metres. Where nearly all of its mass is in one
+place, this window takes it over in cells of metres and narrow headings, and moves along: by whole
+cells, so that nothing is blurred by following. What leaves it goes back to the lattice.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from justzoom_ros.errors import ConfigError
+from justzoom_ros.filtering import lattice
+from justzoom_ros.filtering.lattices import Lattices, shortest_arc, spread
+from justzoom_ros.filtering.motion_model import Motion, MotionNoise
+from justzoom_ros.ranges import check_ranges, ranged
+
+NEGLIGIBLE = 1e-9
+"""A heading with a smaller share of the window's mass is left out: it only costs time."""
+
+
+@dataclass(frozen=True)
+class FineWindowConfig:
+    """Resolution of the window, and when there is one. Raises ConfigError for values out of
+    range."""
+
+    cell_m: float = ranged(2.0, above=0)
+    """Greatest side of a cell in metres: the cells of the lattice are divided evenly. Registration
+    is wrong by 1 to 3 m, which cells of 2 m widen by 0.6 m."""
+
+    side_m: float = ranged(200.0, above=0)
+    """Side of the window in metres; the whole map where that is smaller. Wide enough for the
+    motion between two frames and for what odometry can be wrong by."""
+
+    headings: int = ranged(72, at_least=4)
+    """Number of headings all the way round, a multiple of the lattice's."""
+
+    spawn_mass: float = ranged(0.6, above=0, at_most=1)
+    """Probability (0..1) of being within one window from which on there is one."""
+
+    give_up_mass: float = ranged(0.1, at_least=0, below=1)
+    """Probability (0..1) of being in the window below which it is given up: the robot is somewhere
+    else. What it held goes back to the lattice."""
+
+    absorb_mass: float = ranged(1e-3, at_least=0, at_most=1)
+    """Probability (0..1) in the lattice's cells inside the window from which on it is moved into
+    the window. Less does not matter to a fix."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+class FineWindow:
+    """Masses of a part of a belief, (A, m, m) over fine cells; they sum to that part, not to one.
+
+    Only an arc of A headings is kept, outside of which there is nothing: a robot that knows where
+    it faces has a few of them, and the others would cost as much.
+
+    `coarse`: the lattices of the whole map that are divided; `center_m` (2,): where the window
+    shall be, metres east and north. It begins empty and stays within the map.
+    Raises ConfigError where its headings do not divide those of the lattices.
+    """
+
+    def __init__(self, config: FineWindowConfig, coarse: Lattices, center_m: np.ndarray) -> None:
+        count, cells = coarse.masses.shape[0], coarse.masses.shape[1]
+        if config.headings % count:
+            raise ConfigError(
+                f'headings of the fine window are {config.headings}; they must be a multiple of '
+                f'the {count} of the belief'
+            )
+        divided = int(np.ceil(coarse.side_m / config.cell_m - 1e-9))
+        self.side_m = coarse.side_m / divided
+        self._region_cells = cells * divided
+        size = min(max(round(config.side_m / self.side_m), 1), self._region_cells)
+        self._region_half_m = self._region_cells * self.side_m / 2
+        center = np.array([self._region_half_m - center_m[1], center_m[0] + self._region_half_m])
+        self.corner = self._inside(center / self.side_m - size / 2, size)
+        self.headings, self._first = config.headings, 0
+        self.masses = coarse.masses.new_zeros((self.headings, size, size))
+        self._offsets = np.zeros((self.headings, 2))
+        self._yaw_rad = float(coarse.yaws_rad[0])
+
+    def _inside(self, corner: np.ndarray, size: int) -> np.ndarray:
+        """The nearest first row and column (2,) of a window that is within the map."""
+        return np.round(corner).astype(int).clip(0, self._region_cells - size)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Numbers (A,) of the headings of the arc, 0 to `headings` - 1, one after the other."""
+        return (self._first + np.arange(len(self.masses))) % self.headings
+
+    @property
+    def yaw_step_rad(self) -> float:
+        """Between one heading and the next."""
+        return 2 * np.pi / self.headings
+
+    @property
+    def mass(self) -> float:
+        """Probability (0..1) of being in the window."""
+        return lattice.total(self.masses)
+
+    def lattices(self) -> Lattices:
+        """The masses as they stand and where they are."""
+        return self._lattices(self.masses, self.corner)
+
+    def _lattices(self, masses: torch.Tensor, corner: np.ndarray) -> Lattices:
+        south_m, east_m = corner * self.side_m
+        return Lattices(
+            masses,
+            self._offsets[self.numbers],
+            self._yaw_rad + self.numbers * self.yaw_step_rad,
+            self.yaw_step_rad,
+            self.side_m,
+            float(east_m - self._region_half_m),
+            float(self._region_half_m - south_m),
+        )
+
+    def plane(self) -> np.ndarray:
+        """Masses of positions, float64 (m, m), headings taken together."""
+        offsets = self._offsets[self.numbers]
+        return lattice.sum_headings(self.masses, offsets).double().numpy()
+
+    def centers_m(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Centres (N, 2) of cells, metres east and north of the region's centre."""
+        south = (self.corner[0] + rows + 0.5) * self.side_m
+        east = (self.corner[1] + columns + 0.5) * self.side_m
+        return np.stack([east - self._region_half_m, self._region_half_m - south], 1)
+
+    # --- what comes in from the lattice over the map ---------------------------------------------
+
+    def cells_inside(self, coarse: Lattices) -> list[tuple[int, slice, slice]]:
+        """Of each coarse lattice the rows and columns that lie wholly inside the window."""
+        low = self.corner * self.side_m - self._region_half_m
+        high = low + self.masses.shape[1] * self.side_m
+        every = np.arange(len(coarse.masses))
+        spans = [
+            _whole_cells(coarse.edges_m(every, axis), low[axis], high[axis], self.side_m / 2)
+            for axis in (0, 1)
+        ]
+        return [(int(k), spans[0][k], spans[1][k]) for k in every]
+
+    def take(self, coarse: Lattices) -> None:
+        """Move in what coarse lattices hold inside the window, each cell spread evenly over the
+        fine ones in it. Nothing is lost."""
+        moved = torch.zeros_like(coarse.masses)
+        for k, rows, columns in self.cells_inside(coarse):
+            moved[k, rows, columns] = coarse.masses[k, rows, columns]
+            coarse.masses[k, rows, columns] = 0
+        self.add(replace(coarse, masses=moved))
+
+    def add(self, coarse: Lattices) -> None:
+        """Add masses that are all inside the window."""
+        self._widen(self.headings)
+        fine = self._lattices(torch.zeros_like(self.masses), self.corner)
+        spread(coarse, fine)
+        total, came = lattice.total(coarse.masses), lattice.total(fine.masses)
+        if came > 0:
+            self.masses += fine.masses * (total / came)
+        self.drop_negligible()
+
+    # --- the arc of headings ---------------------------------------------------------------------
+
+    def drop_negligible(self) -> None:
+        """Shorten the arc by the headings at its ends that hold next to nothing."""
+        by_heading = self.masses.sum((1, 2)).numpy()
+        kept = self.numbers[by_heading > NEGLIGIBLE * by_heading.sum()]
+        if len(kept):
+            first, length = shortest_arc(np.sort(kept), self.headings)
+            at = (first - self._first + np.arange(length)) % self.headings
+            if length < len(self.masses):
+                self.masses, self._first = self.masses[at], first
+
+    def _widen(self, steps: int) -> None:
+        """Lengthen the arc by empty headings at either end, at most to the whole circle."""
+        masses, length = self.masses, len(self.masses)
+        before = min(steps, (self.headings - length) // 2)
+        if length + 2 * steps >= self.headings:
+            before, longer = 0, self.headings
+        else:
+            longer = length + 2 * steps
+        self.masses = masses.new_zeros((longer, *masses.shape[1:]))
+        self.masses[before : before + length] = masses
+        self._first = (self._first - before) % self.headings
+
+    # --- what happens ----------------------------------------------------------------------------
+
+    def can_follow(self, motion: Motion, noise: MotionNoise) -> bool:
+        """Whether a motion is known well enough for the window to be of use after it."""
+        kernel = lattice.step_kernel(self._variance(motion, noise))
+        whole = np.round(motion.south_east_m(self.lattices().yaws_rad) / self.side_m)
+        apart = np.ptp(whole, axis=0).max()
+        return bool(len(kernel) // 2 + apart < self.masses.shape[1] // 2)
+
+    def predict(self, motion: Motion, noise: MotionNoise) -> Lattices:
+        """Follow a `Motion` with its `MotionNoise`; what thereby leaves the window is no longer in
+        it, and returned."""
+        turned = noise.yaw_variance_rad2(motion) / self.yaw_step_rad**2
+        self._widen(len(lattice.step_kernel(turned)) // 2 if turned > 0 else 0)
+        variance = self._variance(motion, noise)
+        whole = self._displace(motion)[self.numbers]
+        shift = self._recenter(whole)
+        margin = self._margin(whole - shift) + len(lattice.step_kernel(variance)) // 2 + 1
+        self.corner = self.corner + shift
+        masses = _place(self.masses, whole - shift, margin)
+        masses = lattice.blur(self._on_map(masses, margin), variance)
+        masses = lattice.rotate(self._on_map(masses, margin), self._offsets[self.numbers], turned)
+        return self._split(self._on_map(masses, margin), margin)
+
+    def _margin(self, cells: np.ndarray) -> int:
+        """The greatest of the shifts (A, 2) of headings that are possible at all."""
+        return int(np.abs(cells)[lattice.occupied(self.masses)].max(initial=0))
+
+    def _variance(self, motion: Motion, noise: MotionNoise) -> float:
+        """Variance of a motion along each axis, in cells squared: see `HistogramFilter.predict`"""
+        aslant = self.yaw_step_rad**2 / 12 * motion.distance_m**2
+        return (noise.position_variance_m2(motion) + aslant) / self.side_m**2
+
+    def _displace(self, motion: Motion) -> np.ndarray:
+        """Shift all lattices by a motion, and tell by how many whole cells (K, 2) beside that."""
+        yaws = self._yaw_rad + np.arange(self.headings) * self.yaw_step_rad
+        self._offsets = self._offsets + motion.south_east_m(yaws) / self.side_m
+        whole = np.round(self._offsets).astype(int)
+        self._offsets -= whole
+        self._yaw_rad += motion.turn_rad
+        return whole
+
+    def _recenter(self, whole: np.ndarray) -> np.ndarray:
+        """By how many cells (2,) the window goes south and east, given how far its lattices go:
+        along with them, and so that the mean is in its middle where it was far from there."""
+        size = self.masses.shape[1]
+        by_heading = self.masses.sum((1, 2)).double().numpy()
+        plane = self.masses.sum(0).double().numpy()
+        total, cells = max(by_heading.sum(), 1e-300), np.arange(size) + 0.5
+        away = np.array([plane.sum(1) @ cells, plane.sum(0) @ cells]) / total - size / 2
+        if np.abs(away).max() < size / 8:
+            away = np.zeros(2)
+        moved = by_heading @ whole / total
+        return self._inside(self.corner + moved + away, size) - self.corner
+
+    def _on_map(self, masses: torch.Tensor, margin: int) -> torch.Tensor:
+        """Masses with a margin round the window, less those beyond the map's border, which do not
+        come back."""
+        size = masses.shape[1]
+        for axis, first in enumerate((self.corner - margin).tolist(), start=1):
+            before, behind = max(0, -first), max(0, first + size - self._region_cells)
+            masses.narrow(axis, 0, min(before, size)).zero_()
+            masses.narrow(axis, size - min(behind, size), min(behind, size)).zero_()
+        return masses
+
+    def _split(self, masses: torch.Tensor, margin: int) -> Lattices:
+        """Keep what is inside of masses with a margin round the window, and return the rest."""
+        inner = slice(margin, masses.shape[1] - margin)
+        self.masses = masses[:, inner, inner].clone()
+        masses[:, inner, inner] = 0
+        return self._lattices(masses, self.corner - margin)
+
+
+def _whole_cells(edges: np.ndarray, low: float, high: float, tolerance: float) -> list[slice]:
+    """The cells of each lattice, with edges (K, n + 1), that lie between two positions."""
+    spans = []
+    for one in edges:
+        first = int(np.searchsorted(one, low - tolerance))
+        last = int(np.searchsorted(one, high + tolerance, side='right')) - 1
+        spans.append(slice(first, max(first, last)))
+    return spans
+
+
+def _place(masses: torch.Tensor, cells: np.ndarray, margin: int) -> torch.Tensor:
+    """Each lattice moved by whole `cells` (A, 2), south and east, within a margin all round."""
+    count, size, _ = masses.shape
+    placed = masses.new_zeros((count, size + 2 * margin, size + 2 * margin))
+    for k in np.flatnonzero(lattice.occupied(masses)):
+        south, east = (cells[k] + margin).tolist()
+        placed[k, south : south + size, east : east + size] = masses[k]
+    return placed

@@ -29,6 +29,8 @@ from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registrar import Registrar
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.camera_state import CameraState
+from justzoom_ros.registration.search import View
 from justzoom_ros.zoom_search import ZoomSearch
 
 __all__ = ['Fix', 'FixCriteria', 'Hypothesis', 'Localizer']
@@ -37,6 +39,11 @@ log = logging.getLogger(__name__)
 
 HEADING_STD_RAD = np.radians(10.0)
 """Standard deviation of a heading that comes without one."""
+
+SCALE_UNKNOWN = (
+    'the scale of the picture is not known: give the ground width in view (footprint) or a height '
+    'above ground and a field of view'
+)
 
 
 class Localizer:
@@ -184,6 +191,19 @@ class Localizer:
         ImageError, ConfigError without a policy."""
         return self.require_zoom().posterior(image, search_config, expand_mask)
 
+    def view(self, image_rgb: np.ndarray, state: CameraState) -> View:
+        """A picture with what is known of its camera, ready to be registered; the localizer's own
+        camera where the state has none. Raises ImageError; ConfigError where there is no scale to
+        search at."""
+        camera = state.camera or self.camera
+        if camera is None:
+            raise ConfigError(SCALE_UNKNOWN)
+        std_rad = None
+        if state.yaw_rad is not None:
+            std_rad = HEADING_STD_RAD if state.yaw_std_rad is None else state.yaw_std_rad
+        registrar = self.require_registrar()
+        return registrar.view(image_rgb, camera, state.attitude, state.yaw_rad, std_rad)
+
     def locate(
         self,
         image_rgb: np.ndarray,
@@ -202,10 +222,7 @@ class Localizer:
         camera = camera or self.camera
         if self.registrar is None or camera is None:
             return self._guarded([image_rgb], self._zoom_fix([image_rgb], None, criteria))
-        std_rad = None
-        if heading_rad is not None:
-            std_rad = HEADING_STD_RAD if heading_std_rad is None else heading_std_rad
-        view = self.registrar.view(image_rgb, camera, attitude, heading_rad, std_rad)
+        view = self.view(image_rgb, CameraState(camera, attitude, heading_rad, heading_std_rad))
         prior = self.zoom.posterior(image_rgb) if self.zoom else None
         posterior = self.registrar.posterior(view, prior)
         fix = self.registrar.fix(view, posterior, criteria or self.criteria)
@@ -234,10 +251,7 @@ class Localizer:
     ) -> Fix:
         """The policy's fix, of the images of a rig or of one."""
         if self.zoom is None:
-            raise ConfigError(
-                'the scale of the picture is not known: give the ground width in view (footprint) '
-                'or a height above ground and a field of view'
-            )
+            raise ConfigError(SCALE_UNKNOWN)
         posteriors = [self.zoom.posterior(image) for image in images_rgb]
         weights = overlap_weights(mounts) if mounts else None
         return make_fix(fuse_posteriors(posteriors, weights), criteria or self.criteria)

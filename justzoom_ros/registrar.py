@@ -8,6 +8,7 @@ registrar.posterior(view).fix()
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 
 from justzoom_ros.embeddings.map_features import open_map_features
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.filtering import SearchArea
 from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus
 from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
@@ -63,7 +65,6 @@ class Registrar:
         self.map, self.region = satellite_map, satellite_map.region
         self.config = config or PoseSearchConfig()
         self.calibration = Calibration.from_dict(network.card.get('calibration', {}))
-        self._coarse: MapFeatures | None = None
         self._mask = features.mask.cpu().numpy() > 0
 
     @classmethod
@@ -118,6 +119,24 @@ class Registrar:
         Raises ImageError, ConfigError where the view fits nowhere."""
         return view.register(self.features, window)
 
+    def likelihood_in(
+        self, view: View, area: SearchArea, mount_yaw_rad: float = 0.0
+    ) -> PoseLikelihood:
+        """The likelihood ratios in the area that a belief asks for, at the robot's headings there;
+        the camera is turned against the robot by `mount_yaw_rad`. Where a large map is asked for
+        as a whole, in coarse cells. Raises ImageError, ConfigError where the view fits nowhere."""
+        turned = view.turned_to(area.yaws_rad + mount_yaw_rad, area.yaw_step_rad)
+        features = self.features
+        if 2 * area.reach_m > WHOLE_CELLS * features.cell_m:
+            features = self.coarse
+        window = features.window_around(area.east_m, area.north_m, area.reach_m)
+        return replace(turned.register(features, window), yaws_rad=area.yaws_rad)
+
+    @cached_property
+    def coarse(self) -> MapFeatures:
+        """The features in cells `COARSE_FACTOR` times as wide."""
+        return self.features.pooled(COARSE_FACTOR)
+
     def posterior(
         self,
         view: View,
@@ -134,10 +153,8 @@ class Registrar:
         if max(window.shape) <= WHOLE_CELLS:
             windows = (self.likelihood(view, window),)
         else:
-            if self._coarse is None:
-                self._coarse = self.features.pooled(COARSE_FACTOR)
             windows = search_coarse_to_fine(
-                view, self.features, self._coarse, COARSE_FACTOR, where, progress
+                view, self.features, self.coarse, COARSE_FACTOR, where, progress
             ).windows
         return pose_posterior(windows, self.region, weights, len(view.yaws_rad))
 

@@ -5,10 +5,11 @@ tracker.add_odometry(Pose(stamp_ns, x_m, y_m, yaw_rad))       # whenever it come
 fix = tracker.locate(image_rgb, stamp_ns)
 fix.latitude, fix.longitude, fix.covariance_m2, fix.yaw_rad, fix.status
 
-Each frame's posterior is a likelihood for a `HistogramFilter` that odometry carries along. The
-search expands only where the belief has mass, so that a robot that knows where it is needs little
-work per frame; what is not expanded keeps the mass that the policy gives it, so frames that
-contradict the belief are noticed and the search opens again.
+Each frame is a likelihood for a filter that odometry carries along. Registration weighs places
+and headings in a `PoseFilter`, looking only where the belief has mass: a robot that knows where
+it is needs little work per frame. A policy alone weighs cells in a `HistogramFilter`; what its
+search does not expand keeps the mass that the policy gives it. Frames that contradict the belief
+are noticed, and the search opens again.
 """
 
 from collections.abc import Sequence
@@ -23,14 +24,19 @@ from justzoom_ros.filtering import (
     MotionNoise,
     Odometry,
     OdometryConfig,
+    PoseFilter,
+    PoseFilterConfig,
     make_filter,
 )
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, make_fix_from_modes
+from justzoom_ros.inference.image_quality import images_fault
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.posterior import CellPosterior, Mode
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
 from justzoom_ros.ranges import check_ranges, ranged
+from justzoom_ros.registration.camera_state import CameraState
+from justzoom_ros.registration.likelihood import PoseLikelihood
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,10 @@ class TrackerConfig:
     """How a belief follows a robot. Raises ConfigError for values out of range."""
 
     filter: HistogramFilterConfig = field(default_factory=HistogramFilterConfig)
-    """Headings, cells and outliers of the belief."""
+    """Headings, cells and outliers of the belief, where a policy answers alone."""
+
+    pose_filter: PoseFilterConfig = field(default_factory=PoseFilterConfig)
+    """The belief where pictures are registered."""
 
     noise: MotionNoise = field(default_factory=MotionNoise)
     """How far odometry can be wrong."""
@@ -71,7 +80,9 @@ class Tracker:
 
     def __init__(self, localizer: Localizer, config: TrackerConfig | None = None) -> None:
         self.localizer, self.config = localizer, config or TrackerConfig()
-        self.belief = make_filter(localizer.region, localizer.covered, self.config.filter)
+        registered = localizer.registrar is not None
+        filter_config = self.config.pose_filter if registered else self.config.filter
+        self.belief = make_filter(localizer.region, localizer.covered, filter_config)
         calibration = localizer.calibration
         self.likelihood_exponent = (
             self.config.likelihood_exponent or calibration.likelihood_exponent
@@ -120,14 +131,17 @@ class Tracker:
         stamp_ns: int,
         mounts: Sequence[Mount] | None = None,
         criteria: FixCriteria | None = None,
+        state: CameraState | None = None,
     ) -> Fix:
         """The `Fix` at the time of an image, uint8 (H, W, 3) RGB, or of those of a rig with their
-        `Mount`s. Stamps must ascend. Raises ImageError; the robot has moved on all the same."""
+        `Mount`s. `state`: what is known of the camera, for registration; that of the localizer
+        unless given. Stamps must ascend. Raises ImageError, ConfigError; the robot has moved on
+        all the same."""
         motion = Motion()
         if self._stamp_ns is not None:
             motion = self.odometry.motion(self._stamp_ns, stamp_ns)
         self._stamp_ns = stamp_ns
-        return self.locate_after(motion, images_rgb, mounts, criteria)
+        return self.locate_after(motion, images_rgb, mounts, criteria, state)
 
     def locate_after(
         self,
@@ -135,15 +149,42 @@ class Tracker:
         images_rgb: np.ndarray | Sequence[np.ndarray],
         mounts: Sequence[Mount] | None = None,
         criteria: FixCriteria | None = None,
+        state: CameraState | None = None,
     ) -> Fix:
         """As `locate`, after a `Motion` that is known already."""
         self.predict(motion)
         self._update_heading()
         images = cast('Sequence[np.ndarray]', images_rgb if mounts else [images_rgb])
+        fault = images_fault(images)
+        if fault is None:
+            self._look(images, mounts, state or CameraState())
+        fix = self.fix(criteria)
+        # Odometry may know the place of a robot that sees nothing, but not why it sees nothing.
+        return replace(fix, reason=str(fault)) if fault and fix.reason else fix
+
+    def _look(
+        self, images: Sequence[np.ndarray], mounts: Sequence[Mount] | None, state: CameraState
+    ) -> None:
+        """Weigh the belief by what the images show."""
+        belief, registrar = self.belief, self.localizer.registrar
+        if not isinstance(belief, PoseFilter) or registrar is None:
+            return self.update(self._posterior(images, mounts))
+        if self.localizer.zoom and not belief.window_mass:
+            belief.update(
+                self._posterior(images, mounts),
+                self.likelihood_exponent,
+                min(1.0, self._novelty),
+            )
+        view = self.localizer.view(images[0], state)
+        area = belief.search_area(self.config.unexplored_mass)
+        self.update_poses(registrar.likelihood_in(view, area, state.mount_yaw_rad))
+
+    def _posterior(
+        self, images: Sequence[np.ndarray], mounts: Sequence[Mount] | None
+    ) -> CellPosterior:
         expand_mask = self.expand_mask()
         posteriors = [self.localizer.posterior(image, expand_mask=expand_mask) for image in images]
-        self.update(fuse_posteriors(posteriors, overlap_weights(mounts) if mounts else None))
-        return self.fix(criteria)
+        return fuse_posteriors(posteriors, overlap_weights(mounts) if mounts else None)
 
     def predict(self, motion: Motion) -> None:
         """Move without looking."""
@@ -168,6 +209,11 @@ class Tracker:
     def update(self, posterior: CellPosterior) -> None:
         """Weigh the belief by the `CellPosterior` of one frame."""
         self.belief.update(posterior, self.likelihood_exponent, min(1.0, self._novelty))
+        self._novelty = 0.0
+
+    def update_poses(self, likelihood: PoseLikelihood) -> None:
+        """Weigh the belief by the `PoseLikelihood` of one frame, at headings of the robot."""
+        self.belief.update_poses(likelihood, self.likelihood_exponent, min(1.0, self._novelty))
         self._novelty = 0.0
 
     def fix(self, criteria: FixCriteria | None = None) -> Fix:

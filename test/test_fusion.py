@@ -206,6 +206,7 @@ def fused(seed, every_s):
         covered=np.ones(CELLS, bool),
         calibration=Calibration(),
         criteria=FixCriteria(),
+        registrar=None,
     )
     tracker = Tracker(
         localizer, TrackerConfig(likelihood_exponent=1.0, decorrelation_distance_m=1.0)

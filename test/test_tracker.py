@@ -30,6 +30,8 @@ def world(calibration=None):
         covered=np.ones(CELLS, bool),
         calibration=calibration or Calibration(),
         criteria=FixCriteria(),
+        registrar=None,
+        zoom=None,
     )
 
 

@@ -49,7 +49,7 @@ from justzoom_ros.worlds.city.scene import (
     X,
     Y,
 )  # fmt: skip
-from justzoom_ros.worlds.city.shots import BUFFER_M, Photographer, Shot, held_out
+from justzoom_ros.worlds.city.shots import BUFFER_M, Photographer, Shot, choose_kept_back
 
 TINY = CityConfig(
     seed=5, side_m=240.0, depth=2, resolution_m=0.5, crop_px=60, train=6, val=3, blocks=3,
@@ -342,7 +342,9 @@ def test_rows_agree_with_the_region(dataset, rows):
 def test_val_has_other_days_and_blocks_other_places(rows, city):
     days = {s: {r['stamp'][:10] for r in rows if r['split'] == s} for s in ('train', 'val')}
     assert not days['train'] & days['val']
-    plots = [city.plots[n].outline.astype(np.float32) for n in held_out(city, TINY.held_share)]
+    plots = [
+        city.plots[n].outline.astype(np.float32) for n in choose_kept_back(city, TINY.held_share)
+    ]
     assert plots
     for row in rows:
         point = enu_by_geodesic(float(row['latitude']), float(row['longitude']), (40.0, -40.0))

@@ -39,18 +39,31 @@ WHOLE_FLIGHT = 90
 
 @dataclass(frozen=True)
 class FlightConfig:
-    """`frames` images of `size_px` (width, height), `period_s` apart; `footprint_m` is the range
-    of the ground seen from left to right, `tilt_rad` the amplitude of pitch and roll, `fov_rad`
-    the horizontal field of view. `seed` draws noise and swaying."""
+    """How the drone flies, and its camera."""
 
     frames: int = WHOLE_FLIGHT
+    """Number of images."""
+
     period_s: float = 1.0
+    """Seconds from one to the next."""
+
     size_px: tuple[int, int] = (640, 480)
+    """Width and height of an image."""
+
     footprint_m: tuple[float, float] = (95.0, 140.0)
+    """Least and greatest width of the ground in view."""
+
     tilt_rad: float = 0.05
+    """Amplitude of pitch and roll."""
+
     fov_rad: float = 1.2
+    """Horizontal field of view."""
+
     jpeg_quality: int = 85
+    """Of the images, 1 to 95."""
+
     seed: int = 3
+    """Draws noise and swaying."""
 
 
 def flight_poses(

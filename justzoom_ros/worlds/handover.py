@@ -23,11 +23,14 @@ KEPT = 4
 
 @dataclass(frozen=True)
 class Tiling:
-    """Squares of `side_m` metres that overlap their neighbours by `overlap_m`; region (i, j) has
-    its centre at (i, j) times `pitch_m`, east and north."""
+    """Squares that overlap their neighbours; region (i, j) has its centre at (i, j) times
+    `pitch_m`, east and north."""
 
     side_m: float = 10_000.0
+    """Side of a region."""
+
     overlap_m: float = 1_000.0
+    """How far neighbours reach into each other."""
 
     @property
     def pitch_m(self) -> float:
@@ -47,10 +50,13 @@ class Tiling:
 
 @dataclass(frozen=True)
 class Rule:
-    """Hand over `margin_m` from the border; load what may take over `ahead_m` earlier."""
+    """When a region takes over, and when it is loaded."""
 
     margin_m: float = 300.0
+    """Distance to the border at which another region takes over."""
+
     ahead_m: float = 1_000.0
+    """What may take over is loaded so much earlier."""
 
 
 @dataclass(frozen=True)
@@ -126,8 +132,8 @@ def border_route(
     time to a random distance of at most `reach_m`."""
     turns = rng.uniform(0, reach_m, int(2 * km * 1000 / reach_m) + 2)
     turns[1::2] *= -1
-    ways = [np.arange(a, b, np.copysign(STEP_M, b - a)) for a, b in zip(turns, turns[1:])]  # noqa: B905
-    east_m = np.concatenate(ways)[: int(km * 1000 / STEP_M)] + tiling.pitch_m / 2
+    legs = [np.arange(a, b, np.copysign(STEP_M, b - a)) for a, b in zip(turns, turns[1:])]  # noqa: B905
+    east_m = np.concatenate(legs)[: int(km * 1000 / STEP_M)] + tiling.pitch_m / 2
     return np.stack([east_m, np.zeros_like(east_m)], axis=1)
 
 

@@ -39,7 +39,7 @@ def draw_along(
         events = events_of_bag(bag, topics)
         poses = [event.pose for event in events if isinstance(event, OdometryEvent)]
     stamps_ns = np.arange(track.stamps_ns[0], track.stamps_ns[-1], round(period_s * 1e9))
-    places = _moved(track, stamps_ns)
+    places = _move_to_demo(track, stamps_ns)
     if np.abs(places[:, :2]).max() > DEMO_REGION.side_m / 2 - FOOTPRINT_M / 2:
         raise BagError(f'bag {bag_path} leads out of the demo map, {DEMO_REGION.side_m:g} m wide')
     ground, config = landscape(day=FLIGHT_DAY), FlightConfig()
@@ -57,7 +57,7 @@ def draw_along(
         write_bag(images, temporary / 'bag', IMAGE_TOPIC, TRUTH_TOPIC, poses=poses)
 
 
-def _moved(track, stamps_ns):
+def _move_to_demo(track, stamps_ns):
     """East, north and course (N, 3) at the stamps, the middle of the track at the origin."""
     latitude, longitude = track.latitudes.mean(), track.longitudes.mean()
     region = Region(float(latitude), float(longitude), 100_000.0, grid=2, depth=1)

@@ -29,48 +29,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('sheet', type=Path, help='JPEG to write')
     parser.add_argument('--seed', type=int, default=CONFIG.seed)
     args = parser.parse_args(arguments)
-    city, seconds = timed(lambda: make_city(args.seed, CONFIG.side_m))
+    city, seconds = time_job(lambda: make_city(args.seed, CONFIG.side_m))
     print(f'city of {city.side_m:g} m: {seconds:.1f} s, {len(city.builder.solids)} solids')
-    who = Photographer(city, CONFIG.region, CONFIG.size_px)
-    measure(who)
+    photographer = Photographer(city, CONFIG.region, CONFIG.size_px)
+    measure(photographer)
     map_pixels = measure_orthophoto(city)
-    sheet(who, map_pixels).save(args.sheet, quality=80)
+    sheet(photographer, map_pixels).save(args.sheet, quality=80)
 
 
-def timed(job: Callable[[], Result]) -> tuple[Result, float]:
+def time_job(job: Callable[[], Result]) -> tuple[Result, float]:
     """(result, CPU seconds) of a job."""
     started_s = time.process_time()
     return job(), time.process_time() - started_s
 
 
-def measure(who: Photographer, frames: int = 20) -> None:
+def measure(photographer: Photographer, frames: int = 20) -> None:
     """Print what a frame costs on one thread, once everything is compiled."""
-    shots = [who.shot('train', number) for number in range(frames)]
-    jpeg(who.scene(shots[0].day), shots[0])
+    shots = [photographer.shot('train', number) for number in range(frames)]
+    jpeg(photographer.scene(shots[0].day), shots[0])
     lights = [light(shot.moment) for shot in shots]
-    scenes = [who.scene(shot.day) for shot in shots]
+    scenes = [photographer.scene(shot.day) for shot in shots]
     for name, job in (
         ('rays', lambda i: see(scenes[i], lights[i], shots[i].camera)),
         ('whole picture with JPEG', lambda i: jpeg(scenes[i], shots[i])),
     ):
-        spent = [timed(lambda i=i, job=job: job(i))[1] for i in range(frames)]
-        size = 'x'.join(str(v) for v in who.size_px)
+        spent = [time_job(lambda i=i, job=job: job(i))[1] for i in range(frames)]
+        size = 'x'.join(str(v) for v in photographer.size_px)
         print(f'{size} {name}: median {1000 * np.median(spent):.0f} ms')
 
 
 def measure_orthophoto(city: City) -> np.ndarray:
     """Print what the orthophoto costs; returns it."""
-    pixels, seconds = timed(lambda: orthophoto(city, CONFIG.region, CONFIG.resolution_m))
+    pixels, seconds = time_job(lambda: orthophoto(city, CONFIG.region, CONFIG.resolution_m))
     print(f'orthophoto {len(pixels)}x{len(pixels)}: {seconds:.1f} s')
     return pixels
 
 
-def sheet(who: Photographer, map_pixels: np.ndarray) -> Image.Image:
+def sheet(photographer: Photographer, map_pixels: np.ndarray) -> Image.Image:
     """Frames of all days with, in the last row, pieces of the orthophoto."""
     tiles = []
     for number in range(FRAMES):
-        shot = who.shot('train', number)
-        frame = np.asarray(Image.open(io.BytesIO(jpeg(who.scene(shot.day), shot))))
+        shot = photographer.shot('train', number)
+        frame = np.asarray(Image.open(io.BytesIO(jpeg(photographer.scene(shot.day), shot))))
         tiles.append(cv2.resize(frame, TILE_PX, interpolation=cv2.INTER_AREA))
     width, height = TILE_PX
     for place in (0.15, 0.4, 0.6, 0.8):

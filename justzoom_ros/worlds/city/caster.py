@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from justzoom_ros.worlds.city.jit import inlined, kernel
+from justzoom_ros.worlds.city.jit import inline_kernel, kernel
 from justzoom_ros.worlds.city.scene import (
     BASE,
     BOX,
@@ -157,7 +157,7 @@ def hit_ball(s, leafy, bare, tile, ox, oy, oz, dx, dy, dz, best):
     return t, ROUND
 
 
-@inlined
+@inline_kernel
 def hit(scene, bare, number, ox, oy, oz, dx, dy, dz, best):
     """(distance, face) of solid `number`."""
     kind = scene.kind[number]

@@ -13,36 +13,69 @@ LATITUDE, LONGITUDE = 40.0, -40.0
 
 @dataclass(frozen=True)
 class CityConfig:
-    """`side_m` metres of city from `seed`, cut into a tree of `grid` and `depth`; the orthophoto
-    has `resolution_m` metres per pixel and the map crops of `crop_px`. Numbers of places per
-    split, with pictures of `size_px` (width, height): one at each place of `train`, `cameras` at
-    those of the others. `panoramas` are further places to learn from, seen all round. `drives` of
-    `drive_s` seconds at `drive_hz` pictures per second. `held_share` of the blocks is kept back
-    for the split 'blocks', `changed` of them were built anew since the map was made. `condition`
-    is one of CONDITIONS; horizontal fields of view lie in `fov_deg`."""
+    """A city and its pictures. Raises ConfigError for values out of range."""
 
     seed: int = 1
-    side_m: float = 1280.0
-    grid: int = 4
-    depth: int = 3
-    resolution_m: float = 0.25
-    crop_px: int = 160
-    train: int = 10_000
-    val: int = 500
-    blocks: int = 500
-    other_city: int = 500
-    panoramas: int = 0
-    cameras: int = 1
-    size_px: tuple[int, int] = (512, 288)
-    drives: int = 1
-    drive_s: float = 120.0
-    drive_hz: float = 4.0
-    held_share: float = 0.1
-    changed: float = 0.0
-    condition: str = 'mixed'
-    fov_deg: tuple[float, float] = FOV_DEG
+    """Draws the city and all that is seen of it."""
 
-    def __post_init__(self):
+    side_m: float = 1280.0
+    """Side of the square, 200 to 4000 metres."""
+
+    grid: int = 4
+    """Cells along a side in one zoom step."""
+
+    depth: int = 3
+    """Zoom steps."""
+
+    resolution_m: float = 0.25
+    """Metres per pixel of the orthophoto."""
+
+    crop_px: int = 160
+    """Side of the finest crop of the map, in pixels."""
+
+    train: int = 10_000
+    """Places to learn from, with one picture each."""
+
+    val: int = 500
+    """Places of the same streets on other days."""
+
+    blocks: int = 500
+    """Places round blocks that `train` never sees."""
+
+    other_city: int = 500
+    """Places of a city of another seed."""
+
+    panoramas: int = 0
+    """Further places to learn from, seen all round."""
+
+    cameras: int = 1
+    """Pictures at each place but those of `train`, 1 to 4: ahead, back, left, right."""
+
+    size_px: tuple[int, int] = (512, 288)
+    """Width and height of a picture."""
+
+    drives: int = 1
+    """Traverses as rosbag2."""
+
+    drive_s: float = 120.0
+    """Length of each, in seconds."""
+
+    drive_hz: float = 4.0
+    """Pictures per second of a drive."""
+
+    held_share: float = 0.1
+    """Share of the blocks that is kept back from `train` and `val`."""
+
+    changed: float = 0.0
+    """Share of the blocks that were built anew since the map was made."""
+
+    condition: str = 'mixed'
+    """One of CONDITIONS."""
+
+    fov_deg: tuple[float, float] = FOV_DEG
+    """Least and greatest horizontal field of view."""
+
+    def __post_init__(self) -> None:
         _check('seed', self.seed, 0, 2**31)
         self.region  # noqa: B018 - which checks grid and depth
         _check('side', self.side_m, 200, 4000)
@@ -78,7 +111,7 @@ def _check(name, value, low, high):
         raise ConfigError(f'{name} is {value}; it must be in {low}..{high}')
 
 
-def photographer(city: City, region: Region, config: CityConfig) -> Photographer:
+def make_photographer(city: City, region: Region, config: CityConfig) -> Photographer:
     """The Photographer of a city that a CityConfig asks for."""
     return Photographer(
         city, region, config.size_px, config.held_share, config.condition, config.fov_deg

@@ -29,7 +29,7 @@ from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.region import Region
 from justzoom_ros.worlds.aliases import Progress
 from justzoom_ros.worlds.city.city import City, make_city
-from justzoom_ros.worlds.city.config import CityConfig, photographer
+from justzoom_ros.worlds.city.config import CityConfig, make_photographer
 from justzoom_ros.worlds.city.drives import write_drives
 from justzoom_ros.worlds.city.light import Moment, light
 from justzoom_ros.worlds.city.panoramas import panorama, panorama_jpeg, panorama_row
@@ -106,17 +106,17 @@ def _make_one(out, config, region, splits, workers, progress):
     if not (out / 'map' / 'map.yaml').is_file():
         before = make_city(config.seed, config.side_m, config.changed) if config.changed else city
         make_map(out, before, config, region, workers, progress)
-    who = photographer(city, region, config)
+    photographer = make_photographer(city, region, config)
     rows = []
     for split in splits:
         cameras = 1 if split == 'train' else config.cameras
         count = getattr(config, split)
-        rows += take_pictures(out, who, split, count, workers, progress, cameras)
+        rows += take_pictures(out, photographer, split, count, workers, progress, cameras)
     _write_rows(out / 'metadata.csv', COLUMNS, rows)
     if config.panoramas:
-        rows = take_panoramas(out, who, config.panoramas, workers, progress)
+        rows = take_panoramas(out, photographer, config.panoramas, workers, progress)
         _write_rows(out / PANORAMAS, rows[0].keys(), rows)
-    write_drives(out / 'drives', who, config, progress)
+    write_drives(out / 'drives', photographer, config, progress)
     return {split: getattr(config, split) for split in splits}
 
 
@@ -169,7 +169,7 @@ def make_map(
 
 def take_pictures(
     out: Path,
-    who: Photographer,
+    photographer: Photographer,
     split: str,
     places: int,
     workers: int,
@@ -180,26 +180,26 @@ def take_pictures(
     folder = output_folder(out / 'streetview' / 'images')
 
     def one(place):
-        shots = who.rig(split, place, cameras)
+        shots = photographer.rig(split, place, cameras)
         for shot in shots:
             path = folder / f'{shot.id}_undistorted.jpg'
-            keep(path, lambda shot=shot: jpeg(who.scene(shot.day), shot))
-        return [row_of(shot, who.region) for shot in shots]
+            keep(path, lambda shot=shot: jpeg(photographer.scene(shot.day), shot))
+        return [row_of(shot, photographer.region) for shot in shots]
 
     return sum(progress(in_order(one, range(places), workers), split, places), [])
 
 
 def take_panoramas(
-    out: Path, who: Photographer, count: int, workers: int, progress: Progress
+    out: Path, photographer: Photographer, count: int, workers: int, progress: Progress
 ) -> list[Row]:
     """Take the panoramas that are not there yet; returns the rows of all."""
     folder = output_folder(out / 'streetview' / 'panoramas')
 
     def one(place):
-        spot = panorama(who, place)
+        spot = panorama(photographer, place)
         path = folder / f'{spot.id}.jpg'
-        keep(path, lambda: panorama_jpeg(who.scene(spot.day), spot))
-        return panorama_row(spot, who.region)
+        keep(path, lambda: panorama_jpeg(photographer.scene(spot.day), spot))
+        return panorama_row(spot, photographer.region)
 
     return list(progress(in_order(one, range(count), workers), 'panoramas', count))
 

@@ -15,7 +15,7 @@ from justzoom_ros.io.stamps import NS_PER_S, from_nanoseconds
 from justzoom_ros.worlds.aliases import Progress
 from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.city import make_city
-from justzoom_ros.worlds.city.config import CityConfig, photographer
+from justzoom_ros.worlds.city.config import CityConfig, make_photographer
 from justzoom_ros.worlds.city.light import Moment, sun_direction
 from justzoom_ros.worlds.city.photo import Lens
 from justzoom_ros.worlds.city.route import STEP_S, ride
@@ -37,69 +37,86 @@ GRAVITY_M_S2 = 9.80665
 
 @dataclass(frozen=True)
 class Sensors:
-    """What the sensors of a drive do wrong. Speed is multiplied by `speed_scale`; `yaw_bias_rad_s`
-    is added to the wheels' turn rate and drifts as a random walk of `yaw_walk_rad_s_rt_s` per
-    root second; `*_noise` are standard deviations per sample."""
+    """What the sensors of a drive do wrong; noises are standard deviations per sample."""
 
     speed_scale: float
+    """Factor on the wheels' speed."""
+
     yaw_bias_rad_s: float
+    """Added to the wheels' turn rate."""
+
     yaw_walk_rad_s_rt_s: float = 0.0003
+    """How that drifts as a random walk, per root second."""
+
     speed_noise_m_s: float = 0.05
+    """Of the wheels' speed."""
+
     yaw_noise_rad_s: float = 0.005
+    """Of the wheels' turn rate."""
+
     gyro_bias_rad_s: float = 0.001
+    """Added to the gyroscope's turn rate."""
+
     gyro_noise_rad_s: float = 0.002
+    """Of the gyroscope's turn rate."""
+
     accelerometer_noise_m_s2: float = 0.05
+    """Of each axis of the accelerometer."""
 
 
-def write_drives(out: Path, who: Photographer, config: CityConfig, progress: Progress) -> None:
+def write_drives(
+    out: Path, photographer: Photographer, config: CityConfig, progress: Progress
+) -> None:
     """Make the drives of a dataset that are not there yet, in `out`/drive_000 and so on."""
     for number in range(config.drives):
         folder = out / f'drive_{number:03d}'
         if not (folder / 'bag' / 'metadata.yaml').is_file():
             with writing(folder) as temporary:
                 temporary.mkdir()
-                write_drive(temporary, who, number, config.drive_s, config.drive_hz, progress)
+                write_drive(
+                    temporary, photographer, number, config.drive_s, config.drive_hz, progress
+                )
 
 
 def make_demo_drive(folder: Path, progress: Progress) -> None:
     """Write a drive through the demo city, that of the map maps/city, as `write_drive` does."""
     config = CityConfig(seed=1, size_px=(256, 144), drive_hz=2.0)
     city = make_city(config.seed, config.side_m)
-    who = photographer(city, config.region, config)
-    write_drive(folder, who, DEMO_DRIVE, config.drive_s, config.drive_hz, progress)
+    photographer = make_photographer(city, config.region, config)
+    write_drive(folder, photographer, DEMO_DRIVE, config.drive_s, config.drive_hz, progress)
 
 
 def write_drive(
     folder: Path,
-    who: Photographer,
+    photographer: Photographer,
     number: int,
     duration_s: float,
     rate_hz: float,
     progress: Progress,
 ) -> None:
     """Write `folder`/bag, truth.csv and drive.yaml. Raises ConfigError for too small a city."""
-    rng = np.random.default_rng([who.city.seed, 40, number])
+    rng = np.random.default_rng([photographer.city.seed, 40, number])
     sensors = Sensors(1 + float(rng.normal(0, 0.01)), float(rng.normal(0, 0.002)))
-    track = ride(rng, who.city.roads, who.city.side_m / 2, duration_s)
+    track = ride(rng, photographer.city.roads, photographer.city.side_m / 2, duration_s)
     if track is None:
         raise ConfigError(
-            f'a city of {who.city.side_m:g} m has no way of {duration_s:g} s; make it larger or '
-            'the drives shorter'
+            f'a city of {photographer.city.side_m:g} m has no route of {duration_s:g} s; make it '
+            'larger or the drives shorter'
         )
-    days = who.days['val']
+    days = photographer.days['val']
     day = days[number % len(days)]
-    moment = _noon(day, who.region)
-    way = np.stack([track.east_m, track.north_m], axis=1)[::25]
-    scene = who.city.scene(day.traffic_seed, day.fullness, keep_clear=way)
+    moment = _noon(day, photographer.region)
+    path_m = np.stack([track.east_m, track.north_m], axis=1)[::25]
+    scene = photographer.city.scene(day.traffic_seed, day.fullness, keep_clear=path_m)
     every = max(1, round(1 / (rate_hz * STEP_S)))
     frames = range(0, len(track.time_s), every)
     (folder / 'drive.yaml').write_text(yaml.safe_dump({
         'sensors': asdict(sensors), 'topics': {name: topic for name, (topic, _) in TOPICS.items()},
-        'rate_hz': 1 / (every * STEP_S), 'camera': _camera_facts(who.size_px),
+        'rate_hz': 1 / (every * STEP_S), 'camera': _camera_facts(photographer.size_px),
         'weather': day.weather, 'stamp_s': moment.stamp_s,
     }, sort_keys=False))  # fmt: skip
-    _write_truth(folder / 'truth.csv', track, frames, who.region, moment)
-    writer = _BagWriter(folder / 'bag', who, track, sensors, moment, rng)
+    _write_truth(folder / 'truth.csv', track, frames, photographer.region, moment)
+    writer = _BagWriter(folder / 'bag', photographer, track, sensors, moment, rng)
     with writer:
         writer.write(scene, day, progress(frames, f'drive {number}', len(frames)))
 
@@ -135,11 +152,16 @@ def _write_truth(path, track, frames, region, moment):
 class _BagWriter:
     """Writes the messages of one drive in the order of their stamps."""
 
-    def __init__(self, path, who, track, sensors, moment, rng):
+    def __init__(self, path, photographer, track, sensors, moment, rng):
         self.store = get_typestore(Stores.ROS2_KILTED)
         self.types = self.store.types
         self.writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
-        self.who, self.track, self.sensors, self.moment = who, track, sensors, moment
+        self.photographer, self.track, self.sensors, self.moment = (
+            photographer,
+            track,
+            sensors,
+            moment,
+        )
         self.rng = rng
         self.lens = Lens(
             exposure=1.0, noise=2.0, flare=0.3, quality=85, seed=int(rng.integers(2**31))
@@ -234,9 +256,9 @@ class _BagWriter:
         )  # fmt: skip
 
     def frame(self, scene, day, i):
-        track, region = self.track, self.who.region
+        track, region = self.track, self.photographer.region
         eye = np.array([track.east_m[i], track.north_m[i], CAMERA_UP_M])
-        camera = Camera(eye, track.yaw_rad[i], 0.0, 0.0, self.who.size_px, CAMERA_FOV_RAD)
+        camera = Camera(eye, track.yaw_rad[i], 0.0, 0.0, self.photographer.size_px, CAMERA_FOV_RAD)
         data = jpeg(scene, Shot(str(i), 'drive', camera, day, self.moment, self.lens))
         latitude, longitude = region.to_latlon(*eye[:2])
         self.put(

@@ -3,8 +3,8 @@
 import numpy as np
 
 from justzoom_ros.worlds.city.caster import ROOF, SLOPE_Y, value_noise
-from justzoom_ros.worlds.city.ground import cover, repeated
-from justzoom_ros.worlds.city.jit import inlined
+from justzoom_ros.worlds.city.ground import cover, cover_stripes
+from justzoom_ros.worlds.city.jit import inline_kernel
 from justzoom_ros.worlds.city.scene import (
     BALCONY,
     BAY_M,
@@ -27,7 +27,7 @@ SHOP_M = 3.6
 """Height of a ground floor with shops, sign band included."""
 
 
-@inlined
+@inline_kernel
 def chance(i, j, k):
     """A repeatable value 0..1 for three whole numbers."""
     h = (int(i) * 73856093) ^ (int(j) * 19349663) ^ (int(k) * 83492791)
@@ -35,13 +35,13 @@ def chance(i, j, k):
     return ((h ^ (h >> 16)) & 0xFFFF) / 65536.0
 
 
-@inlined
+@inline_kernel
 def inside(x, low, high, foot):
     """Share of a pixel at `x` that lies between `low` and `high`."""
     return cover(x - (low + high) / 2, high - low, foot)
 
 
-@inlined
+@inline_kernel
 def masonry(scene, texture, u, z, foot):
     """Brightness of a wall's surface."""
     value = 0.86 + 0.28 * value_noise(scene.noise, 0.35 * u, 0.35 * z)
@@ -49,13 +49,13 @@ def masonry(scene, texture, u, z, foot):
         course = np.floor(z / 0.085)
         brick = np.floor(u / 0.25 + 0.5 * (course % 2))
         if foot < 0.06:
-            joint = max(repeated(z, 0.085, 0.014, foot),
-                        repeated(u + 0.125 * (course % 2), 0.25, 0.014, foot))  # fmt: skip
+            joint = max(cover_stripes(z, 0.085, 0.014, foot),
+                        cover_stripes(u + 0.125 * (course % 2), 0.25, 0.014, foot))  # fmt: skip
             value *= (0.88 + 0.24 * chance(brick, course, 3)) * (1 + 0.3 * joint)
         else:
             value *= 0.9 + 0.2 * value_noise(scene.noise, 7 * u, 11 * z)
     elif texture == PANELS and foot < 1.0:
-        joint = max(repeated(z, 2.9, 0.04, foot), repeated(u, 3.0, 0.04, foot))
+        joint = max(cover_stripes(z, 2.9, 0.04, foot), cover_stripes(u, 3.0, 0.04, foot))
         value *= 1 - 0.4 * joint
     elif foot < 0.2:
         value *= 0.94 + 0.12 * value_noise(scene.noise, 8 * u, 8 * z)
@@ -64,7 +64,7 @@ def masonry(scene, texture, u, z, foot):
     return value * (1.0 - 0.28 * np.exp(-z / 0.5))
 
 
-@inlined
+@inline_kernel
 def pane(light, i, j, seed, tall):
     """Linear RGB, gloss and glow of a window's glass; `tall` 0..1 is how far up in it."""
     curtain = chance(i, j, seed + 7)
@@ -78,7 +78,7 @@ def pane(light, i, j, seed, tall):
     return r * shade, g * shade, b * shade, 0.55, (0.10 + 0.25 * chance(j, i, seed + 2)) * lit
 
 
-@inlined
+@inline_kernel
 def street_level(scene, light, u, z, i, bay, seed, foot):
     """Shop windows, sign bands and doors: RGB, gloss, glow, and their share of the pixel."""
     fx = u - (i + 0.5) * bay
@@ -100,7 +100,7 @@ def street_level(scene, light, u, z, i, bay, seed, foot):
     return tone * 1.2, tone, tone * 0.85, 0.5, (0.1 + 0.5 * goods) * light.night, glass
 
 
-@inlined
+@inline_kernel
 def wall(scene, light, number, u, z, length, foot):
     """Linear RGB, gloss and glow of a facade `u` metres along and `z` metres up."""
     s, style = scene.shape[number], scene.style[number]
@@ -154,7 +154,7 @@ def wall(scene, light, number, u, z, length, foot):
         gloss, glow = pane_gloss * share, pane_glow * share
         if style[BALCONY] > 0.0 and j > 0.0 and chance(seed, i, 21) < style[BALCONY]:
             rail = inside(fz, 0.0, 1.05, foot) * inside(fx, -bay * 0.46, bay * 0.46, foot)
-            bars = 0.55 + 0.45 * (foot < 0.06) * (repeated(u, 0.12, 0.04, foot) - 0.3)
+            bars = 0.55 + 0.45 * (foot < 0.06) * (cover_stripes(u, 0.12, 0.04, foot) - 0.3)
             r += (0.45 * color[6] * bars + 0.05 - r) * rail
             g += (0.45 * color[7] * bars + 0.05 - g) * rail
             b += (0.45 * color[8] * bars + 0.05 - b) * rail
@@ -162,12 +162,14 @@ def wall(scene, light, number, u, z, length, foot):
     return r, g, b, gloss, glow
 
 
-@inlined
+@inline_kernel
 def glass_wall(scene, light, number, u, z, foot):
     """Linear RGB, gloss and glow of a curtain wall."""
     color, seed = scene.rgb[number], scene.look[number, 1]
     style = scene.style[number]
-    joint = max(repeated(z, style[STOREY_M], 0.5, foot), repeated(u, style[BAY_M], 0.12, foot))
+    joint = max(
+        cover_stripes(z, style[STOREY_M], 0.5, foot), cover_stripes(u, style[BAY_M], 0.12, foot)
+    )
     i, j = np.floor(u / style[BAY_M]), np.floor(z / style[STOREY_M])
     tint = 0.75 + 0.5 * chance(i, j, seed)
     lit = light.night * (chance(i, j, seed + 3) < 0.3)
@@ -176,7 +178,7 @@ def glass_wall(scene, light, number, u, z, foot):
     return r, g, b, 0.75 * (1 - joint), 0.25 * lit
 
 
-@inlined
+@inline_kernel
 def roof(scene, number, face, lx, ly, x, y, foot):
     """Linear RGB and gloss of a roof; flat ones have a rim in the walls' colour."""
     s, style, color = scene.shape[number], scene.style[number], scene.rgb[number]
@@ -188,7 +190,7 @@ def roof(scene, number, face, lx, ly, x, y, foot):
         edge = 1.0 - inside(rim, 0.4, 1e3, foot)
         value *= 0.9 + 0.2 * value_noise(scene.noise, 2.3 * x, 2.3 * y)
         if style[FLAT_KIND] > 0.5:  # sheets of bitumen
-            value *= 1.0 - 0.2 * repeated(ly, 1.1, 0.08, foot)
+            value *= 1.0 - 0.2 * cover_stripes(ly, 1.1, 0.08, foot)
         shadow = 1.0 - 0.35 * inside(rim, 0.4, 0.9, foot)
         value *= shadow
         r, g, b = r * value, g * value, b * value
@@ -197,13 +199,13 @@ def roof(scene, number, face, lx, ly, x, y, foot):
     across = abs(ly) if face == SLOPE_Y else abs(lx)
     along = lx if face == SLOPE_Y else ly
     if foot < 0.8:
-        value *= 1.0 - 0.25 * repeated(across, 0.38, 0.08, foot)
+        value *= 1.0 - 0.25 * cover_stripes(across, 0.38, 0.08, foot)
         value *= 0.9 + 0.2 * chance(np.floor(along / 0.3), np.floor(across / 0.38), seed)
     value *= 0.85 + 0.3 * value_noise(scene.noise, 1.7 * along, 0.5 * across + seed % 97)
     # Collectors on some roofs, seen from above and from the street alike.
     sunny = (ly > 0) == (seed % 2 == 0)
     there = abs(along) < 0.6 * s[A] and 0.25 < across / s[B] < 0.8
     if face == SLOPE_Y and seed % 5 == 0 and sunny and there:
-        cell = max(repeated(along, 1.0, 0.06, foot), repeated(across, 1.6, 0.06, foot))
+        cell = max(cover_stripes(along, 1.0, 0.06, foot), cover_stripes(across, 1.6, 0.06, foot))
         return 0.02 + 0.12 * cell, 0.025 + 0.12 * cell, 0.06 + 0.12 * cell, 0.5
     return r * value, g * value, b * value, 0.0

@@ -1,7 +1,7 @@
 """What the ground looks like: roads from their geometry, everything else from a raster."""
 
 from justzoom_ros.worlds.city.caster import value_noise
-from justzoom_ros.worlds.city.jit import inlined
+from justzoom_ros.worlds.city.jit import inline_kernel
 from justzoom_ros.worlds.city.scene import (
     AVENUE,
     CANAL,
@@ -45,7 +45,7 @@ CANAL_M = 8.2
 BRIDGE_EVERY_M, BRIDGE_M = 130.0, 11.0
 
 
-@inlined
+@inline_kernel
 def cover(distance, width, foot):
     """Share of a pixel `foot` wide that a stripe `width` wide at `distance` covers."""
     f = max(foot, 0.012)
@@ -53,15 +53,15 @@ def cover(distance, width, foot):
     return max(high - low, 0.0) / f
 
 
-@inlined
-def repeated(x, period, width, foot):
+@inline_kernel
+def cover_stripes(x, period, width, foot):
     """As `cover`, for stripes that repeat; far away their mean."""
     if foot > period:
         return width / period
     return cover((x / period - round(x / period)) * period, width, foot)
 
 
-@inlined
+@inline_kernel
 def markings(road, u, v, foot):
     """Share 0..1 of white paint at `u` along and `v` across a road."""
     half, kind = road[R_HALF], road[R_KIND]
@@ -75,18 +75,18 @@ def markings(road, u, v, foot):
         return 0.0
     if edge < ZEBRA_M:
         inset = cover(across, 2 * half - 0.6, foot)
-        return inset * repeated(v, 1.0, 0.5, foot)
+        return inset * cover_stripes(v, 1.0, 0.5, foot)
     if edge < ZEBRA_M + 1.7:
         inbound = (v > 0.0) == (u - first < last - u)
         return cover(edge - ZEBRA_M - 1.3, 0.45, foot) if inbound and across < half - 0.3 else 0.0
-    dashes = repeated(u, DASH_M + GAP_M, DASH_M, 2 * foot)
+    dashes = cover_stripes(u, DASH_M + GAP_M, DASH_M, 2 * foot)
     if kind == STREET:
         middle = cover(across, 0.13, foot) * dashes
         # Parking bays along the kerbs.
         bay = half - 2.1
         line = cover(across - bay, 0.1, foot)
         if across > bay:
-            line = max(line, repeated(u, 6.0, 0.1, foot))
+            line = max(line, cover_stripes(u, 6.0, 0.1, foot))
         return max(middle, 0.8 * line)
     if kind == AVENUE:
         solid = max(cover(across - 0.14, 0.12, foot), cover(across - half + 0.35, 0.14, foot))
@@ -95,7 +95,7 @@ def markings(road, u, v, foot):
     return max(cover(side - LANE_M, 0.13, foot) * dashes, cover(across - half + 0.3, 0.13, foot))
 
 
-@inlined
+@inline_kernel
 def asphalt(scene, light, road, x, y, u, v, foot):
     """Linear RGB and gloss of a carriageway with its markings."""
     tone = 0.085 + 0.06 * road[R_TONE]
@@ -120,14 +120,14 @@ def asphalt(scene, light, road, x, y, u, v, foot):
     return white * 1.0, white * 1.0, white * (1.03 - 0.06 * paint), 0.5 * light.wet
 
 
-@inlined
+@inline_kernel
 def footway(scene, light, x, y, u, outside, foot):
     """Linear RGB of slabs with a kerb stone at the carriageway, `outside` metres from it."""
     tone = 0.30 * (0.8 + 0.4 * value_noise(scene.noise, 0.6 * x, 0.6 * y))
     slab = value_noise(scene.noise, 13.7 * round(u / 0.6), 9.3 * round(outside / 0.6))
     if foot < 0.4:
         tone *= 0.92 + 0.16 * slab
-        joint = max(repeated(u, 0.6, 0.018, foot), repeated(outside, 0.6, 0.018, foot))
+        joint = max(cover_stripes(u, 0.6, 0.018, foot), cover_stripes(outside, 0.6, 0.018, foot))
         tone *= 1.0 - 0.5 * joint
     kerb = cover(outside - KERB_M / 2, KERB_M, foot)
     tone += (0.42 - tone) * kerb
@@ -136,7 +136,7 @@ def footway(scene, light, x, y, u, outside, foot):
     return tone * 1.02, tone * 0.98, tone * 0.93, 0.15 * light.wet
 
 
-@inlined
+@inline_kernel
 def canal(scene, light, x, y, u, v, foot):
     """Linear RGB and gloss of the middle of a canal road: water, quays and bridges."""
     if abs(u - round(u / BRIDGE_EVERY_M) * BRIDGE_EVERY_M) < BRIDGE_M / 2:
@@ -150,7 +150,7 @@ def canal(scene, light, x, y, u, v, foot):
     return 0.02 + 0.012 * ripple, 0.055 + 0.02 * ripple, 0.05 + 0.015 * ripple, 0.75
 
 
-@inlined
+@inline_kernel
 def lawn(scene, light, x, y, foot, r, g, b, rough):
     """Linear RGB of grass, yellower in autumn."""
     n = 0.6 * value_noise(scene.noise, 0.17 * x, 0.17 * y)
@@ -164,18 +164,18 @@ def lawn(scene, light, x, y, foot, r, g, b, rough):
     return k * (r + 0.12 * dry), k * (g + 0.02 * dry), k * b
 
 
-@inlined
+@inline_kernel
 def slabs(scene, x, y, foot, size, tone, spread):
     """Grey value of square paving."""
     i, j = round(x / size), round(y / size)
     value = tone * (1 - spread / 2 + spread * value_noise(scene.noise, 17.3 * i, 11.9 * j))
     if foot < size:
-        value *= 1 - 0.35 * max(repeated(x + size / 2, size, 0.04, foot),
-                                repeated(y + size / 2, size, 0.04, foot))  # fmt: skip
+        value *= 1 - 0.35 * max(cover_stripes(x + size / 2, size, 0.04, foot),
+                                cover_stripes(y + size / 2, size, 0.04, foot))  # fmt: skip
     return value * (0.88 + 0.24 * value_noise(scene.noise, 0.4 * x, 0.4 * y))
 
 
-@inlined
+@inline_kernel
 def plot(scene, light, x, y, foot):
     """Linear RGB and gloss of what the raster says lies at a point off the roads."""
     side = scene.ground.shape[0]
@@ -228,7 +228,7 @@ def plot(scene, light, x, y, foot):
     return 0.2, 0.2, 0.2, 0.0
 
 
-@inlined
+@inline_kernel
 def ground(scene, light, x, y, foot):
     """Linear RGB and gloss of the ground at a point that a pixel `foot` metres wide shows."""
     cells = scene.cell_top.shape[0]

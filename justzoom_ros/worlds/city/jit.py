@@ -49,6 +49,6 @@ def kernel(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         settings.CACHE_DIR = before
 
 
-def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+def inline_kernel(function: Callable[..., Any]) -> Callable[..., Any]:
     """A `kernel` that is put into its callers: passing it a scene would cost more than it does."""
     return kernel(function, forceinline=True)

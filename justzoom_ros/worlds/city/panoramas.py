@@ -29,10 +29,10 @@ class Spot:
     moment: Moment
 
 
-def panorama(who: Photographer, place: int) -> Spot:
+def panorama(photographer: Photographer, place: int) -> Spot:
     """The Spot at the `place`-th place of a Photographer, on streets and days of `train`."""
-    rng = np.random.default_rng([who.city.seed, 24, place])
-    day, moment, camera, _ = who.scenery(rng, 'train')
+    rng = np.random.default_rng([photographer.city.seed, 24, place])
+    day, moment, camera, _ = photographer.scenery(rng, 'train')
     return Spot(f'pano_{place:06d}', Panorama(camera.eye_m, camera.yaw_rad), day, moment)
 
 

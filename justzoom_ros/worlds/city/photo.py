@@ -13,25 +13,40 @@ from justzoom_ros.worlds.city.light import Light
 
 @dataclass(frozen=True)
 class Lens:
-    """What a camera and its owner do to a picture.
-
-    `exposure` multiplies what is metered, `warmth` shifts white, `noise` is the standard deviation
-    in 8-bit steps, `blur_px` a Gaussian's sigma, `vignette` the light lost in the corners,
-    `flare` 0..1, `bonnet` the share of the height that a dashboard hides, `drops` rain on the
-    glass, `quality` of the JPEG. `seed` draws what is random.
-    """
+    """What a camera and its owner do to a picture."""
 
     exposure: float = 1.0
+    """Factor on what is metered."""
+
     warmth: float = 0.0
+    """Shifts white from blue to red."""
+
     saturation: float = 1.0
+    """Factor on the distance from grey."""
+
     noise: float = 1.5
+    """Standard deviation in 8-bit steps."""
+
     blur_px: float = 0.45
+    """Sigma of a Gaussian."""
+
     vignette: float = 0.15
+    """Share of the light that is lost in the corners."""
+
     flare: float = 0.0
+    """Strength (0..1) where the sun is in the picture."""
+
     bonnet: float = 0.0
+    """Share of the height that a bonnet or dashboard hides."""
+
     drops: int = 0
+    """Drops of rain on the glass."""
+
     quality: int = 88
+    """Of the JPEG, 1 to 95."""
+
     seed: int = 0
+    """Draws what is random."""
 
 
 def random_lens(rng: np.random.Generator, light: Light, in_car: bool) -> Lens:

@@ -74,7 +74,7 @@ def make_days(seed: int, condition: str = 'mixed') -> dict[str, list[Day]]:
     }
 
 
-def held_out(city: City, share: float) -> list[int]:
+def choose_kept_back(city: City, share: float) -> list[int]:
     """Numbers of the plots that are kept back for the split 'blocks', about `share` of all within
     the square."""
     rng = np.random.default_rng([city.seed, 21])
@@ -86,7 +86,7 @@ def held_out(city: City, share: float) -> list[int]:
     return sorted(int(n) for n in rng.permutation(inner)[:count])
 
 
-def is_held_out(point: np.ndarray, plots: list[Block]) -> bool:
+def is_kept_back(point: np.ndarray, plots: list[Block]) -> bool:
     """True where a point lies in one of the plots or within BUFFER_M of it."""
     return any(_distance(point, plot.outline) < BUFFER_M for plot in plots)
 
@@ -116,7 +116,7 @@ class Photographer:
         self.city, self.region, self.size_px = city, region, size_px
         self.condition, self.fov_deg = condition, fov_deg
         self.days = make_days(city.seed, condition)
-        self.kept_back = [city.plots[n] for n in held_out(city, held_share)]
+        self.kept_back = [city.plots[n] for n in choose_kept_back(city, held_share)]
         half = city.side_m / 2
         self.roads = [r for r in city.roads if _passes(r, half)]
         lengths = np.array([road.length_m for road in self.roads])
@@ -144,7 +144,7 @@ class Photographer:
         shots = [first]
         for number in range(1, cameras):
             rng = np.random.default_rng([self.city.seed, 23, SPLITS.index(split), place, number])
-            yaw_rad = _wrapped(first.camera.yaw_rad + TURNS[number])
+            yaw_rad = _wrap_angle(first.camera.yaw_rad + TURNS[number])
             camera = replace(first.camera, yaw_rad=yaw_rad, pitch_rad=float(rng.normal(0, 0.045)))
             lens = random_lens(rng, light(first.moment), in_car=False)
             name = f'{first.id}_{number}'
@@ -168,7 +168,7 @@ class Photographer:
             return False
         if split == 'other_city' or not self.kept_back:
             return True
-        return is_held_out(point, self.kept_back) == (split == 'blocks')
+        return is_kept_back(point, self.kept_back) == (split == 'blocks')
 
     def moment(self, rng: np.random.Generator, day: Day) -> Moment:
         """A time of that day with enough light, or a dark one."""
@@ -196,7 +196,7 @@ class Photographer:
         yaw_rad = ahead + rng.normal(0, 0.10) if rng.random() < 0.5 else rng.uniform(-np.pi, np.pi)
         camera = Camera(
             eye,
-            _wrapped(yaw_rad),
+            _wrap_angle(yaw_rad),
             float(rng.normal(0, 0.045)),
             float(rng.normal(0, 0.02)),
             self.size_px,
@@ -205,7 +205,7 @@ class Photographer:
         return camera, in_car
 
 
-def _wrapped(yaw_rad):
+def _wrap_angle(yaw_rad):
     return float((yaw_rad + np.pi) % (2 * np.pi) - np.pi)
 
 

@@ -17,8 +17,8 @@ from justzoom_ros.worlds.city.caster import (
     value_noise,
 )  # fmt: skip
 from justzoom_ros.worlds.city.facade import chance, glass_wall, roof, wall
-from justzoom_ros.worlds.city.ground import cover, ground, repeated
-from justzoom_ros.worlds.city.jit import inlined, kernel
+from justzoom_ros.worlds.city.ground import cover, cover_stripes, ground
+from justzoom_ros.worlds.city.jit import inline_kernel, kernel
 from justzoom_ros.worlds.city.light import sky
 from justzoom_ros.worlds.city.scene import (
     BALL,
@@ -50,7 +50,7 @@ from justzoom_ros.worlds.city.scene import (
 )  # fmt: skip
 
 
-@inlined
+@inline_kernel
 def normal(scene, number, face, lx, ly, z):
     """Outward unit normal of a solid at a point given in its own frame."""
     s = scene.shape[number]
@@ -77,7 +77,7 @@ def normal(scene, number, face, lx, ly, z):
     return s[COS] * nx - s[SIN] * ny, s[SIN] * nx + s[COS] * ny, nz
 
 
-@inlined
+@inline_kernel
 def leaves(scene, light, number, x, y, z, foot):
     """Linear RGB of a crown or hedge and how deep the point seems to lie between leaves."""
     color, seed = scene.rgb[number], scene.look[number, 1]
@@ -94,7 +94,7 @@ def leaves(scene, light, number, x, y, z, foot):
     return r * k, g * k, b * k
 
 
-@inlined
+@inline_kernel
 def car(scene, light, number, face, lx, ly, z, foot):
     """Linear RGB, gloss and glow of a car's body, cabin, or a truck."""
     s, color, material = scene.shape[number], scene.rgb[number], scene.look[number, 0]
@@ -120,7 +120,7 @@ def car(scene, light, number, face, lx, ly, z, foot):
         if radius < wheel + 0.07:
             return 0.02, 0.02, 0.02, 0.0, 0.0
         if material == TRUCK and 1.3 < z < 2.4 and s[A] > 4.5:
-            window = repeated(lx, 1.4, 1.2, foot)  # a bus
+            window = cover_stripes(lx, 1.4, 1.2, foot)  # a bus
             return (r + (0.03 - r) * window, g + (0.03 - g) * window, b + (0.04 - b) * window,
                     0.5 * window, 0.4 * light.night)  # fmt: skip
         if abs(z - low - 0.45) < 0.015 and foot < 0.1:
@@ -140,7 +140,7 @@ def car(scene, light, number, face, lx, ly, z, foot):
     return r, g, b, 0.3, 0.0
 
 
-@inlined
+@inline_kernel
 def material(scene, light, number, face, x, y, z, foot):
     """Linear RGB, gloss, glow and normal of a solid where a ray has met it."""
     s, color, kind = scene.shape[number], scene.rgb[number], scene.look[number, 0]
@@ -183,12 +183,12 @@ def material(scene, light, number, face, x, y, z, foot):
             if rim < 0.06 or glyph > 0.62:
                 r, g, b = 0.7, 0.7, 0.7
     elif kind == ROOFTOP:
-        k = 1.0 - 0.3 * repeated(z, 0.3, 0.1, foot) * (face < ROOF)
+        k = 1.0 - 0.3 * cover_stripes(z, 0.3, 0.1, foot) * (face < ROOF)
         r, g, b = r * k, g * k, b * k
     return r, g, b, gloss, glow, nx, ny, nz
 
 
-@inlined
+@inline_kernel
 def open_sky(scene, x, y, z):
     """Share of the ambient light that reaches a point `z` above the ground."""
     side = scene.openness.shape[0]
@@ -205,8 +205,8 @@ def open_sky(scene, x, y, z):
     return share + (1 - share) * min(1.0, z / 28.0)
 
 
-@inlined
-def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz):
+@inline_kernel
+def illuminate(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz):
     """Linear RGB towards the camera of a surface under sun and sky."""
     sun = light.sun
     facing = nx * sun[0] + ny * sun[1] + nz * sun[2]
@@ -236,13 +236,13 @@ def lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy,
         dot = dx * nx + dy * ny + dz * nz
         mx, my, mz = dx - 2 * dot * nx, dy - 2 * dot * ny, dz - 2 * dot * nz
         fresnel = gloss * (0.12 + 0.88 * (1.0 - min(abs(dot), 1.0)) ** 4)
-        mr, mg, mb = reflected(scene, light, x, y, z, mx, my, abs(mz) + 0.01, nx, ny, nz)
+        mr, mg, mb = reflect(scene, light, x, y, z, mx, my, abs(mz) + 0.01, nx, ny, nz)
         r, g, b = r + (mr - r) * fresnel, g + (mg - g) * fresnel, b + (mb - b) * fresnel
     return r, g, b
 
 
-@inlined
-def reflected(scene, light, x, y, z, mx, my, mz, nx, ny, nz):
+@inline_kernel
+def reflect(scene, light, x, y, z, mx, my, mz, nx, ny, nz):
     """A cheap mirror image: sky where the way is free, else a dull wall."""
     _, number, _ = trace(
         scene, light.bare, x + 0.05 * nx, y + 0.05 * ny, z + 0.05 * nz + 0.01, mx, my, mz
@@ -279,7 +279,9 @@ def look(scene, light, ox, oy, oz, dx, dy, dz, spread):
         z = 0.0
     else:
         r, g, b, gloss, glow, nx, ny, nz = material(scene, light, number, face, x, y, z, foot)
-    r, g, b = lit(scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz)
+    r, g, b = illuminate(
+        scene, light, number, r, g, b, gloss, glow, nx, ny, nz, x, y, z, dx, dy, dz
+    )
     clear = np.exp(-t / light.sight_m)
     return (
         light.horizon_rgb[0] * 0.95 + (r - light.horizon_rgb[0] * 0.95) * clear,

@@ -184,13 +184,13 @@ def _shadow(canvas):
     for step in range(1, steps + 1):
         columns = int(round(step * np.cos(day.sun_yaw_rad)))
         rows = int(round(-step * np.sin(day.sun_yaw_rad)))
-        here, there = _shifted(rows, columns)
+        here, there = _overlap_slices(rows, columns)
         np.maximum(above[here], height_m[there] - step * fall_m, out=above[here])
     soft = np.clip((above - height_m) / 0.6, 0, 1)
     return cv2.GaussianBlur(soft, (0, 0), 0.15 / canvas.resolution_m)
 
 
-def _shifted(rows, columns):
+def _overlap_slices(rows, columns):
     """Index pairs such that a[here] faces what lies `rows` down and `columns` right of it."""
 
     def one(offset):

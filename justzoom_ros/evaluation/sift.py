@@ -20,6 +20,9 @@ from justzoom_ros.maps.satellite_map import SatelliteMap
 FLANN_KDTREE = 1
 """The index of FLANN that suits SIFT's 128 numbers."""
 
+LEAST_MATCHES = 4
+"""What a homography needs."""
+
 LARGEST_STRETCH = 2.0
 """A homography that stretches one direction by more than another is no picture of flat ground
 from above."""
@@ -49,8 +52,10 @@ class SiftConfig:
             raise ConfigError(
                 'metres_per_px and threshold_px of SIFT must be positive, ratio within 0..1'
             )
-        if self.min_inliers < 4:
-            raise ConfigError(f'min_inliers is {self.min_inliers}; a homography needs 4 matches')
+        if self.min_inliers < LEAST_MATCHES:
+            raise ConfigError(
+                f'min_inliers is {self.min_inliers}; a homography needs {LEAST_MATCHES} matches'
+            )
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,10 @@ class SiftMatch:
 
     inliers: int
     """Matches that agree."""
+
+    disagreement_m: float
+    """Distance in metres between the places that two halves of the inliers, drawn at random, give;
+    infinite where they are too few to be halved."""
 
 
 class SiftBaseline:
@@ -135,27 +144,32 @@ class SiftBaseline:
     def _fitted(
         self, here: np.ndarray, there: np.ndarray, shape: tuple[int, ...], factor: float
     ) -> SiftMatch | None:
-        matrix, count = _homography(here, there, self.config.threshold_px)
+        matrix, inliers = _homography(here, there, self.config.threshold_px)
+        count = int(inliers.sum())
         if matrix is None or count < self.config.min_inliers:
             return None
         height, width = shape[:2]
-        middle = np.array([[(width - 1) / 2, (height - 1) / 2]], np.float32)
-        place, jacobian = _at(matrix, middle[0])
+        middle = np.array([(width - 1) / 2, (height - 1) / 2])
+        place, jacobian = _at(matrix, middle)
         stretch = np.linalg.svd(jacobian, compute_uv=False)
         if np.linalg.det(jacobian) <= 0 or stretch[0] > LARGEST_STRETCH * stretch[1]:
             return None
-        east = (place[0] + 0.5) * self._metres - self.map.region.side_m / 2
-        north = self.map.region.side_m / 2 - (place[1] + 0.5) * self._metres
         up = jacobian @ [0.0, -1.0]  # towards the top of the picture, in columns and rows
-        yaw = float(np.arctan2(-up[1], up[0]))
-        metres = float(np.sqrt(stretch.prod()) * self._metres * factor)
-        return SiftMatch(float(east), float(north), yaw, metres, count)
+        half_m = self.map.region.side_m / 2
+        return SiftMatch(
+            east_m=float((place[0] + 0.5) * self._metres - half_m),
+            north_m=float(half_m - (place[1] + 0.5) * self._metres),
+            yaw_rad=float(np.arctan2(-up[1], up[0])),
+            metres_per_px=float(np.sqrt(stretch.prod()) * self._metres * factor),
+            inliers=count,
+            disagreement_m=_disagreement(here[inliers], there[inliers], middle) * self._metres,
+        )
 
 
 def _homography(
     here: np.ndarray, there: np.ndarray, threshold: float
-) -> tuple[np.ndarray | None, int]:
-    """The homography (3, 3) of most matches, and how many agree with it.
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """The homography (3, 3) of most matches, and flags (N,) of those that agree with it.
 
     Among mostly wrong matches two say more than four: a similarity is sought first, and MAGSAC
     fits the homography to the matches that are near to it.
@@ -164,16 +178,32 @@ def _homography(
         here, there, method=cv2.RANSAC, ransacReprojThreshold=2 * threshold, maxIters=20_000,
         confidence=0.999,
     )  # fmt: skip
+    flags = np.zeros(len(here), bool)
     if similarity is None:
-        return None, 0
+        return None, flags
     off = here @ similarity[:, :2].T + similarity[:, 2] - there
-    near = np.hypot(*off.T) <= 4 * threshold
-    if near.sum() < 4:
-        return None, 0
+    near = np.flatnonzero(np.hypot(*off.T) <= 4 * threshold)
+    if len(near) < 4:
+        return None, flags
     matrix, inliers = cv2.findHomography(
         here[near], there[near], cv2.USAC_MAGSAC, threshold, maxIters=10_000, confidence=0.999
     )
-    return matrix, 0 if inliers is None else int(inliers.sum())
+    if inliers is not None:
+        flags[near[inliers.ravel() > 0]] = True
+    return matrix, flags
+
+
+def _disagreement(here: np.ndarray, there: np.ndarray, middle: np.ndarray) -> float:
+    """How far apart, in pixels of the map, two halves of the matches take a point (2,)."""
+    order = np.random.default_rng(0).permutation(len(here))
+    halves = [order[::2], order[1::2]]
+    if min(map(len, halves)) < 2 * LEAST_MATCHES:
+        return float('inf')
+    found = [cv2.findHomography(here[half], there[half])[0] for half in halves]
+    if any(matrix is None for matrix in found):
+        return float('inf')
+    one, other = (_at(matrix, middle)[0] for matrix in found)
+    return float(np.hypot(*(one - other)))
 
 
 def _is_distinct(pair: Sequence[cv2.DMatch], ratio: float) -> bool:

@@ -6,11 +6,15 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from justzoom_ros.cli.camera_options import add_camera_options, camera_of, heading_of
 from justzoom_ros.runtimes.registry import RUNTIMES
 
 if TYPE_CHECKING:
     from justzoom_ros.inference.fix import Fix
+    from justzoom_ros.localizer import Localizer
+    from justzoom_ros.registration.camera_state import CameraState
 
 EXAMPLE = """examples:
   justzoom localize frame.jpg --map maps/farm --height 120 --fov 70
@@ -40,6 +44,7 @@ def add_parser(subparsers: Any) -> None:
     add('--runtime', default='auto', help='where the policy runs: '
         f'{", ".join(RUNTIMES.list())} (default auto)')  # fmt: skip
     add('--search', default='exact', help='of the policy: exact, best_first, beam or greedy')
+    add('--draw', metavar='PNG', help='draw how the (one) picture is registered')
     add('--json', action='store_true', help='print one JSON object')
     add_camera_options(parser)
     parser.set_defaults(run=run)
@@ -50,12 +55,15 @@ def run(args: argparse.Namespace) -> int:
     from justzoom_ros.errors import ConfigError, ImageError
     from justzoom_ros.io.images import read_picture
     from justzoom_ros.localizer import Localizer
+    from justzoom_ros.registration.camera_state import CameraState
 
     camera, (yaw_rad, yaw_std_rad) = camera_of(args), heading_of(args)
     if not (args.weights or camera):
         raise ConfigError(
             'how much ground do the pictures show? Give --footprint MIN MAX, or --height and --fov'
         )
+    if args.draw and len(args.images) > 1:
+        raise ConfigError('--draw takes one picture')
     localizer = Localizer.open(
         args.map, args.weights, args.runtime, args.search, camera=camera,
         registration=args.registration,
@@ -70,12 +78,29 @@ def run(args: argparse.Namespace) -> int:
             print(f'justzoom: error: {error}', file=sys.stderr)
             continue
         answers.append({'image': path, **_plain(fix)})
+        if args.draw:
+            _draw(args.draw, localizer, path, fix, CameraState(camera, None, yaw_rad, yaw_std_rad))
         if not args.json:
             print(_line(path, fix))
     if args.json:
         about = {'method': localizer.method, 'runtime': localizer.runtime}
         print(json.dumps({'images': answers, **about}))
     return 2 if failed else 0
+
+
+def _draw(png: str, localizer: 'Localizer', path: str, fix: 'Fix', state: 'CameraState') -> None:
+    """The picture, the map, and the likelihood ratios over all of it."""
+    from justzoom_ros.io.images import read_picture
+    from justzoom_ros.plots.figures import Mark
+    from justzoom_ros.plots.registration import draw_registration
+
+    image = read_picture(path)
+    likelihood = localizer.require_registrar().likelihood(localizer.view(image, state))
+    mark = Mark(np.array([fix.east_m, fix.north_m]), fix.covariance_m2, fix.status)
+    ratios = likelihood.log_ratio.cpu().numpy()
+    draw_registration(
+        image, localizer.map, ratios, likelihood.yaws_rad, mark, png, _line(path, fix)
+    )
 
 
 def _plain(fix: 'Fix') -> dict[str, Any]:
@@ -97,7 +122,8 @@ def _plain(fix: 'Fix') -> dict[str, Any]:
 
 
 def _line(path: str, fix: 'Fix') -> str:
-    place = f'{fix.latitude:.7f} {fix.longitude:.7f}'
+    best = fix.hypotheses[0] if fix.status == 'no_fix' and fix.hypotheses else fix
+    place = f'{best.latitude:.7f} {best.longitude:.7f}'
     if fix.status == 'no_fix':
         return f'{path}: no fix: {fix.reason}; best guess {place}'
     heading = '' if fix.yaw_rad is None else f', heading {_heading_deg(fix.yaw_rad):.0f} degrees'

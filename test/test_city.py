@@ -51,6 +51,8 @@ from justzoom_ros.worlds.city.scene import (
 )  # fmt: skip
 from justzoom_ros.worlds.city.shots import BUFFER_M, Photographer, Shot, choose_kept_back
 
+pytestmark = pytest.mark.slow  # kernels are compiled when first used: half a minute
+
 TINY = CityConfig(
     seed=5, side_m=240.0, depth=2, resolution_m=0.5, crop_px=60, train=6, val=3, blocks=3,
     other_city=2, size_px=(96, 64), drives=1, drive_s=6.0, drive_hz=2.0,
@@ -141,7 +143,6 @@ def flat_building(scene):
     return int(numbers[np.argmin(np.hypot(*scene.shape[numbers][:, [X, Y]].T))])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize('turn', [0.4, 1.9, -2.3])
 def test_a_building_fills_the_pixels_that_an_independent_projection_says(city, scene, turn):
     number = flat_building(scene)
@@ -182,7 +183,6 @@ def test_a_landmark_rises_to_the_pixel_that_an_independent_projection_says(city,
     assert np.argwhere(part)[0] == pytest.approx([v, u], abs=2.5)
 
 
-@pytest.mark.slow
 def test_a_building_lies_in_the_orthophoto_where_it_stands(scene):
     number = flat_building(scene)
     box = scene.shape[number].astype(float)
@@ -201,7 +201,6 @@ def test_a_building_lies_in_the_orthophoto_where_it_stands(scene):
     assert (changed == (truth == 1))[~border].all()
 
 
-@pytest.mark.slow
 def test_the_orthophoto_is_georeferenced(dataset, city):
     scene = city.scene(0)
     box = scene.shape[flat_building(scene)].astype(float)
@@ -374,7 +373,6 @@ def test_fields_of_view_are_those_asked_for(city):
         assert np.array_equal(one.eye_m, other.eye_m) and one.yaw_rad == other.yaw_rad
 
 
-@pytest.mark.slow
 def test_same_seed_same_bytes_after_an_interruption_and_with_threads(dataset, tmp_path):
     def stop(items, name, total):
         for number, item in enumerate(items):
@@ -394,7 +392,6 @@ def test_same_seed_same_bytes_after_an_interruption_and_with_threads(dataset, tm
     assert len(set(pictures)) == len(pictures)
 
 
-@pytest.mark.slow
 def test_an_interrupted_run_goes_on_where_it_stopped(dataset):
     before = files_of(dataset)
     images = sorted((dataset / 'streetview' / 'images').iterdir())
@@ -496,7 +493,6 @@ def test_a_folder_of_something_else_is_left_alone(dataset, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['photo.jpg']
 
 
-@pytest.mark.slow
 def test_the_command_completes_a_dataset_and_prints_one_object(dataset, capsys):
     arguments = ['--seed', '5', '--side', '240', '--depth', '2', '--resolution', '0.5']
     arguments += ['--crop-px', '60', '--train', '6', '--val', '3', '--blocks', '3']
@@ -534,7 +530,6 @@ def test_the_sky_is_above_and_the_street_below(scene):
     assert picture[0, :, 2].mean() > picture[0, :, 0].mean()  # blue
 
 
-@pytest.mark.slow
 def test_drives_keep_to_the_right_hand_lanes():
     """Away from junctions a vehicle is in the first lane of the road that it follows."""
     rng = np.random.default_rng(3)

@@ -1,6 +1,6 @@
 """Follow a robot through a rosbag2: its camera and its odometry, started anywhere on the map.
 
-    python examples/follow_bag.py out/examples/flight/bag maps/demo
+python examples/follow_bag.py out/examples/flight/bag maps/demo
 """
 
 import sys

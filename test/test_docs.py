@@ -136,3 +136,10 @@ def test_an_unknown_command_or_option_is_found():
     assert unknown_in_command(['fly']) == ['fly']
     assert unknown_in_command(['map', 'show', 'maps/demo', '--colour']) == ['--colour']
     assert unknown_in_command(['map', 'show', 'maps/demo', '-o', 'x.png', '--levels', '1']) == []
+
+
+def test_every_room_is_described_in_the_architecture():
+    text = (REPO / 'docs' / 'architecture.md').read_text()
+    rooms = [path.name + '/' * path.is_dir() for path in PACKAGE.iterdir()]
+    rooms = [room for room in rooms if not room.startswith('_') and room.endswith(('.py', '/'))]
+    assert [room for room in rooms if f'`{room}`' not in text] == []

@@ -45,6 +45,11 @@ def look(belief, *peaks, area=None):
     belief.update_poses(ratios_of(peaks, area or belief.search_area()))
 
 
+def posterior_mode(belief):
+    """Indices of the terminal cells of the heaviest mode."""
+    return belief.posterior().modes()[0].indices
+
+
 def total(belief):
     fine = belief.window_mass
     return float(belief.coarse.masses.sum(dtype=torch.float64)) + fine + belief.off_map
@@ -54,7 +59,7 @@ def total(belief):
 def test_a_window_of_the_whole_map_is_a_filter_with_fine_cells_everywhere(dtype):
     """To 1e-6, driving off the map included. That filter is held against plain loops elsewhere."""
     window = FineWindowConfig(
-        cell_m=10.0, side_m=160.0, headings=12, spawn_mass=0.5, absorb_mass=0.0
+        cell_m=10.0, side_m=160.0, headings=12, spawn_mass=0.05, absorb_mass=0.0
     )
     noise = MotionNoise(position_m=1.0, yaw_rad=0.05, yaw_share=0.1, kidnap_rate_per_s=0)
     belief = PoseFilter(TINY, np.ones(64, bool), PoseFilterConfig(COARSE, window), dtype)
@@ -68,7 +73,8 @@ def test_a_window_of_the_whole_map_is_a_filter_with_fine_cells_everywhere(dtype)
         belief.update_poses(ratios, 0.6, 0.8)
         brute.update_poses(ratios, 0.6, 0.8)
         masses = torch.zeros_like(brute.masses)
-        masses[belief.window.numbers] = belief.window.masses.double()
+        (window,) = belief.windows
+        masses[window.numbers] = window.masses.double()
         np.testing.assert_allclose(masses, brute.masses, atol=1e-6)
         assert belief.off_map == pytest.approx(brute.off_map, abs=1e-6)
         assert belief.inlier_probability == pytest.approx(brute.inlier_probability, abs=1e-6)
@@ -77,7 +83,7 @@ def test_a_window_of_the_whole_map_is_a_filter_with_fine_cells_everywhere(dtype)
     assert brute.off_map > 0.03
 
 
-def test_nothing_is_lost_and_the_first_frame_gives_metres():
+def test_nothing_is_lost_the_first_frame_gives_metres_and_the_second_a_fix():
     belief, flight = pose_filter(), Flight(1, outliers=0.0)
     for number in range(8):
         if number:
@@ -87,8 +93,10 @@ def test_nothing_is_lost_and_the_first_frame_gives_metres():
         assert total(belief) == pytest.approx(1, abs=1e-5)
         assert belief.posterior().masses.sum() == pytest.approx(1)
         fix = fix_of(belief)
-        assert np.hypot(fix.east_m - flight.east_m, fix.north_m - flight.north_m) < 8
-        assert fix.status is FixStatus.FIX and fix.radius_90_m < 8
+        error = belief.moments(posterior_mode(belief))[0] - (flight.east_m, flight.north_m)
+        assert np.hypot(*error) < 8
+        if number > 0:
+            assert fix.status is FixStatus.FIX and fix.radius_90_m < 8
 
 
 def test_heading_converges():
@@ -119,7 +127,7 @@ def test_the_search_narrows_once_the_place_is_known_and_opens_for_the_kidnapped(
             break
     assert frames < 10
     look(belief, there)
-    assert belief.window is not None
+    assert belief.windows
     np.testing.assert_allclose(belief.moments()[0], (100, -70), atol=1.5)
 
 
@@ -131,24 +139,25 @@ def test_two_places_that_look_alike_stay_alive_until_one_is_seen_to_be_right():
         look(belief, one, other)
         belief.predict(Motion(duration_s=1.0), NOISE)
     masses = [belief.mass_within(peak.east_m, peak.north_m, 20) for peak in (one, other)]
-    assert min(masses) > 1e-3 and sum(masses) > 0.9
-    weaker = (one, other)[int(np.argmin(masses))]
-    for _ in range(4):
-        look(belief, weaker)
-    assert belief.mass_within(weaker.east_m, weaker.north_m, 20) > 0.9
+    assert min(masses) > 0.3 and sum(masses) > 0.9 and len(belief.windows) == 2
+    assert fix_of(belief).status is FixStatus.NO_FIX
+    for _ in range(2):
+        look(belief, other)
+    assert belief.mass_within(100, -70, 10) > 0.9
+    assert fix_of(belief).status is FixStatus.FIX
 
 
 @pytest.mark.parametrize('turn_rad', [0.0, 0.07])
 def test_the_window_follows_for_long_without_bias(turn_rad):
     """The mean of each heading is where float64 dead reckoning of that heading is."""
     belief = pose_filter(absorb_mass=1.0)
-    look(belief, Peak(-95.0, -3.0, 0.1, 20.0, std_m=3.0))
-    look(belief, Peak(-95.0, -3.0, 0.1, 20.0, std_m=3.0))
-    window = belief.window
+    for _ in range(5):
+        look(belief, Peak(-95.0, -3.0, 0.1, 20.0, std_m=3.0))
+    (window,) = belief.windows
 
     def means():
         """Mass and mean of each heading, by number."""
-        part = belief.window.lattices()
+        part = window.lattices()
         masses = part.masses.double().numpy()
         middles = [
             (part.edges_m(np.arange(len(masses)), axis)[:, :-1] + part.side_m / 2)
@@ -157,7 +166,7 @@ def test_the_window_follows_for_long_without_bias(turn_rad):
         weight = np.maximum(masses.sum((1, 2)), 1e-300)
         south = (masses.sum(2) * middles[0]).sum(1) / weight
         east = (masses.sum(1) * middles[1]).sum(1) / weight
-        numbers = belief.window.numbers
+        numbers = window.numbers
         return {n: (weight[i], east[i], -south[i]) for i, n in enumerate(numbers)}
 
     before, yaws = means(), dict(zip(window.numbers, window.lattices().yaws_rad, strict=True))
@@ -179,12 +188,13 @@ def test_the_window_follows_for_long_without_bias(turn_rad):
         assert after[number][0] == pytest.approx(before[number][0], rel=1e-4)
         reckoned += paths[number]
     if not turn_rad:
-        assert (belief.window.corner != corner).any()
+        assert (window.corner != corner).any()
 
 
 def test_a_policy_and_a_compass_weigh_both_parts():
     belief = pose_filter()
     at = Peak(-90, 80, 1.0, 15.0)
+    look(belief, at)
     look(belief, at)
     assert belief.window_mass > 0.9
     posterior = belief.posterior()
@@ -192,6 +202,7 @@ def test_a_policy_and_a_compass_weigh_both_parts():
     masses[posterior.leaf_at(-90, 80)] += 0.5
     belief.update(type(posterior)(REGION, posterior.levels, posterior.indices, masses))
     assert total(belief) == pytest.approx(1, abs=1e-5)
+    belief.predict(Motion(duration_s=600.0), NOISE)  # in which it may have been kidnapped
     coarse, fine = belief.coarse.masses.clone(), belief.window_mass
     belief.update_heading(1.0 + np.pi, 0.1)
     assert total(belief) == pytest.approx(1, abs=1e-5)
@@ -202,9 +213,9 @@ def test_a_policy_and_a_compass_weigh_both_parts():
 def test_unknown_motion_gives_the_window_up_and_loses_nothing():
     belief = pose_filter()
     look(belief, Peak(-90, 80, 1.0, 15.0))
-    assert belief.window is not None
+    assert belief.windows
     belief.predict(Motion.unknown(60.0), NOISE)
-    assert belief.window is None and total(belief) == pytest.approx(1, abs=1e-5)
+    assert not belief.windows and total(belief) == pytest.approx(1, abs=1e-5)
 
 
 def test_simulated_flights_end_in_metres_and_never_surely_elsewhere():

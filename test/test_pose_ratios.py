@@ -15,7 +15,7 @@ from justzoom_ros.filtering import (
     lattice,
 )
 from justzoom_ros.filtering.lattices import Lattices, common_angles, common_lengths, spread
-from justzoom_ros.filtering.pose_ratios import CellRatios, mean_excess
+from justzoom_ros.filtering.pose_ratios import CellRatios, PoseExcess
 
 REGION = Region(latitude=48.0, longitude=11.0, side_m=160.0, grid=2, depth=3)
 """Eight by eight cells of 20 m."""
@@ -75,6 +75,15 @@ def effective(ratios, belief, k, row, column, exponent):
     return mean
 
 
+def outlier_ratio(ratios, exponent):
+    """Mean ratio over the map: what an outlier may be taken for."""
+    total = 0.0
+    for log in ratios.log_ratio.double().flatten().tolist():
+        if np.isfinite(log):
+            total += ratios.cell_m**2 * ratios.step_rad * (np.exp(exponent * log) - 1)
+    return max(1.0, 1 + total / (160**2 * 2 * np.pi))
+
+
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
 def test_poses_weigh_the_belief_as_a_plain_loop_does(dtype):
     belief = HistogramFilter(REGION, np.ones(64, bool), CONFIG, dtype)
@@ -84,12 +93,15 @@ def test_poses_weigh_the_belief_as_a_plain_loop_does(dtype):
         inlier = belief.inlier_probability
         ratios = some_ratios(number, belief.yaws_rad, belief.yaw_step_rad)
         belief.update_poses(ratios, 0.6, 0.8)
-        fit, weighed = off_map, np.empty_like(before)
-        for at, mass in np.ndenumerate(before):
-            fit += mass * effective(ratios, belief, *at, 0.8)
-            weighed[at] = mass * effective(ratios, belief, *at, 0.48)
+        full, tempered = np.empty_like(before), np.empty_like(before)
+        for at in np.ndindex(before.shape):
+            full[at] = effective(ratios, belief, *at, 0.8)
+            tempered[at] = effective(ratios, belief, *at, 0.48)
+        fit = ((before * full).sum() + off_map) / outlier_ratio(ratios, 0.8)
         inlier = np.clip(inlier * fit / (inlier * fit + 1 - inlier), 0.05, 0.95)
-        weighed = inlier * weighed + (1 - inlier) * before
+        outlier = (1 - inlier) * outlier_ratio(ratios, 0.48)
+        weighed = before * (inlier * tempered + outlier)
+        off_map *= inlier + outlier
         total = weighed.sum() + off_map
         assert belief.inlier_probability == pytest.approx(inlier, abs=1e-6)
         np.testing.assert_allclose(belief.masses.numpy(), weighed / total, atol=1e-6)
@@ -101,7 +113,7 @@ def test_other_headings_count_by_the_angle_they_share(count, first):
     belief = HistogramFilter(REGION, np.ones(64, bool), CONFIG, torch.float64)
     step = 2 * np.pi / count
     ratios = some_ratios(1, first + np.arange(count) * step, step)
-    excess = mean_excess(ratios, belief.lattices(), 1.0)
+    excess = PoseExcess(ratios, 1.0).on(belief.lattices())
     for k, row, column in ((0, 2, 3), (3, 1, 2), (5, 4, 1)):
         found = excess.values[k, row - excess.rows.start, column - excess.columns.start]
         expected = effective(ratios, belief, k, row, column, 1.0) - 1
@@ -132,7 +144,7 @@ def test_a_policy_says_the_same_of_poses_as_of_cells():
     likelihood = masses.reshape(8, 8)
     ratios = CellRatios(torch.from_numpy(np.log(likelihood))[None], 20.0, -80.0, 80.0)
     expected = lattice.resample(torch.from_numpy(likelihood), belief.offsets, beyond=1.0)
-    excess = mean_excess(ratios, belief.lattices(), 1.0)
+    excess = PoseExcess(ratios, 1.0).on(belief.lattices())
     np.testing.assert_allclose(1 + excess.values.numpy(), expected.numpy(), atol=1e-12)
 
 
@@ -142,6 +154,9 @@ def test_a_certain_view_stays_a_number():
     ratios.log_ratio[2, 10, 10] = 3e4
     belief.update_poses(ratios)
     assert torch.isfinite(belief.masses).all()
+    # Sure of one place as far as one frame may be.
+    assert float(belief.masses[2].sum()) == pytest.approx(0.75, abs=0.05)
+    belief.update_poses(ratios)
     assert float(belief.masses[2].sum()) > 0.99
 
 

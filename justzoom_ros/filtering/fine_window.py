@@ -16,13 +16,16 @@ from justzoom_ros.filtering.lattices import Lattices, shortest_arc, spread
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
 from justzoom_ros.ranges import check_ranges, ranged
 
-NEGLIGIBLE = 1e-9
+FAINT = 1e-7
+"""Cells with a smaller share of the greatest mass are not worth looking at."""
+
+NEGLIGIBLE = 1e-8
 """A heading with a smaller share of the window's mass is left out: it only costs time."""
 
 
 @dataclass(frozen=True)
 class FineWindowConfig:
-    """Resolution of the window, and when there is one. Raises ConfigError for values out of
+    """Resolution of a window, and when there is one. Raises ConfigError for values out of
     range."""
 
     cell_m: float = ranged(2.0, above=0)
@@ -36,16 +39,22 @@ class FineWindowConfig:
     headings: int = ranged(72, at_least=4)
     """Number of headings all the way round, a multiple of the lattice's."""
 
-    spawn_mass: float = ranged(0.6, above=0, at_most=1)
-    """Probability (0..1) of being within one window from which on there is one."""
+    max_windows: int = ranged(3, at_least=1)
+    """Greatest number of windows at a time. A place in a window gains from frames that agree with
+    each other to metres, one in the lattice only from those that agree to its cells; so places
+    that are nearly as probable need windows of their own."""
 
-    give_up_mass: float = ranged(0.1, at_least=0, below=1)
-    """Probability (0..1) of being in the window below which it is given up: the robot is somewhere
+    spawn_mass: float = ranged(0.2, above=0, at_most=1)
+    """Probability (0..1) of being in one place, 3 x 3 cells of the lattice, from which on a window
+    begins there."""
+
+    give_up_mass: float = ranged(0.01, at_least=0, below=1)
+    """Probability (0..1) of being in a window below which it is given up: the robot is somewhere
     else. What it held goes back to the lattice."""
 
     absorb_mass: float = ranged(1e-3, at_least=0, at_most=1)
-    """Probability (0..1) in the lattice's cells inside the window from which on it is moved into
-    the window. Less does not matter to a fix."""
+    """Probability (0..1) in the lattice's cells inside a window from which on it is moved into the
+    window. Less does not matter to a fix."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -121,6 +130,22 @@ class FineWindow:
         offsets = self._offsets[self.numbers]
         return lattice.sum_headings(self.masses, offsets).double().numpy()
 
+    def points(self) -> tuple[np.ndarray, np.ndarray]:
+        """Centres (N, 2) and masses (N,) of the cells that hold nearly all."""
+        plane = self.plane()
+        row, column = np.nonzero(plane > FAINT * plane.max())
+        return self.centers_m(row, column), plane[row, column]
+
+    def mean_m(self) -> np.ndarray:
+        """Mean position (2,), metres east and north of the region's centre."""
+        return self.centers_m(*(np.array([cell - 0.5]) for cell in self._mean_cell()))[0]
+
+    def _mean_cell(self) -> np.ndarray:
+        """Mean row and column (2,), continuous: 0.5 is the middle of the first cell."""
+        plane = self.masses.sum(0).double().numpy()
+        cells = np.arange(len(plane)) + 0.5
+        return np.array([plane.sum(1) @ cells, plane.sum(0) @ cells]) / max(plane.sum(), 1e-300)
+
     def centers_m(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Centres (N, 2) of cells, metres east and north of the region's centre."""
         south = (self.corner[0] + rows + 0.5) * self.side_m
@@ -164,12 +189,15 @@ class FineWindow:
     def drop_negligible(self) -> None:
         """Shorten the arc by the headings at its ends that hold next to nothing."""
         by_heading = self.masses.sum((1, 2)).numpy()
-        kept = self.numbers[by_heading > NEGLIGIBLE * by_heading.sum()]
-        if len(kept):
-            first, length = shortest_arc(np.sort(kept), self.headings)
-            at = (first - self._first + np.arange(length)) % self.headings
-            if length < len(self.masses):
-                self.masses, self._first = self.masses[at], first
+        kept = np.flatnonzero(by_heading > NEGLIGIBLE * by_heading.sum())
+        if not len(kept):
+            return
+        first, length = int(kept[0]), int(kept[-1] - kept[0]) + 1
+        if len(self.masses) == self.headings:  # a circle has no ends
+            first, length = shortest_arc(kept, self.headings)
+        if length < len(self.masses):
+            self.masses = self.masses[(first + np.arange(length)) % len(self.masses)]
+            self._first = (self._first + first) % self.headings
 
     def _widen(self, steps: int) -> None:
         """Lengthen the arc by empty headings at either end, at most to the whole circle."""
@@ -230,12 +258,10 @@ class FineWindow:
         along with them, and so that the mean is in its middle where it was far from there."""
         size = self.masses.shape[1]
         by_heading = self.masses.sum((1, 2)).double().numpy()
-        plane = self.masses.sum(0).double().numpy()
-        total, cells = max(by_heading.sum(), 1e-300), np.arange(size) + 0.5
-        away = np.array([plane.sum(1) @ cells, plane.sum(0) @ cells]) / total - size / 2
+        away = self._mean_cell() - size / 2
         if np.abs(away).max() < size / 8:
             away = np.zeros(2)
-        moved = by_heading @ whole / total
+        moved = by_heading @ whole / max(by_heading.sum(), 1e-300)
         return self._inside(self.corner + moved + away, size) - self.corner
 
     def _on_map(self, masses: torch.Tensor, margin: int) -> torch.Tensor:

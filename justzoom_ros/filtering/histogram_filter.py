@@ -18,9 +18,9 @@ import torch
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import lattice
-from justzoom_ros.filtering.lattices import Lattices
+from justzoom_ros.filtering.lattices import Lattices, heading_likelihood
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
-from justzoom_ros.filtering.pose_ratios import PoseRatios, mean_excess
+from justzoom_ros.filtering.pose_ratios import PoseExcess, PoseRatios
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.region import Region
@@ -248,11 +248,24 @@ class HistogramFilter:
         """As `update`, by a registration's `PoseLikelihood`, whose ratios are relative to
         elsewhere: off the map they are 1, and 1 where no pose was looked at. Searched at
         `yaws_rad`, each heading is weighed by its own ratios and no others."""
-        lattices = self.lattices()
-        self.judge(1 + mean_excess(likelihood, lattices, novelty).under(self.masses))
-        excess = mean_excess(likelihood, lattices, exponent * novelty)
-        excess.weigh(self.masses, self.inlier_probability)
+        full = PoseExcess(likelihood, novelty)
+        fit = 1 + full.on(self.lattices()).under(self.masses)
+        self.judge(fit / full.outlier_ratio(self.area_m2))
+        excess = PoseExcess(likelihood, exponent * novelty)
+        share = self.inlier_share(excess.outlier_ratio(self.area_m2))
+        excess.on(self.lattices()).weigh(self.masses, share)
         self._normalize()
+
+    def inlier_share(self, outlier_ratio: float) -> float:
+        """The share (0..1) with which ratios count: the likelihood of a frame, inlier * ratio +
+        (1 - inlier) * `outlier_ratio`, is 1 + share * (ratio - 1) times a constant."""
+        inlier = self.inlier_probability
+        return inlier / (inlier + (1 - inlier) * outlier_ratio)
+
+    @property
+    def area_m2(self) -> float:
+        """What has imagery."""
+        return float(self._covered.mean()) * self.region.side_m**2
 
     def lattices(self) -> Lattices:
         """The masses as they stand and where they are."""
@@ -375,17 +388,6 @@ class HistogramFilter:
     def mass_within(self, east_m: float, north_m: float, radius_m: float) -> float:
         """Mass of the terminal cells whose centres lie within a radius of a point."""
         return self.posterior().mass_within(east_m, north_m, radius_m) * (1 - self.off_map)
-
-
-def heading_likelihood(
-    yaws_rad: np.ndarray, yaw_rad: float, std_rad: float, floor: float
-) -> np.ndarray:
-    """Likelihood (K,) of a measured heading for K evenly spread ones; a robot that is off the map
-    has any, so the mean is one. With probability `floor` the measurement is worth nothing."""
-    variance = std_rad**2 + (2 * np.pi / len(yaws_rad)) ** 2 / 12
-    turn = (yaws_rad - yaw_rad + np.pi) % (2 * np.pi) - np.pi
-    weights = np.exp(-(turn**2) / (2 * variance)) + floor / len(turn)
-    return weights / weights.mean()
 
 
 def _from_first_to_last(flags: torch.Tensor) -> slice:

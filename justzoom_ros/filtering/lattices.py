@@ -65,6 +65,17 @@ def common_angles(
     return np.minimum(near.clip(0, least) + far.clip(0, least), least)
 
 
+def heading_likelihood(
+    yaws_rad: np.ndarray, yaw_rad: float, std_rad: float, floor: float
+) -> np.ndarray:
+    """Likelihood (K,) of a measured heading for K evenly spread ones; a robot that is off the map
+    has any, so the mean is one. With probability `floor` the measurement is worth nothing."""
+    variance = std_rad**2 + (2 * np.pi / len(yaws_rad)) ** 2 / 12
+    turn = (yaws_rad - yaw_rad + np.pi) % (2 * np.pi) - np.pi
+    weights = np.exp(-(turn**2) / (2 * variance)) + floor / len(turn)
+    return weights / weights.mean()
+
+
 def shortest_arc(numbers: np.ndarray, count: int) -> tuple[int, int]:
     """First and length of the shortest arc of 0..count - 1, all the way round, that has all of
     some ascending numbers."""

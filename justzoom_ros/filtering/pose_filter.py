@@ -6,10 +6,10 @@
     belief.update_poses(likelihood)                     # the PoseLikelihood of that search
     mean_m, covariance_m2, yaw_rad, length = belief.moments()
 
-The belief is the sum of two parts, each a Bayes filter of its own: a `HistogramFilter` with coarse
-cells over the whole map, and where most of its mass is in one place, a `FineWindow` that has taken
-over what the lattice held there. A likelihood weighs both parts, so what one wins the other loses:
-other hypotheses stay alive in the lattice, and a robot that was carried off is found there again.
+The belief is the sum of several parts, each a Bayes filter of its own: a `HistogramFilter` with
+coarse cells over the whole map, and round each of the few most probable places a `FineWindow` that
+has taken over what the lattice held there. A likelihood weighs all parts, so what one wins the
+others lose: other hypotheses stay alive, and a robot that was carried off is found again.
 """
 
 from dataclasses import dataclass, field, replace
@@ -23,18 +23,19 @@ from justzoom_ros.filtering import lattice
 from justzoom_ros.filtering.core_moments import core_moments
 from justzoom_ros.filtering.fine_window import FineWindow, FineWindowConfig
 from justzoom_ros.filtering.histogram_filter import (
-    FAINT,
     HistogramFilter,
     HistogramFilterConfig,
-    heading_likelihood,
 )
-from justzoom_ros.filtering.lattices import Lattices, spread
+from justzoom_ros.filtering.lattices import Lattices, heading_likelihood, spread
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
-from justzoom_ros.filtering.pose_ratios import CellRatios, Excess, PoseRatios, mean_excess
+from justzoom_ros.filtering.pose_ratios import CellRatios, PoseExcess, PoseRatios, StateExcess
 from justzoom_ros.filtering.search_area import SearchArea, search_area, whole_area
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.region import Region
+
+PLACE_CELLS = 3
+"""A place is a square of so many of the lattice's cells along its side."""
 
 MODE_REACH_M = 15.0
 """What is within about this distance of the best place belongs to one mode with it."""
@@ -42,7 +43,7 @@ MODE_REACH_M = 15.0
 
 @dataclass(frozen=True)
 class PoseFilterConfig:
-    """Both parts of the belief. Raises ConfigError for values out of range."""
+    """The parts of the belief. Raises ConfigError for values out of range."""
 
     kind: ClassVar[str] = 'pose'
 
@@ -52,7 +53,7 @@ class PoseFilterConfig:
     """The lattice over the whole map, and how frames that do not fit are treated."""
 
     window: FineWindowConfig = field(default_factory=FineWindowConfig)
-    """The fine window."""
+    """The fine windows."""
 
     search_all_below: float = ranged(0.5, at_least=0, at_most=1)
     """Where frames can be trusted with a smaller probability (0..1), the whole map is searched:
@@ -65,9 +66,10 @@ class PoseFilterConfig:
 class PoseFilter:
     """Probabilities over east, north and heading in one region, to metres where they allow it.
 
-    A `BeliefFilter`. `coarse` holds what is not in `window`, which is None as long as the robot
-    may be in many places. `covered` (cells,): flags of the terminal cells with imagery, in path
-    order. Raises ConfigError where the states are too many or headings do not divide.
+    A `BeliefFilter`. `coarse` holds what is not in one of the `windows`, of which there are none
+    as long as the robot may be anywhere. `covered` (cells,): flags of the terminal cells with
+    imagery, in the order of the cell index. Raises ConfigError where the states are
+    too many or headings do not divide.
     """
 
     def __init__(
@@ -79,14 +81,14 @@ class PoseFilter:
     ) -> None:
         self.region, self.config = region, config or PoseFilterConfig()
         self.coarse = HistogramFilter(region, covered, self.config.coarse, dtype)
-        self.window: FineWindow | None = None
+        self.windows: list[FineWindow] = []
         FineWindow(self.config.window, self.coarse.lattices(), np.zeros(2))  # is it possible?
 
     # --- where it starts -------------------------------------------------------------------------
 
     def start(self, yaw_rad: float | None = None, yaw_std_rad: float = 0.0) -> None:
         """Anywhere with imagery, with any heading or a normal one."""
-        self.window = None
+        self.windows = []
         self.coarse.start(yaw_rad, yaw_std_rad)
 
     def start_near(
@@ -98,7 +100,7 @@ class PoseFilter:
     ) -> None:
         """Round a position (2,), normal with covariance (2, 2), in metres east and north. Raises
         ConfigError where the map has nothing there."""
-        self.window = None
+        self.windows = []
         self.coarse.start_near(mean_m, covariance_m2, yaw_rad, yaw_std_rad)
 
     @property
@@ -113,29 +115,26 @@ class PoseFilter:
 
     @property
     def window_mass(self) -> float:
-        """Probability (0..1) of being in the fine window; 0 where there is none."""
-        return self.window.mass if self.window else 0.0
+        """Probability (0..1) of being in one of the fine windows."""
+        return sum(window.mass for window in self.windows)
 
     @property
     def nbytes(self) -> int:
         """Memory that the probabilities take."""
-        window = self.window.masses if self.window else self.coarse.masses.new_zeros(0)
-        return self.coarse.nbytes + window.numel() * window.element_size()
+        tensors = [window.masses for window in self.windows]
+        return self.coarse.nbytes + sum(each.numel() * each.element_size() for each in tensors)
 
     # --- what happens ----------------------------------------------------------------------------
 
     def predict(self, motion: Motion, noise: MotionNoise) -> None:
         """Follow a `Motion` with its `MotionNoise`."""
-        if self.window and not self.window.can_follow(motion, noise):
-            self._give_up()
-        if not self.window:
-            self.coarse.predict(motion, noise)
-            return
-        gone = self.window.predict(motion, noise)
+        self._give_up([w for w in self.windows if not w.can_follow(motion, noise)])
+        gone = [window.predict(motion, noise) for window in self.windows]
         self.coarse.predict(motion, noise)
         stays = 1 - noise.kidnap_probability(motion)
-        self.window.masses *= stays
-        gone.masses.mul_(stays)
+        for left, window in zip(gone, self.windows, strict=True):
+            window.masses *= stays
+            left.masses.mul_(stays)
         self._add_to_coarse(gone)
         self._absorb()
 
@@ -144,7 +143,8 @@ class PoseFilter:
     ) -> None:
         """Weigh by a policy's frame, whatever the heading, as `HistogramFilter.update`."""
         full, tempered = (
-            self._cell_ratios(posterior, power) for power in (novelty, exponent * novelty)
+            PoseExcess(self._cell_ratios(posterior, power), 1.0)
+            for power in (novelty, exponent * novelty)
         )
         self._update(full, tempered)
 
@@ -154,7 +154,8 @@ class PoseFilter:
         """Weigh by a registration's `PoseLikelihood`, as `HistogramFilter.update_poses`; best
         searched in `search_area`, at its headings. Where the robot thereby is most probably in one
         place, a fine window begins there, of this frame's ratios already."""
-        self._update((likelihood, novelty), (likelihood, exponent * novelty))
+        full = PoseExcess(likelihood, novelty)
+        self._update(full, full if exponent == 1 else PoseExcess(likelihood, exponent * novelty))
 
     def update_heading(self, yaw_rad: float, std_rad: float, exponent: float = 1.0) -> None:
         """Weigh all headings by a measured one, as `HistogramFilter.update_heading`."""
@@ -165,128 +166,129 @@ class PoseFilter:
             part.masses.mul_(likelihood[:, None, None])
         self._normalize()
 
-    def _cell_ratios(self, posterior: CellPosterior, power: float) -> tuple[CellRatios, float]:
+    def _cell_ratios(self, posterior: CellPosterior, power: float) -> CellRatios:
         logs = np.log(np.maximum(self.coarse.likelihood(posterior, power), 1e-30))
-        half = self.region.side_m / 2
-        side_m = self.region.terminal_side_m
-        return CellRatios(torch.from_numpy(logs)[None], side_m, -half, half), 1.0
+        half, side_m = self.region.side_m / 2, self.region.terminal_side_m
+        return CellRatios(torch.from_numpy(logs)[None], side_m, -half, half)
 
-    def _update(self, full: tuple[PoseRatios, float], tempered: tuple[PoseRatios, float]) -> None:
-        """Weigh by ratios to a power. By `full` it is judged whether the frame fits."""
-        prior = None if self.window else self.coarse.masses.clone()
+    def _update(self, full: PoseExcess, tempered: PoseExcess) -> None:
+        """Weigh by ratios. By `full` it is judged whether the frame fits."""
+        coarse, area_m2 = self.coarse, self.coarse.area_m2
+        prior = coarse.masses.clone() if self._may_spawn() else None
         parts = self._parts()
-        judged = [_excess(full, part) for part in parts]
-        fit = 1 + sum(e.under(part.masses) for e, part in zip(judged, parts, strict=True))
-        self.coarse.judge(fit)
-        if tempered[1] != full[1] or tempered[0] is not full[0]:
-            judged = [_excess(tempered, part) for part in parts]
-        for excess, part in zip(judged, parts, strict=True):
-            excess.weigh(part.masses, self.inlier_probability)
+        excesses = [_of_occupied(full, part) for part in parts]
+        fit = 1 + sum(e.under(part.masses) for e, part in zip(excesses, parts, strict=True))
+        coarse.judge(fit / full.outlier_ratio(area_m2))
+        if tempered is not full:
+            excesses = [_of_occupied(tempered, part) for part in parts]
+        share = coarse.inlier_share(tempered.outlier_ratio(area_m2))
+        for excess, part in zip(excesses, parts, strict=True):
+            excess.weigh(part.masses, share)
         self._normalize()
-        if prior is None:
-            self._keep_or_give_up()
-        else:
-            self._spawn(prior, tempered)
+        self._give_up(self._superfluous())
+        while prior is not None and self._may_spawn() and self._spawn(prior, tempered, share):
+            pass
 
     def _parts(self) -> list[Lattices]:
         coarse = self.coarse.lattices()
-        return [coarse, self.window.lattices()] if self.window else [coarse]
+        return [coarse, *(window.lattices() for window in self.windows)]
 
     def _normalize(self) -> None:
-        if self.window:
-            self.window.drop_negligible()
+        for window in self.windows:
+            window.drop_negligible()
         total = lattice.total(self.coarse.masses) + self.off_map + self.window_mass
         self.coarse.scale(1 / total)
-        if self.window:
-            self.window.masses /= total
+        for window in self.windows:
+            window.masses /= total
 
-    # --- the fine window -------------------------------------------------------------------------
+    # --- the fine windows ------------------------------------------------------------------------
 
-    def _spawn(self, prior: torch.Tensor, ratios: tuple[PoseRatios, float]) -> None:
-        """Begin a window where most of the mass is: of the masses before the frame, weighed by the
-        frame in fine cells."""
+    def _may_spawn(self) -> bool:
+        config = self.config.window
+        enough = lattice.total(self.coarse.masses) >= config.spawn_mass
+        return enough and len(self.windows) < config.max_windows
+
+    def _spawn(self, prior: torch.Tensor, excess: PoseExcess, share: float) -> bool:
+        """Begin a window where most of the lattice's mass is: of its masses before the frame,
+        weighed by the frame in fine cells. False where no place holds enough."""
         place = self._best_place()
         if place is None:
-            return
+            return False
         coarse = self.coarse.lattices()
         window = FineWindow(self.config.window, coarse, place)
         before, moved = lattice.total(coarse.masses), window.cells_inside(coarse)
         for k, rows, columns in moved:
             coarse.masses[k, rows, columns] = 0
         window.take(replace(coarse, masses=prior))
-        excess = _excess(ratios, window.lattices())
-        excess.weigh(window.masses, self.inlier_probability)
-        share = (before - lattice.total(coarse.masses)) / max(window.mass, 1e-300)
-        window.masses *= share
+        _of_occupied(excess, window.lattices()).weigh(window.masses, share)
+        window.masses *= (before - lattice.total(coarse.masses)) / max(window.mass, 1e-300)
         window.drop_negligible()
-        self.window = window
+        self.windows.append(window)
         self.coarse.forget_sums()
+        return True
 
     def _best_place(self) -> np.ndarray | None:
-        """Centre (2,) of the mass in the best square of a window's size, in metres east and north;
-        None where it holds less than a window needs."""
-        side_m = self.coarse.side_m
+        """Centre (2,) of the mass in the best square of a few of the lattice's cells, in metres
+        east and north; None where it holds less than a window needs."""
         total = lattice.sum_headings(self.coarse.masses, self.coarse.offsets)
         masses = total.double().numpy()
-        size = min(max(int(self.config.window.side_m / side_m), 1), len(masses))
-        sums = cv2.boxFilter(
-            masses, -1, (size, size), anchor=(0, 0), normalize=False,
-            borderType=cv2.BORDER_CONSTANT,
-        )  # fmt: skip
+        size = min(PLACE_CELLS, len(masses))
+        around = np.pad(masses, ((0, size - 1), (0, size - 1)))
+        windows = np.lib.stride_tricks.sliding_window_view(around, (size, size))
+        sums = windows.sum((2, 3))
         row, column = np.unravel_index(int(sums.argmax()), sums.shape)
         if sums[row, column] < self.config.window.spawn_mass:
             return None
-        part = masses[row : row + size, column : column + size]
-        south, east = (
-            (first + 0.5 + np.arange(len(line)) @ line / line.sum()) * side_m
-            for first, line in ((row, part.sum(1)), (column, part.sum(0)))
-        )
-        half = self.region.side_m / 2
-        return np.array([east - half, half - south])
+        part, steps = windows[row, column], np.arange(size) + 0.5
+        south = row + part.sum(1) @ steps / part.sum()
+        east = column + part.sum(0) @ steps / part.sum()
+        half, side_m = self.region.side_m / 2, self.coarse.side_m
+        return np.array([east * side_m - half, half - south * side_m])
 
-    def _keep_or_give_up(self) -> None:
-        """Give the window up where the robot most probably is somewhere else."""
-        elsewhere = lattice.total(self.coarse.masses)
-        config = self.config.window
-        if self.window_mass < config.give_up_mass or (
-            elsewhere >= config.spawn_mass and self._best_place() is not None
-        ):
-            self._give_up()
+    def _superfluous(self) -> list[FineWindow]:
+        """Windows in which the robot most probably is not, and those that have come to follow the
+        same place as a heavier one."""
+        kept: list[FineWindow] = []
+        for window in sorted(self.windows, key=lambda each: -each.mass):
+            apart = [np.abs(window.mean_m() - other.mean_m()).max() for other in kept]
+            near = min(apart, default=np.inf) < self.coarse.side_m
+            if window.mass >= self.config.window.give_up_mass and not near:
+                kept.append(window)
+        return [window for window in self.windows if window not in kept]
 
-    def _give_up(self) -> None:
-        """Back to the lattice with all that the window holds."""
-        if self.window:
-            gone, self.window = self.window.lattices(), None
-            self._add_to_coarse(gone)
+    def _give_up(self, windows: list[FineWindow]) -> None:
+        """Back to the lattice with all that some windows hold."""
+        if windows:
+            self.windows = [window for window in self.windows if window not in windows]
+            self._add_to_coarse([window.lattices() for window in windows])
 
-    def _add_to_coarse(self, gone: Lattices) -> None:
+    def _add_to_coarse(self, gone: list[Lattices]) -> None:
         """Add masses to the lattice; what is beyond the map's border is off the map."""
-        if float(gone.masses.sum()) > 1e-9:
-            spread(gone, self.coarse.lattices())
-        on_map = lattice.total(self.coarse.masses) + self.window_mass
-        self.coarse.off_map = max(0.0, 1 - on_map)
-        self.coarse.forget_sums()
+        for each in gone:
+            if float(each.masses.sum()) > 1e-9:
+                spread(each, self.coarse.lattices())
+        if gone:
+            on_map = lattice.total(self.coarse.masses) + self.window_mass
+            self.coarse.off_map = max(0.0, 1 - on_map)
+            self.coarse.forget_sums()
 
     def _absorb(self) -> None:
-        """Move what came to lie in the lattice's cells inside the window into the window."""
-        if not self.window:
-            return
+        """Move what came to lie in the lattice's cells inside a window into that window."""
         coarse = self.coarse.lattices()
-        inside = self.window.cells_inside(coarse)
-        mass = sum(float(coarse.masses[k, rows, columns].sum()) for k, rows, columns in inside)
-        if mass > max(self.config.window.absorb_mass, 1e-12):
-            self.window.take(coarse)
-            self.coarse.forget_sums()
+        for window in self.windows:
+            inside = window.cells_inside(coarse)
+            mass = sum(float(coarse.masses[k, rows, columns].sum()) for k, rows, columns in inside)
+            if mass > max(self.config.window.absorb_mass, 1e-12):
+                window.take(coarse)
+                self.coarse.forget_sums()
 
     # --- what it comes to ------------------------------------------------------------------------
 
     def cell_masses(self) -> np.ndarray:
         """Mass of every terminal cell, float64 (n, n), row 0 in the north."""
-        masses = self.coarse.cell_masses()
-        if not self.window:
-            return masses
-        masses = masses.copy()
-        np.add.at(masses, self._terminal_cells(self.window), self.window.plane())
+        masses = self.coarse.cell_masses().copy()
+        for window in self.windows:
+            np.add.at(masses, self._terminal_cells(window), window.plane())
         return masses
 
     def _terminal_cells(self, window: FineWindow) -> tuple[np.ndarray, ...]:
@@ -303,14 +305,10 @@ class PoseFilter:
         """Positions (N, 2), metres east and north, and masses (N,), summing to one, of the cells
         that hold nearly all of both parts."""
         positions, masses = self.coarse.points()
-        if not self.window:
-            return positions, masses
-        masses = masses * lattice.total(self.coarse.masses)
-        plane = self.window.plane()
-        row, column = np.nonzero(plane > FAINT * plane.max())
-        fine = self.window.centers_m(row, column)
-        both = np.concatenate([masses, plane[row, column]])
-        return np.concatenate([positions, fine]), both / both.sum()
+        points = [(positions, masses * lattice.total(self.coarse.masses))]
+        points += [window.points() for window in self.windows]
+        positions, masses = (np.concatenate(each) for each in zip(*points, strict=True))
+        return positions, masses / masses.sum()
 
     def moments(
         self, indices: np.ndarray | None = None
@@ -318,15 +316,15 @@ class PoseFilter:
         """Mean (2,) and covariance (2, 2), metres east and north, yaw (radians) and the length
         (0..1) of the mean heading vector: of the mode at the heaviest fine cell in the terminal
         cells `indices` (all), or of these cells where the lattice holds more of them."""
-        window = self.window
         flags = self.coarse.cell_flags(indices)
-        coarse = float(self.coarse.cell_masses()[flags].sum())
-        if window is None or coarse > float(self.cell_masses()[flags].sum()) / 2:
+        planes = [w.plane() * flags[self._terminal_cells(w)] for w in self.windows]
+        masses = [float(plane.sum()) for plane in planes]
+        if max(masses, default=0.0) <= float(self.coarse.cell_masses()[flags].sum()):
             return self.coarse.moments(indices)
-        plane = window.plane() * flags[self._terminal_cells(window)]
-        top = np.unravel_index(int(cv2.blur(plane, (3, 3)).argmax()), plane.shape)
-        start = window.centers_m(*(np.array([i]) for i in top))[0]
-        core = core_moments(window.lattices(), start, MODE_REACH_M)
+        best = int(np.argmax(masses))
+        top = np.unravel_index(int(cv2.blur(planes[best], (3, 3)).argmax()), planes[best].shape)
+        start = self.windows[best].centers_m(*(np.array([i]) for i in top))[0]
+        core = core_moments(self.windows[best].lattices(), start, MODE_REACH_M)
         return core.mean_m, core.covariance_m2, core.yaw_rad, core.length
 
     def mass_within(self, east_m: float, north_m: float, radius_m: float) -> float:
@@ -344,6 +342,5 @@ class PoseFilter:
         return search_area(self._parts(), self.region.side_m, unexplored_mass)
 
 
-def _excess(ratios: tuple[PoseRatios, float], part: Lattices) -> Excess:
-    likelihood, power = ratios
-    return mean_excess(likelihood, part, power, lattice.occupied(part.masses))
+def _of_occupied(excess: PoseExcess, part: Lattices) -> StateExcess:
+    return excess.on(part, lattice.occupied(part.masses))

@@ -77,7 +77,7 @@ class CellRatios:
 
 
 @dataclass(frozen=True)
-class Excess:
+class StateExcess:
     """Mean ratios less one, of the states that a likelihood touches."""
 
     headings: np.ndarray
@@ -98,41 +98,59 @@ class Excess:
         touched = masses[self.headings, self.rows, self.columns]
         return float((touched * self.values).sum(-1).sum(dtype=torch.float64))
 
-    def weigh(self, masses: torch.Tensor, inlier: float) -> None:
-        """Multiply `masses` (K, n, m) by the likelihood of a frame that is an inlier with this
-        probability: inlier * mean ratio + 1 - inlier."""
+    def weigh(self, masses: torch.Tensor, share: float) -> None:
+        """Multiply `masses` (K, n, m) by mean ratios that count with a share (0..1): 1 + share *
+        (ratio - 1)."""
         for k, values in zip(self.headings, self.values, strict=True):
-            masses[k, self.rows, self.columns] *= 1 + inlier * values
+            masses[k, self.rows, self.columns] *= 1 + share * values
 
 
-def mean_excess(
-    likelihood: PoseRatios, lattices: Lattices, exponent: float, occupied: np.ndarray | None = None
-) -> Excess:
-    """The `Excess` of ratios, each raised to `exponent` (0..1), over the states of lattices.
+class PoseExcess:
+    """Ratios of poses, each raised to `exponent` (0..1), less one; 0 where not looked at."""
 
-    `occupied` (K,): lattices to look at, all unless given. Where the likelihood has the headings
-    of the lattices and their step, none of them is mixed with another.
-    """
-    angles = common_angles(
-        lattices.yaws_rad, lattices.yaw_step_rad, likelihood.yaws_rad, likelihood.step_rad
-    )
-    angles[angles < 1e-6 * lattices.yaw_step_rad] = 0.0
-    touched = angles.any(1) if occupied is None else angles.any(1) & occupied
-    headings, used = np.flatnonzero(touched), np.flatnonzero(angles[touched].any(0))
-    planes = _mixed(
-        _excess(likelihood.log_ratio[used], exponent).to(lattices.masses),
-        angles[np.ix_(headings, used)] / lattices.yaw_step_rad,
-    )
-    size = np.array(likelihood.log_ratio.shape[1:])
-    rows, south = _shares(lattices, headings, 0, -likelihood.north_m, size[0], likelihood.cell_m)
-    columns, east = _shares(lattices, headings, 1, likelihood.west_m, size[1], likelihood.cell_m)
-    return Excess(headings, rows, columns, south @ planes @ east.transpose(1, 2))
+    def __init__(self, likelihood: PoseRatios, exponent: float) -> None:
+        self.likelihood = likelihood
+        log_ratio = likelihood.log_ratio
+        logs = torch.where(torch.isfinite(log_ratio), log_ratio, 0.0) * exponent
+        self.values = torch.expm1_(logs.clamp_(max=MAX_LOG_RATIO)).cpu()
 
+    def outlier_ratio(self, area_m2: float) -> float:
+        """How probable an outlier is to be a view like this, relative to elsewhere: it may show a
+        place that is not on the map, or be taken for any place of it. So this is the mean ratio
+        over a map of that area and all headings, and at least 1. Thereby a single frame, however
+        sure, is right with no more than the probability that it is an inlier."""
+        volume = self.likelihood.cell_m**2 * self.likelihood.step_rad
+        total = float(self.values.sum(-1).sum(dtype=torch.float64))
+        return 1 + max(0.0, total * volume / (area_m2 * 2 * np.pi))
 
-def _excess(log_ratio: torch.Tensor, exponent: float) -> torch.Tensor:
-    """Ratios to a power, less one; 0 where a pose was not looked at."""
-    logs = torch.where(torch.isfinite(log_ratio), log_ratio, 0.0) * exponent
-    return torch.expm1_(logs.clamp_(max=MAX_LOG_RATIO)).cpu()
+    def on(self, lattices: Lattices, occupied: np.ndarray | None = None) -> StateExcess:
+        """The means over the states of lattices, of those whose `occupied` (K,) is True (all).
+        Where the likelihood has their headings and their step, none of them is mixed with
+        another."""
+        likelihood, step = self.likelihood, lattices.yaw_step_rad
+        angles = common_angles(lattices.yaws_rad, step, likelihood.yaws_rad, likelihood.step_rad)
+        angles[angles < 1e-6 * step] = 0.0
+        touched = angles.any(1) if occupied is None else angles.any(1) & occupied
+        headings, used = np.flatnonzero(touched), np.flatnonzero(angles[touched].any(0))
+        planes = self.values if len(used) == len(self.values) else self.values[used]
+        planes = _mixed(planes.to(lattices.masses), angles[np.ix_(headings, used)] / step)
+        rows, south = self._shares(lattices, headings, 0, -likelihood.north_m)
+        columns, east = self._shares(lattices, headings, 1, likelihood.west_m)
+        return StateExcess(headings, rows, columns, south @ planes @ east.transpose(1, 2))
+
+    def _shares(
+        self, lattices: Lattices, headings: np.ndarray, axis: int, first_m: float
+    ) -> tuple[slice, torch.Tensor]:
+        """Cells of some lattices along an axis that touch the likelihood, and the shares
+        (H, n, m) of them that its cells cover."""
+        count = self.values.shape[1 + axis]
+        if not len(headings):
+            return slice(0, 0), lattices.masses.new_zeros((0, 0, count))
+        others = first_m + np.arange(count + 1) * self.likelihood.cell_m
+        edges = lattices.edges_m(headings, axis)
+        touched = touched_cells(edges, others[0], others[-1])
+        lengths = common_lengths(edges[:, touched.start : touched.stop + 1], others)
+        return touched, torch.from_numpy(lengths / lattices.side_m).to(lattices.masses)
 
 
 def _mixed(planes: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
@@ -140,17 +158,3 @@ def _mixed(planes: torch.Tensor, weights: np.ndarray) -> torch.Tensor:
     if len(weights) == len(planes) and np.allclose(weights, np.eye(len(weights)), atol=1e-9):
         return planes
     return torch.tensordot(torch.from_numpy(weights).to(planes), planes, 1)
-
-
-def _shares(
-    lattices: Lattices, headings: np.ndarray, axis: int, first_m: float, count: int, cell_m: float
-) -> tuple[slice, torch.Tensor]:
-    """Cells of some lattices along an axis that touch a likelihood, and the shares (H, n, m) of
-    them that its cells cover."""
-    others = first_m + np.arange(count + 1) * cell_m
-    edges = lattices.edges_m(headings, axis)
-    if not len(headings):
-        return slice(0, 0), lattices.masses.new_zeros((0, 0, count))
-    touched = touched_cells(edges, others[0], others[-1])
-    lengths = common_lengths(edges[:, touched.start : touched.stop + 1], others)
-    return touched, torch.from_numpy(lengths / lattices.side_m).to(lattices.masses)

@@ -40,10 +40,10 @@ class SearchArea:
 
 def search_area(parts: Sequence[Lattices], region_side_m: float, unexplored: float) -> SearchArea:
     """The area that leaves out no more than the share `unexplored` (0..1) of a belief in parts,
-    coarse ones first. The finest is looked at alone where the others hold less than that."""
+    the coarse one first. The others are looked at alone where it holds less than that."""
     totals = [float(part.masses.sum()) for part in parts]
-    if sum(totals[:-1]) <= unexplored * sum(totals):
-        unexplored, parts = unexplored - sum(totals[:-1]) / sum(totals), parts[-1:]
+    if totals[0] <= unexplored * sum(totals):
+        unexplored, parts = unexplored - totals[0] / sum(totals), parts[1:]
     # Both ends along two axes, and the headings.
     spans = [_span(parts, axis, unexplored / 6) for axis in (0, 1)]
     (south, east), sides = np.mean(spans, 1), np.ptp(spans, 1)
@@ -82,15 +82,14 @@ def _arc(parts: Sequence[Lattices], unexplored: float) -> tuple[np.ndarray, int]
     many there are all the way round."""
     first = parts[0]
     count = round(2 * np.pi / first.yaw_step_rad)
-    masses = np.zeros(len(first.masses))
+    yaws = first.yaws_rad[0] + np.arange(count) * first.yaw_step_rad
+    masses = np.zeros(count)
     for part in parts:
-        angles = common_angles(
-            first.yaws_rad, first.yaw_step_rad, part.yaws_rad, part.yaw_step_rad
-        )
+        angles = common_angles(yaws, first.yaw_step_rad, part.yaws_rad, part.yaw_step_rad)
         masses += angles @ part.masses.sum((1, 2)).double().numpy() / part.yaw_step_rad
     order = np.argsort(masses)
     left_out = np.cumsum(masses[order]) <= unexplored * masses.sum()
     start, length = shortest_arc(np.sort(order[~left_out]), count)
     more = max(0, min(LEAST_HEADINGS, count) - length)
     steps = np.arange(start - more // 2, start - more // 2 + length + more)
-    return first.yaws_rad[0] + steps * first.yaw_step_rad, count
+    return yaws[0] + steps * first.yaw_step_rad, count

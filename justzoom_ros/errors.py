@@ -26,6 +26,11 @@ class ImageError(JustZoomError):
     """A camera image cannot be decoded or has the wrong shape or type."""
 
 
+class ViewError(JustZoomError):
+    """Which ground a picture shows cannot be told: its scale, lens or tilt is not known, or it
+    looks above the horizon."""
+
+
 class WeightsError(JustZoomError):
     """A weights file cannot be read or does not fit the policy or the map."""
 

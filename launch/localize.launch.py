@@ -1,7 +1,7 @@
 """Start the node `justzoom`, configure and activate it.
 
-ros2 launch justzoom_ros localize.launch.py map:=/maps/town weights:=/maps/town.safetensors \
-    image_topic:=/camera/image_raw image_transport:=compressed
+ros2 launch justzoom_ros localize.launch.py map:=/maps/town image_topic:=/camera/image_raw \
+    height_m:=120 fov_deg:=70
 """
 
 from ament_index_python.packages import get_package_share_directory
@@ -23,8 +23,13 @@ from justzoom_ros.live.parameters import BY_NAME
 from launch import LaunchDescription
 
 FROM_FILE = 'Empty: as in params_file.'
-OVERRIDES = ('map', 'weights', 'runtime', 'image_transport', 'motion')
-"""Launch arguments that are parameters of the node."""
+OVERRIDES = (
+    *('map', 'weights', 'runtime', 'image_transport', 'motion', 'height_source'),
+    'attitude_source',
+)
+"""Launch arguments that are parameters of the node, which are words."""
+NUMBERS = {'height_m': 'height_m', 'fov_deg': 'camera_fov_deg', 'footprint': 'footprint_m'}
+"""{launch argument: parameter}: numbers, two of them with a space between for the footprint."""
 SWITCH = {'choices': ['true', 'false']}
 
 
@@ -37,7 +42,8 @@ def generate_launch_description():
                 default_value=f'{share}/config/localize.yaml',
                 description='YAML file with the parameters of the node.',
             ),
-            *(_override(name) for name in OVERRIDES),
+            *(_override(name, name) for name in OVERRIDES),
+            *(_override(*pair) for pair in NUMBERS.items()),
             DeclareLaunchArgument(
                 'image_topic',
                 default_value='image',
@@ -45,8 +51,8 @@ def generate_launch_description():
             ),
             DeclareLaunchArgument(
                 'camera_info_topic',
-                default_value='camera_info',
-                description='Topic of the calibration, read where undistort is true.',
+                default_value='',
+                description='Topic of the calibration: where it is given, the lens is read there.',
             ),
             DeclareLaunchArgument(
                 'odom_topic',
@@ -56,7 +62,12 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 'imu_topic',
                 default_value='imu',
-                description='Topic of the IMU, read where imu_yaw is true.',
+                description='Topic of the IMU, read where attitude_source or imu_yaw wants it.',
+            ),
+            DeclareLaunchArgument(
+                'height_topic',
+                default_value='height',
+                description='Topic of the height above ground, for height_source range, float64.',
             ),
             DeclareLaunchArgument(
                 'namespace', default_value='', description='Namespace of node and topics.'
@@ -78,8 +89,8 @@ def generate_launch_description():
     )
 
 
-def _override(name):
-    parameter = BY_NAME[name]
+def _override(name, parameter_name):
+    parameter = BY_NAME[parameter_name]
     choices = {'choices': ['', *parameter.choices]} if parameter.choices else {}
     text = f'{parameter.text} {FROM_FILE}'
     return DeclareLaunchArgument(name, default_value='', description=text, **choices)
@@ -87,7 +98,10 @@ def _override(name):
 
 def _start(context):
     given = {name: LaunchConfiguration(name).perform(context) for name in OVERRIDES}
-    changes = {name: value for name, value in given.items() if value}
+    changes = {name: value for name, value in given.items() if value} | _numbers(context)
+    camera_info = LaunchConfiguration('camera_info_topic').perform(context)
+    if camera_info:
+        changes['lens_source'] = 'camera_info'
     changes['use_sim_time'] = LaunchConfiguration('use_sim_time').perform(context) == 'true'
     node = LifecycleNode(
         package='justzoom_ros',
@@ -97,7 +111,8 @@ def _start(context):
         parameters=[LaunchConfiguration('params_file'), changes],
         remappings=[
             ('image', LaunchConfiguration('image_topic')),
-            ('camera_info', LaunchConfiguration('camera_info_topic')),
+            ('camera_info', camera_info or 'camera_info'),
+            ('height', LaunchConfiguration('height_topic')),
             ('odom', LaunchConfiguration('odom_topic')),
             ('imu', LaunchConfiguration('imu_topic')),
         ],
@@ -106,6 +121,24 @@ def _start(context):
     if LaunchConfiguration('autostart').perform(context) == 'false':
         return [node]
     return [_activate_when_configured(node), node, _change(node, Transition.TRANSITION_CONFIGURE)]
+
+
+def _numbers(context):
+    """{parameter: number or numbers} of the launch arguments that are given."""
+    found = {}
+    for name, parameter in NUMBERS.items():
+        text = LaunchConfiguration(name).perform(context)
+        many = isinstance(BY_NAME[parameter].default, list)
+        if text:
+            try:
+                values = [float(word) for word in text.replace(',', ' ').split()]
+            except ValueError:
+                values = []
+            if len(values) != (2 if many else 1):
+                wanted = 'two numbers, as in footprint:="90 150"' if many else 'one number'
+                raise RuntimeError(f'{name}:={text} must be {wanted}')
+            found[parameter] = values if many else values[0]
+    return found
 
 
 def _activate_when_configured(node):

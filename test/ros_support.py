@@ -30,6 +30,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, PointCloud2  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
+from justzoom_ros.ros import lifecycle  # noqa: E402
+
 REGION = Region(42.0, -76.0, 400.0, grid=2, depth=3)
 PATIENCE_S = 30.0
 SERVICES = {
@@ -186,7 +188,11 @@ class Peer:
                 text in s.message and (level is None or s.level == level) for s in self.statuses
             )
 
-        self.wait(found, f'diagnostics with {text!r}, got {self.statuses[-1:]}')
+        try:
+            self.wait(found)
+        except Waited:
+            said = {(s.level, s.message) for s in self.statuses}
+            raise Waited(f'no diagnostics with {text!r}, but {said}') from None
         return next(s for s in self.statuses if text in s.message)
 
     def close(self):
@@ -212,3 +218,67 @@ def spun(node, context):
 def _spin(executor):
     with contextlib.suppress(rclpy.executors.ExternalShutdownException):
         executor.spin()
+
+
+@contextlib.contextmanager
+def robot(*arguments, **options):
+    """`one_robot`, set up in another domain where DDS does not bring its two nodes together."""
+    with contextlib.ExitStack() as stack:
+        for left in (2, 1, 0):
+            try:
+                pair = stack.enter_context(one_robot(*arguments, **options))
+                break
+            except Waited:
+                if not left:
+                    raise
+        yield pair
+
+
+@contextlib.contextmanager
+def one_robot(files, policy='sure', activate=True, arguments=(), peer=None, **parameters):
+    """The node, spun in its own thread, and a peer that has brought it to active."""
+    values = {'map': files['map'], 'weights': files[policy], 'max_radius_m': 60.0, **parameters}
+    context = rclpy.Context()
+    with own_domain() as domain:
+        rclpy.init(context=context, domain_id=domain)
+        node = lifecycle.LocalizeNode(
+            context=context,
+            use_global_arguments=False,
+            cli_args=['--ros-args', *arguments] if arguments else [],
+            parameter_overrides=[Parameter(n, value=v) for n, v in values.items()],
+        )
+        try:
+            with spun(node, context):
+                base = Peer(context, **(peer or {}))
+                base.meet()
+                if activate:
+                    assert base.change('configure') and base.change('activate')
+                    connect(base, node)
+                yield node, base
+                base.close()
+        finally:
+            rclpy.shutdown(context=context)
+
+
+def knows(node):
+    """Whether the active node's side of every topic is matched too: each side of DDS is by itself,
+    and what is sent before that gets lost."""
+    heard = [node._loaded.outputs.publishers[topic] for topic in ('fix', 'pose', 'hypotheses')]
+    return all(s.get_publisher_count() for s in node._inputs.subscriptions[:1]) and all(
+        publisher.get_subscription_count() for publisher in heard
+    )
+
+
+def connect(peer, node):
+    """Wait until both sides of every topic know each other."""
+    peer.connect()
+    peer.wait(lambda: knows(node), 'the node to know the peer')
+
+
+def send(peer, message, kept=None):
+    """Publish one image and wait for its fix; returns the fix."""
+    kept = peer.fixes if kept is None else kept
+    before = len(kept)
+    peer.images.publish(message)
+    peer.wait(lambda: len(kept) > before, 'a fix')
+    return kept[-1]

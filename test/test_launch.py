@@ -55,7 +55,8 @@ def test_every_launch_argument_is_described_with_its_choices(recorded):
     assert set(declared) == {
         *('params_file', 'map', 'weights', 'runtime', 'image_topic', 'image_transport'),
         *('camera_info_topic', 'namespace', 'use_sim_time', 'autostart'),
-        *('motion', 'odom_topic', 'imu_topic'),
+        *('motion', 'odom_topic', 'imu_topic', 'height_m', 'fov_deg', 'footprint'),
+        *('height_source', 'height_topic', 'attitude_source'),
     }
     for argument in declared.values():
         assert argument.named['description'].endswith('.')
@@ -70,6 +71,25 @@ def test_without_arguments_only_the_parameters_file_speaks(recorded):
     file, changes = node.named['parameters']
     assert changes == {'use_sim_time': False}
     assert yaml.safe_load(Path(file).read_text()) == yaml.safe_load(CONFIG.read_text())
+
+
+def test_numbers_of_the_camera_reach_the_node_as_numbers(recorded):
+    _, actions = recorded(height_m='120', fov_deg='70.5', camera_info_topic='/cam/info')
+    (node,) = (action for action in actions if action.kind == 'LifecycleNode')
+    assert node.named['parameters'][1] == {
+        'use_sim_time': False, 'height_m': 120.0, 'camera_fov_deg': 70.5,
+        'lens_source': 'camera_info',
+    }  # fmt: skip
+    assert ('camera_info', '/cam/info') in node.named['remappings']
+    _, actions = recorded(footprint='90 150')
+    (node,) = (action for action in actions if action.kind == 'LifecycleNode')
+    assert node.named['parameters'][1]['footprint_m'] == [90.0, 150.0]
+
+
+@pytest.mark.parametrize('given', [{'footprint': '90'}, {'height_m': 'high'}])
+def test_what_is_no_number_of_the_camera_is_named(recorded, given):
+    with pytest.raises(RuntimeError, match=next(iter(given.values()))):
+        recorded(**given)
 
 
 def flat(values, prefix=''):

@@ -13,17 +13,14 @@ import pytest
 import torch
 from nav_msgs.msg import OccupancyGrid, Odometry
 from PIL import Image as Picture
-from rclpy.parameter import Parameter
 from rclpy.qos import ReliabilityPolicy
 from ros_support import (
     REGION,
-    Peer,
-    Waited,
+    connect,
     image_message,
     make_files,
-    own_domain,
-    rclpy,
-    spun,
+    robot,
+    send,
     stamp_s,
 )
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, NavSatFix
@@ -37,6 +34,7 @@ from justzoom_ros.live.parameters import BY_NAME, all_parameters
 from justzoom_ros.ros import lifecycle
 from justzoom_ros.runtimes import RUNTIMES
 from justzoom_ros.tracker import TrackerConfig
+from justzoom_ros.zoom_search import ZoomSearch
 
 pytestmark = pytest.mark.ros
 
@@ -53,70 +51,6 @@ def files(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def frequent_diagnostics(monkeypatch):
     monkeypatch.setattr(lifecycle, 'DIAGNOSTICS_PERIOD_S', 0.1)
-
-
-@contextlib.contextmanager
-def robot(*arguments, **options):
-    """`one_robot`, set up in another domain where DDS does not bring its two nodes together."""
-    with contextlib.ExitStack() as stack:
-        for left in (2, 1, 0):
-            try:
-                pair = stack.enter_context(one_robot(*arguments, **options))
-                break
-            except Waited:
-                if not left:
-                    raise
-        yield pair
-
-
-@contextlib.contextmanager
-def one_robot(files, policy='sure', activate=True, arguments=(), peer=None, **parameters):
-    """The node, spun in its own thread, and a peer that has brought it to active."""
-    values = {'map': files['map'], 'weights': files[policy], 'max_radius_m': 60.0, **parameters}
-    context = rclpy.Context()
-    with own_domain() as domain:
-        rclpy.init(context=context, domain_id=domain)
-        node = lifecycle.LocalizeNode(
-            context=context,
-            use_global_arguments=False,
-            cli_args=['--ros-args', *arguments] if arguments else [],
-            parameter_overrides=[Parameter(n, value=v) for n, v in values.items()],
-        )
-        try:
-            with spun(node, context):
-                base = Peer(context, **(peer or {}))
-                base.meet()
-                if activate:
-                    assert base.change('configure') and base.change('activate')
-                    connect(base, node)
-                yield node, base
-                base.close()
-        finally:
-            rclpy.shutdown(context=context)
-
-
-def knows(node):
-    """Whether the active node's side of every topic is matched too: each side of DDS is by itself,
-    and what is sent before that gets lost."""
-    heard = [node._loaded.outputs.publishers[topic] for topic in ('fix', 'pose', 'hypotheses')]
-    return all(s.get_publisher_count() for s in node._inputs.subscriptions[:1]) and all(
-        publisher.get_subscription_count() for publisher in heard
-    )
-
-
-def connect(peer, node):
-    """Wait until both sides of every topic know each other."""
-    peer.connect()
-    peer.wait(lambda: knows(node), 'the node to know the peer')
-
-
-def send(peer, message, kept=None):
-    """Publish one image and wait for its fix; returns the fix."""
-    kept = peer.fixes if kept is None else kept
-    before = len(kept)
-    peer.images.publish(message)
-    peer.wait(lambda: len(kept) > before, 'a fix')
-    return kept[-1]
 
 
 def counts(node):
@@ -161,7 +95,7 @@ def test_an_inactive_node_publishes_nothing(files):
     ('wrong', 'reason'),
     [
         ({'map': ''}, 'parameter map is empty'),
-        ({'weights': ''}, 'parameter weights is empty'),
+        ({'weights': ''}, 'how much ground the pictures show is not known'),
         ({'map': '/nowhere/map'}, '/nowhere/map'),
         ({'weights': '/nowhere/w.safetensors'}, '/nowhere/w.safetensors'),
         ({'weights': 'MAP'}, 'map'),
@@ -300,14 +234,14 @@ def hold_frames(node):
     """(begun, go_on): the node sets the first event when it takes up a frame, and works on it
     once the second is set."""
     begun, go_on = threading.Event(), threading.Event()
-    posterior = node._loaded.localizer.posterior
+    posterior = node._loaded.localizer.zoom.posterior
 
     def slow(image):
         begun.set()
         assert go_on.wait(30)
         return posterior(image)
 
-    node._loaded.localizer.posterior = slow
+    node._loaded.localizer.zoom.posterior = slow
     return begun, go_on
 
 
@@ -387,13 +321,13 @@ def test_a_bad_image_is_told_and_survived(files, message, problem):
 @pytest.mark.parametrize('error', [RuntimeError('out of memory'), ZeroDivisionError('x')])
 def test_any_failure_while_localizing_is_told_and_survived(files, error):
     with robot(files) as (node, peer):
-        posterior = node._loaded.localizer.posterior
+        posterior = node._loaded.localizer.zoom.posterior
 
         def fail(image):
-            node._loaded.localizer.posterior = posterior
+            node._loaded.localizer.zoom.posterior = posterior
             raise error
 
-        node._loaded.localizer.posterior = fail
+        node._loaded.localizer.zoom.posterior = fail
         peer.images.publish(image_message(1))
         peer.diagnosis(f'{type(error).__name__}: {error}', ERROR)
         send(peer, image_message(2))
@@ -560,13 +494,13 @@ def test_diagnostics_name_what_is_at_work(files):
 
 def test_the_policy_computes_in_as_many_threads_as_it_is_told(files, monkeypatch):
     """Asked where it computes, for torch counts the threads of each thread by itself."""
-    asked, embed, usual = [], Localizer.embed, torch.get_num_threads()
+    asked, embed, usual = [], ZoomSearch.embed, torch.get_num_threads()
 
     def asking(self, image_rgb):
         asked.append(torch.get_num_threads())
         return embed(self, image_rgb)
 
-    monkeypatch.setattr(Localizer, 'embed', asking)
+    monkeypatch.setattr(ZoomSearch, 'embed', asking)
     for threads, expected in ((usual + 1, usual + 1), (0, usual)):
         with robot(files, threads=threads) as (node, peer):
             asked.clear()  # of the frame that configure warms up with

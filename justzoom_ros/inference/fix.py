@@ -152,6 +152,22 @@ def make_fix_from_modes(
     )
 
 
+def make_no_fix(region: Region, reason: str) -> Fix:
+    """The `Fix` of a picture that could not be looked at: none, with a covariance that covers the
+    whole region and no posterior."""
+    covariance = np.eye(2) * region.side_m**2 / 12
+    return Fix(
+        *_position(region, np.zeros(2)),
+        covariance_m2=covariance,
+        radius_90_m=radius_m(covariance),
+        confidence=0.0,
+        status=FixStatus.NO_FIX,
+        reason=reason,
+        hypotheses=(),
+        posterior=None,
+    )
+
+
 def _judge(
     posterior: CellPosterior,
     modes: Sequence[Mode],

@@ -12,6 +12,15 @@ from justzoom_ros.ranges import Range
 
 Config = TypeVar('Config')
 
+START = 'start'
+"""Fixed when the node starts (read_only)."""
+
+UNCONFIGURED = 'unconfigured'
+"""Used by configure: changed in the unconfigured state only."""
+
+ALWAYS = 'always'
+"""Used for every frame: changed at any time."""
+
 NOT_GIVEN = 0.0
 """Stands for None: a ROS parameter always has a value of one type. It must be out of range."""
 

@@ -1,12 +1,14 @@
 """How the node is doing: counters and the one line that diagnostics show. No ROS in here."""
 
+import math
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from statistics import median
 
 from justzoom_ros.inference.fix import Fix, FixStatus
+from justzoom_ros.registration.camera_state import CameraState
 
 STAGES = ('waiting', 'decoding', 'localizing', 'publishing')
 """What becomes of a frame's latency: until the worker takes it up; from message to pixels; the
@@ -37,7 +39,8 @@ class StageTimer:
 
 
 class NodeDiagnostics:
-    """Counts what happens to frames, from any thread, and tells the state of the node."""
+    """Counts what happens to frames, from any thread, and tells the state of the node. `state` is
+    what was known of the camera at the latest frame, None where it was not registered."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -51,6 +54,8 @@ class NodeDiagnostics:
             self.counts = dict.fromkeys(
                 ('received', 'localized', 'fixes', 'replaced', 'late', 'bad'), 0
             )
+            self.doubts: Counter[str] = Counter()
+            self.state: CameraState | None = None
             self.last_error = self.notice = self._problem = self._doubt = ''
             self.latency_s: float | None = None
             self.age_s: float | None = None
@@ -77,6 +82,8 @@ class NodeDiagnostics:
             sure = fix.status is FixStatus.FIX
             self.counts['fixes'] += sure
             self._doubt = '' if sure else f'no fix: {fix.reason}'
+            if not sure:
+                self.doubts[fix.reason.partition(':')[0]] += 1
             self._problem = ''
             self.latency_s, self.age_s = timer.total_s, age_s
             self._recent.append(timer.seconds)
@@ -103,10 +110,13 @@ class NodeDiagnostics:
             return 'ok', 'localizing'
 
     def values(self) -> dict[str, str | int]:
-        """Everything countable, for the key-value list of diagnostics."""
+        """Everything countable, for the key-value list of diagnostics. Frames without a fix are
+        counted by what their reasons begin with."""
         with self._lock:
             return {
                 **{f'frames {what}': number for what, number in self.counts.items()},
+                **{f'no fix, {kind}': number for kind, number in self.doubts.items()},
+                **_camera_values(self.state),
                 'latency (s)': _seconds(self.latency_s),
                 'age (s)': _seconds(self.age_s),
                 **{f'{stage} (s)': _seconds(self._median_s(stage), 5) for stage in STAGES},
@@ -116,6 +126,16 @@ class NodeDiagnostics:
 
     def _median_s(self, stage: str) -> float | None:
         return median(frame[stage] for frame in self._recent) if self._recent else None
+
+
+def _camera_values(state: CameraState | None) -> dict[str, str]:
+    """Height and tilt in use, '' where they are not known."""
+    camera, attitude = (state.camera, state.attitude) if state else (None, None)
+    height_m = camera.height_m if camera else None
+    return {
+        'height (m)': '' if height_m is None else f'{height_m:.1f}',
+        'tilt (degrees)': f'{math.degrees(attitude.off_nadir_rad):.1f}' if attitude else '',
+    }
 
 
 def _seconds(value: float | None, digits: int = 3) -> str:

@@ -4,17 +4,24 @@ The executor's thread hands over what it hears; the worker takes all of it, in t
 it came, before it looks at a frame.
 """
 
+import math
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from justzoom_ros.inference.fix import Fix, FixCriteria
+from justzoom_ros.errors import ConfigError, ImageError, ViewError
+from justzoom_ros.inference.fix import Fix, FixCriteria, make_no_fix
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
+from justzoom_ros.live.camera_sensors import CameraSensors
 from justzoom_ros.live.event_queue import EventQueue
+from justzoom_ros.live.samples import Moment
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
+from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.tracker import Tracker, TrackerConfig
 
 MOTIONS = ('auto', 'always', 'never')
@@ -23,6 +30,8 @@ if without odometry the belief only spreads; never."""
 
 WITHOUT_ODOMETRY = 'no odometry yet: every frame is localized by itself'
 UNKNOWN_MOTION = 'no odometry reaches up to the images: the belief spreads meanwhile'
+NOT_FOLLOWED = 'odometry is not used without the weights of a policy: every frame is by itself'
+FIRST_CAMERA_ONLY = 'only the first camera is registered: several need the weights of a policy'
 ODOMETRY_KEPT = 60_000
 """Samples that wait for a frame: a minute at 1 kHz, which is as far back as odometry counts."""
 
@@ -32,7 +41,8 @@ Prior = tuple[float, float, np.ndarray]
 
 class FrameProcessor:
     """Localizes frames on a `Localizer`, in motion as MOTIONS says. `report(text)` is called once
-    for each kind of trouble."""
+    for each kind of trouble. `state` is what was known of the camera at the latest frame that was
+    registered, None before."""
 
     def __init__(
         self,
@@ -40,8 +50,11 @@ class FrameProcessor:
         motion: str = 'auto',
         config: TrackerConfig | None = None,
         report: Callable[[str], None] = lambda text: None,
+        sensors: CameraSensors | None = None,
     ) -> None:
         self.localizer, self.motion = localizer, motion
+        self.sensors = sensors
+        self.state: CameraState | None = None
         self.tracker = None if motion == 'never' else Tracker(localizer, config)
         # Of headings and restarts only the latest counts.
         self.events = EventQueue({'odometry': ODOMETRY_KEPT, 'heading': 1, 'restart': 1})
@@ -72,18 +85,66 @@ class FrameProcessor:
         mounts: Sequence[Mount],
         stamp_ns: int,
         criteria: FixCriteria,
+        arrived_s: float | None = None,
     ) -> Fix:
-        """The `Fix` of the images of a rig, uint8 (H, W, 3) RGB, with their `Mount`s. Raises
-        ImageError."""
+        """The `Fix` of the images of a rig, uint8 (H, W, 3) RGB, with their `Mount`s, which
+        arrived at `arrived_s` on the monotonic clock, now unless given. What cannot be registered
+        for want of a height, a lens or a view of the ground is no fix. Raises ImageError."""
         self.events.take_all()
+        moment = Moment(stamp_ns, time.monotonic() if arrived_s is None else arrived_s)
         if not (self.tracker and self._tracking):
             if self.motion == 'auto':
                 self._report_once(WITHOUT_ODOMETRY)
-            return self.localizer.locate_rig(images, mounts, criteria)
+            return self._locate_alone(images, mounts, moment, criteria)
+        if self.localizer.zoom is None:
+            self._report_once(NOT_FOLLOWED)
+            return self._locate_alone(images, mounts, moment, criteria)
         fix = self.tracker.locate(images, stamp_ns, mounts, criteria)
         if self.tracker.motion.unknown_s > 0:
             self._report_once(UNKNOWN_MOTION)
         return fix
+
+    def _locate_alone(
+        self,
+        images: Sequence[np.ndarray],
+        mounts: Sequence[Mount],
+        moment: Moment,
+        criteria: FixCriteria,
+    ) -> Fix:
+        """The `Fix` of the images by themselves; its heading is that of the robot."""
+        if self.localizer.registrar is None:
+            return self.localizer.locate_rig(images, mounts, criteria)
+        if len(images) > 1:
+            if self.localizer.zoom:
+                return self.localizer.locate_rig(images, mounts, criteria)
+            self._report_once(FIRST_CAMERA_ONLY)
+        try:
+            self.state = None
+            self.state = self._state_at(moment)
+            return self._register(images[0], self.state, criteria)
+        except ViewError as error:
+            text = str(error)
+            self._report_once(text, kind=text.partition(':')[0])
+            return make_no_fix(self.localizer.region, text)
+
+    def _state_at(self, moment: Moment) -> CameraState:
+        """What is known of the camera. Raises ViewError where that is not enough."""
+        if self.sensors is None:
+            return CameraState(self.localizer.camera)
+        return self.sensors.state_at(moment)
+
+    def _register(self, image: np.ndarray, state: CameraState, criteria: FixCriteria) -> Fix:
+        """The `Fix` of one image. Raises ViewError where it does not fit the map."""
+        try:
+            fix = self.localizer.locate(
+                image, state.camera, state.yaw_rad, state.yaw_std_rad, state.attitude, criteria
+            )
+        except (ConfigError, ImageError) as error:
+            raise ViewError(f'no view to register: {error}') from error
+        if fix.yaw_rad is None:
+            return fix
+        yaw_rad = math.remainder(fix.yaw_rad - state.mount_yaw_rad, 2 * math.pi)
+        return replace(fix, yaw_rad=yaw_rad)
 
     def _take_odometry(self, pose: Pose) -> None:
         if self.tracker:
@@ -103,7 +164,8 @@ class FrameProcessor:
             self._tracking = True
             self.tracker.start_near(*prior)
 
-    def _report_once(self, text: str) -> None:
-        if text and text not in self._reported:
-            self._reported.add(text)
+    def _report_once(self, text: str, kind: str = '') -> None:
+        """Report a text, if none of its kind was reported yet."""
+        if text and (kind or text) not in self._reported:
+            self._reported.add(kind or text)
             self._report(text)

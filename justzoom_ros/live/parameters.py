@@ -8,18 +8,17 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from justzoom_ros.live.config_parameters import NOT_GIVEN, Parameter, parameters_of
+from justzoom_ros.live.camera_parameters import CAMERA_PARAMETERS
+from justzoom_ros.live.config_parameters import (
+    ALWAYS,
+    NOT_GIVEN,
+    START,
+    UNCONFIGURED,
+    Parameter,
+    parameters_of,
+)
 from justzoom_ros.ranges import Range
 from justzoom_ros.runtimes.registry import RUNTIMES
-
-START = 'start'
-"""Fixed when the node starts (read_only)."""
-
-UNCONFIGURED = 'unconfigured'
-"""Used by configure: changed in the unconfigured state only."""
-
-ALWAYS = 'always'
-"""Used for every frame: changed at any time."""
 
 TRACKER = 'tracker'
 """Where the fields of a `TrackerConfig` are."""
@@ -33,7 +32,19 @@ RENAMED = {
 
 NODE_PARAMETERS = (
     Parameter('map', '', 'Folder of the map, as made by `justzoom map build`.', UNCONFIGURED),
-    Parameter('weights', '', 'Weights file of the policy (.safetensors).', UNCONFIGURED),
+    Parameter(
+        'weights',
+        '',
+        'Weights file of a policy (.safetensors); empty: registration alone.',
+        UNCONFIGURED,
+    ),
+    Parameter(
+        'registration_weights',
+        '',
+        'Weights file of a registration network; empty: those adapted to the map, else the '
+        'shipped ones.',
+        UNCONFIGURED,
+    ),
     Parameter(
         'runtime',
         'auto',
@@ -94,7 +105,7 @@ NODE_PARAMETERS = (
     Parameter(
         'imu_yaw',
         False,
-        'Take the heading from the orientation on `imu` (absolute, REP-145).',
+        'Trust the yaw of the orientation on `imu`: it is absolute (REP-145).',
         START,
     ),
     Parameter(
@@ -113,10 +124,11 @@ NODE_PARAMETERS = (
     ),
     Parameter(
         'camera_fov_deg',
-        90.0,
-        'Horizontal field of view of the cameras in degrees, where there are several.',
-        START,
-        range=Range(at_least=1.0, at_most=360.0),
+        0.0,
+        'Horizontal field of view of the cameras in degrees; 0 stands for not given, which a rig '
+        'takes for 90.',
+        UNCONFIGURED,
+        range=Range(at_least=0.0, at_most=360.0),
     ),
     Parameter(
         'camera_slop_s',
@@ -125,6 +137,7 @@ NODE_PARAMETERS = (
         ALWAYS,
         range=Range(at_least=0.0, at_most=10.0),
     ),
+    *CAMERA_PARAMETERS,
     Parameter('map_frame', 'map', 'Frame of pose and hypotheses: ENU, region centre.', START),
     Parameter('camera_frame', '', 'frame_id of fixes where the image itself has none.', START),
     Parameter(

@@ -23,13 +23,13 @@ def zoom_picture(
     posterior; `satellite_map` a `SatelliteMap`.
     """
     actions = _actions(fix, satellite_map.region)
-    tiles = [_fit(image, tile_px)]
+    tiles = [fit(image, tile_px)]
     for level, action in enumerate(actions):
         crop = satellite_map.crop(actions[:level])
         tile = cv2.resize(crop, (tile_px, tile_px), interpolation=cv2.INTER_AREA)
         tile[:, :2] = DARK_RGB
         tiles.append(_outline(tile, action, satellite_map.region.grid))
-    _write(tiles[0], f'{fix.status} {fix.confidence:.2f}')
+    write(tiles[0], f'{fix.status} {fix.confidence:.2f}')
     return np.concatenate(tiles, axis=1)
 
 
@@ -39,7 +39,7 @@ def _actions(fix: Any, region: Region) -> tuple[int, ...]:
     return fix.posterior.best_cell.actions
 
 
-def _fit(image: np.ndarray, tile_px: int) -> np.ndarray:
+def fit(image: np.ndarray, tile_px: int) -> np.ndarray:
     """The image in a dark square, not distorted."""
     height, width = image.shape[:2]
     scale = tile_px / max(height, width)
@@ -59,5 +59,6 @@ def _outline(tile: np.ndarray, action: int, grid: int) -> np.ndarray:
     return cv2.rectangle(np.ascontiguousarray(tile), first, last, YELLOW_RGB, 2)
 
 
-def _write(tile: np.ndarray, text: str) -> None:
+def write(tile: np.ndarray, text: str) -> None:
+    """Write a line of text into a tile, at the top."""
     cv2.putText(tile, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, YELLOW_RGB, 1, cv2.LINE_AA)

@@ -1,5 +1,7 @@
 """The parameters of live/parameters.py on a node: declared, checked, read."""
 
+import math
+from functools import partial
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -12,8 +14,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from justzoom_ros.inference.fix import FixCriteria
-from justzoom_ros.live.config_parameters import Parameter, config_from
-from justzoom_ros.live.parameters import RENAMED, START, TRACKER, all_parameters, problem
+from justzoom_ros.live.camera_config import CameraConfig, footprint_of
+from justzoom_ros.live.config_parameters import START, Parameter, config_from
+from justzoom_ros.live.parameters import RENAMED, TRACKER, all_parameters, problem
+from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.tracker import TrackerConfig
 
 
@@ -48,6 +52,30 @@ def value_of(node: Node, name: str) -> Any:
 def tracker_config(node: Node) -> TrackerConfig:
     """The `TrackerConfig` of the parameters. Raises ConfigError."""
     return config_from(TrackerConfig(), TRACKER, lambda name: value_of(node, name))
+
+
+def camera_config(node: Node) -> CameraConfig:
+    """The `CameraConfig` of the parameters. Raises ConfigError."""
+    value = partial(value_of, node)
+    heading_deg = value('heading_deg')
+    return CameraConfig(
+        fov_rad=math.radians(value('camera_fov_deg')) or None,
+        footprint_m=footprint_of(value('footprint_m')),
+        height_m=value('height_m') or None,
+        height_std_m=value('height_std_m') or None,
+        lens_source=value('lens_source'),
+        undistorted=value('undistort'),
+        height_source=value('height_source'),
+        ground_altitude_m=value('ground_altitude_m'),
+        attitude_source=value('attitude_source'),
+        mount=Attitude(*(math.radians(value(f'camera_{n}_deg')) for n in ('pitch', 'roll'))),
+        mount_yaw_rad=math.radians(value('camera_yaw_deg')),
+        imu_yaw=value('imu_yaw'),
+        yaw_rad=None if heading_deg < 0 else math.radians(90.0 - heading_deg),
+        yaw_std_rad=math.radians(value('heading_std_deg')),
+        slop_s=value('sample_slop_s'),
+        max_age_s=value('sample_age_s'),
+    )
 
 
 def fix_criteria(node: Node) -> FixCriteria:

@@ -6,19 +6,25 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from geometry_msgs.msg import QuaternionStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu, NavSatFix, Range
+from std_msgs.msg import Float64
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.image_message import image_from_message
 from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.io.undistortion import Undistorter
+from justzoom_ros.live.camera_sensors import HEIGHT_TOPICS, CameraSensors
 from justzoom_ros.live.frame_processor import FrameProcessor
 from justzoom_ros.ros.declare import value_of
+
+RIG_FOV_DEG = 90.0
+"""Field of view of a rig's cameras where it is not given."""
 
 QUEUE = 100
 """Odometry is small and comes fast; none of it should be lost while a frame is at work."""
@@ -55,6 +61,8 @@ class Inputs:
             self._subscribe_motion(on_prior, processor)
         if self.undistorter:
             self._add(CameraInfo, 'camera_info', self.undistorter.set_info, _best_effort(1))
+        if processor.sensors:
+            self._subscribe_sensors(processor.sensors)
 
     def close(self) -> None:
         """Unsubscribe, and forget what the cameras showed."""
@@ -106,6 +114,24 @@ class Inputs:
         if self._value('imu_yaw'):
             self._add(Imu, 'imu', processor.add_imu, _best_effort(QUEUE))
 
+    def _subscribe_sensors(self, sensors: CameraSensors) -> None:
+        """What tells of the camera's lens, height and attitude, as the parameters choose."""
+        config = sensors.config
+        if config.undistorted or config.lens_source == 'camera_info':
+            self._add(CameraInfo, 'camera_info', sensors.set_info, _best_effort(1))
+        if config.height_source != 'none':
+            kind, take = {
+                'range': (Range, sensors.add_range),
+                'float64': (Float64, sensors.add_height),
+                'altitude': (Float64, sensors.add_altitude),
+                'odom': (Odometry, sensors.add_odometry),
+            }[config.height_source]
+            self._add(kind, HEIGHT_TOPICS[config.height_source], take, _best_effort(QUEUE))
+        if config.attitude_source == 'gimbal':
+            self._add(QuaternionStamped, 'gimbal', sensors.add_gimbal, _best_effort(QUEUE))
+        if config.attitude_source == 'imu' or config.imu_yaw:
+            self._add(Imu, 'imu', sensors.add_imu, _best_effort(QUEUE))
+
     def _add(
         self, kind: type, topic: str, take: Callable[[Any], None], quality: QoSProfile
     ) -> None:
@@ -114,7 +140,7 @@ class Inputs:
 
     def _choose_mounts(self) -> list[Mount]:
         """The `Mount` of each camera."""
-        fov_rad = math.radians(self._value('camera_fov_deg'))
+        fov_rad = math.radians(self._value('camera_fov_deg') or RIG_FOV_DEG)
         headings = self._value('camera_headings_deg')
         if not len(headings):
             raise ConfigError('parameter camera_headings_deg is empty; it needs one per camera')

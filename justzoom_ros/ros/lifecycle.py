@@ -25,6 +25,7 @@ from std_srvs.srv import Trigger
 from justzoom_ros.errors import ConfigError, ImageError, JustZoomError
 from justzoom_ros.io.motion_message import prior_from_message
 from justzoom_ros.io.stamps import StampGate, to_nanoseconds
+from justzoom_ros.live.camera_sensors import CameraSensors
 from justzoom_ros.live.diagnostics import NodeDiagnostics, StageTimer
 from justzoom_ros.live.frame_processor import FrameProcessor, Prior
 from justzoom_ros.live.latest_worker import LatestWorker
@@ -134,23 +135,27 @@ class LocalizeNode(LifecycleNode):
         super().destroy_node()
 
     def _load(self) -> Loaded:
-        for name in ('map', 'weights'):
-            if not self._value(name):
-                raise ConfigError(f'parameter {name} is empty; set it to a path and configure')
+        if not self._value('map'):
+            raise ConfigError('parameter map is empty; set it to a path and configure')
         started_s = time.monotonic()
-        config = declare.tracker_config(self)
+        config, camera = declare.tracker_config(self), declare.camera_config(self)
+        if camera.scale_known or not self._value('weights'):
+            camera.check()
         torch.set_num_threads(self._value('threads') or self._torch_threads)
         localizer = Localizer.open(
             map=self._value('map'),
-            weights=self._value('weights'),
+            weights=self._value('weights') or None,
             runtime=self._value('runtime'),
             search=self._value('search'),
             progress=False,
+            camera=camera.expected_camera(),
+            registration=self._value('registration_weights') or None,
         )
+        sensors = CameraSensors(camera, self.resolve_topic_name) if localizer.registrar else None
         motion = self._value('motion')
-        processor = FrameProcessor(localizer, motion, config, self._notice)
+        processor = FrameProcessor(localizer, motion, config, self._notice, sensors)
         self.get_logger().info(
-            f'map {localizer.map.path}, runtime {localizer.runtime}: ready after '
+            f'map {localizer.map.path}, {localizer.method} on {localizer.runtime}: ready after '
             f'{time.monotonic() - started_s:.1f} s, images from {self._inputs.image_topic}'
         )
         return Loaded(localizer, processor, Outputs(self))
@@ -252,7 +257,9 @@ class LocalizeNode(LifecycleNode):
         images, mounts = self._inputs.decode(frame.rig, loaded.localizer.enough_px)
         timer.end('decoding')
         criteria = declare.fix_criteria(self)
-        fix = loaded.processor.locate(images, mounts, to_nanoseconds(first.header.stamp), criteria)
+        stamp_ns = to_nanoseconds(first.header.stamp)
+        fix = loaded.processor.locate(images, mounts, stamp_ns, criteria, frame.arrived_s)
+        self._diagnostics.state = loaded.processor.state
         timer.end('localizing')
         made = loaded.outputs.make(fix, header, images[0], loaded.localizer)
         with self._publishing:
@@ -298,11 +305,13 @@ class LocalizeNode(LifecycleNode):
         level, text = self._diagnostics.verdict(state, f'{topic} ({publishers} publishers)')
         values = {
             'state': state,
+            'method': localizer.method if localizer else '',
             'runtime': localizer.runtime if localizer else '',
             'runtime choice': localizer.selection_reason if localizer else '',
             'threads': self._value('threads') or self._torch_threads,
             'map': self._value('map'),
             'weights': self._value('weights'),
+            'registration weights': self._value('registration_weights'),
             'image topic': topic,
             **self._diagnostics.values(),
         }

@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from justzoom_ros.inference.fix import Fix, FixStatus
 from justzoom_ros.localizer import Localizer
+from justzoom_ros.plots.registration_picture import registration_picture
 from justzoom_ros.plots.zoom_picture import zoom_picture
 from justzoom_ros.ros import messages
 from justzoom_ros.ros.declare import value_of
@@ -55,9 +56,9 @@ class Outputs:
         if fix.status is FixStatus.FIX:
             made['pose'] = messages.pose_message(fix, header, map_frame, altitude_std_m)
         if self._is_heard('zoom_image'):
-            picture = zoom_picture(image, fix, localizer.map)
+            picture = _picture(image, fix, localizer)
             made['zoom_image'] = messages.picture_message(picture, header)
-        if self._is_heard('belief') and self._belief_is_due():
+        if fix.posterior and self._is_heard('belief') and self._belief_is_due():
             made['belief'] = messages.belief_message(fix, header, map_frame)
         return made
 
@@ -78,3 +79,10 @@ class Outputs:
             return False
         self._belief_due_s = now_s + self._value('belief_period_s')
         return True
+
+
+def _picture(image: np.ndarray, fix: Fix, localizer: Localizer) -> np.ndarray:
+    """The zoom, where the policy or a belief over its tree answered; else the place on the map."""
+    if fix.posterior is None or fix.posterior.region != localizer.region:
+        return registration_picture(image, fix, localizer.map)
+    return zoom_picture(image, fix, localizer.map)

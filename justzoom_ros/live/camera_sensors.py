@@ -1,0 +1,168 @@
+"""What is heard of the camera while it flies: height, orientation, lens. No ROS in here.
+
+The executor's thread hands over what it hears; the worker asks for the state of the camera at the
+time of a frame. Nothing that is heard raises an error before then.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from justzoom_ros.errors import ConfigError, ViewError
+from justzoom_ros.io.camera_message import (
+    Quaternion,
+    orientation_from_imu,
+    pinhole_from_message,
+    quaternion_of,
+    range_from_message,
+)
+from justzoom_ros.io.motion_message import heading_from_message
+from justzoom_ros.io.stamps import to_nanoseconds
+from justzoom_ros.live.camera_config import CameraConfig
+from justzoom_ros.live.samples import Moment, Samples
+from justzoom_ros.registration.attitude import FORWARD_MOUNT, Attitude
+from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.camera_state import CameraState
+
+HEIGHT_TOPICS = {'range': 'height', 'float64': 'height', 'altitude': 'altitude', 'odom': 'odom'}
+"""{source of heights: topic}"""
+
+Heading = tuple[float, float]
+"""Yaw from east and its standard deviation, radians."""
+
+
+class CameraSensors:
+    """Keeps what is heard of a camera; `state_at` makes a `CameraState` of it."""
+
+    def __init__(
+        self,
+        config: CameraConfig | None = None,
+        resolve_topic: Callable[[str], str] = lambda topic: topic,
+    ) -> None:
+        """`resolve_topic` gives the full name of a topic, for messages to people."""
+        self.config = config = config or CameraConfig()
+        self._resolve_topic = resolve_topic
+        self.heights = Samples[float](config.slop_s, config.max_age_s)
+        self.orientations = Samples[Quaternion](config.slop_s, config.max_age_s)
+        self.headings = Samples[Heading](config.slop_s, config.max_age_s)
+        self._info: Any = None
+
+    # --- the executor's thread -----------------------------------------------------------------
+
+    def add_range(self, message: Any) -> None:
+        """A `sensor_msgs/Range` to the ground."""
+        height_m = range_from_message(message)
+        if height_m is not None:
+            self.heights.add(_moment(message), height_m)
+
+    def add_height(self, message: Any) -> None:
+        """A `std_msgs/Float64`: metres above ground. It has no stamp: its arrival counts."""
+        self.heights.add(Moment(None, time.monotonic()), message.data)
+
+    def add_altitude(self, message: Any) -> None:
+        """A `std_msgs/Float64`: metres, less those of the ground."""
+        height_m = message.data - self.config.ground_altitude_m
+        self.heights.add(Moment(None, time.monotonic()), height_m)
+
+    def add_odometry(self, message: Any) -> None:
+        """A `nav_msgs/Odometry`, whose z counts, less that of the ground."""
+        z_m = message.pose.pose.position.z
+        self.heights.add(_moment(message), z_m - self.config.ground_altitude_m)
+
+    def add_imu(self, message: Any) -> None:
+        """A `sensor_msgs/Imu` of the body."""
+        if self.config.attitude_source == 'imu' and (found := orientation_from_imu(message)):
+            self.orientations.add(_moment(message), found)
+        if self.config.imu_yaw and (heading := heading_from_message(message)):
+            self.headings.add(_moment(message), heading)
+
+    def add_gimbal(self, message: Any) -> None:
+        """A `geometry_msgs/QuaternionStamped`: the camera's own, x along the view, z up."""
+        self.orientations.add(_moment(message), quaternion_of(message.quaternion))
+
+    def set_info(self, info: Any) -> None:
+        """Take a `sensor_msgs/CameraInfo`."""
+        self._info = info
+
+    # --- the worker's thread -------------------------------------------------------------------
+
+    def state_at(self, moment: Moment) -> CameraState:
+        """The `CameraState` of a frame. Raises ViewError where its scale, lens or tilt are not
+        known, or it looks above the horizon; the text before the colon names the kind."""
+        attitude, yaw_rad = self._attitude_at(moment)
+        heading = self._heading_at(moment, yaw_rad)
+        camera = self._camera_at(moment)
+        return CameraState(camera, attitude, *heading, self.config.mount_yaw_rad)
+
+    def _camera_at(self, moment: Moment) -> Camera:
+        config, lens = self.config, self._lens()
+        if config.height_source != 'none':
+            height_m = self._heard(self.heights, moment, 'height', self._height_topic)
+            if not height_m > 0:
+                raise ViewError(f'no height: {self._height_topic} says {height_m:.1f} m')
+            return _known('height', lambda: config.at_height(lens, height_m))
+        if config.footprint_m:
+            return lens.with_footprint(*config.footprint_m)
+        if config.height_m is None:
+            raise ViewError('no height: neither height_m, footprint_m nor height_source is set')
+        return config.at_height(lens, config.height_m)
+
+    @property
+    def _height_topic(self) -> str:
+        return self._resolve_topic(HEIGHT_TOPICS[self.config.height_source])
+
+    def _lens(self) -> Camera:
+        if self._info is not None:
+            pinhole = pinhole_from_message(self._info, rectified=not self.config.undistorted)
+            return _known('lens', lambda: Camera.from_intrinsics(pinhole.matrix, pinhole.size_px))
+        if self.config.lens_source == 'camera_info' and self.config.fov_rad is None:
+            topic = self._resolve_topic('camera_info')
+            raise ViewError(f'no lens: none heard on {topic} yet')
+        return self.config.lens()
+
+    def _attitude_at(self, moment: Moment) -> tuple[Attitude, float | None]:
+        """The tilt, and the yaw where there is one."""
+        source = self.config.attitude_source
+        if source == 'none':
+            return self.config.mount, None
+        topic = self._resolve_topic(source)
+        orientation = self._heard(self.orientations, moment, 'attitude', topic)
+        mount = FORWARD_MOUNT if source == 'gimbal' else self.config.body_from_camera
+        kind = 'view of the ground'
+        return _known(kind, lambda: Attitude.from_imu(orientation, mount))
+
+    def _heading_at(
+        self, moment: Moment, yaw_rad: float | None
+    ) -> tuple[float | None, float | None]:
+        """Yaw of the image and its deviation, None where there is none to be trusted."""
+        config, heard = self.config, self.headings.at(moment)
+        # A gimbal turns as it likes: the yaw of the body is not that of the camera.
+        if heard is None or config.attitude_source == 'gimbal':
+            return config.yaw_rad, None if config.yaw_rad is None else config.yaw_std_rad
+        return heard[0] + config.mount_yaw_rad if yaw_rad is None else yaw_rad, heard[1]
+
+    def _heard(self, samples: Samples[Any], moment: Moment, what: str, topic: str) -> Any:
+        """The sample of a moment. Raises ViewError that says what was heard."""
+        found = samples.at(moment)
+        if found is not None:
+            return found
+        age_s = samples.least_age_s(moment)
+        if age_s is None:
+            raise ViewError(f'no {what}: none heard on {topic} yet')
+        side = 'older' if age_s > 0 else 'newer'
+        raise ViewError(
+            f'no {what}: the nearest on {topic} is {abs(age_s):.1f} s {side} than the image'
+        )
+
+
+def _known(what: str, make: Callable[[], Any]) -> Any:
+    """What `make` makes; a ConfigError becomes a ViewError of a kind."""
+    try:
+        return make()
+    except ConfigError as error:
+        raise ViewError(f'no {what}: {error}') from error
+
+
+def _moment(message: Any) -> Moment:
+    """When a message with a header was measured; a stamp of zero is none."""
+    return Moment(to_nanoseconds(message.header.stamp) or None, time.monotonic())

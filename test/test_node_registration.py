@@ -1,0 +1,292 @@
+"""The node without a policy: registration on a map, over real DDS."""
+
+from array import array
+from math import degrees, radians, tan
+
+import numpy as np
+import pytest
+from colcon_support import REPO
+from geometry_msgs.msg import QuaternionStamped
+from nav_msgs.msg import Odometry
+from ros_support import connect, image_message, robot, send
+from sensor_msgs.msg import CameraInfo, Image, Imu, Range
+from std_msgs.msg import Float64
+
+from justzoom_ros.live import diagnostics
+from justzoom_ros.maps.nadir_camera import NadirPose, look_down
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.region import Region
+from justzoom_ros.ros import lifecycle
+from justzoom_ros.worlds.town import write_geotiff
+
+pytestmark = pytest.mark.ros
+
+FIX, NO_FIX = 0, -1
+OK, WARN, ERROR = b'\0', b'\1', b'\2'
+REGION = Region(latitude=-41.3, longitude=-18.6, side_m=240.0, grid=4, depth=2)
+SIZE_PX = 160, 120
+FOV_RAD = radians(60.0)
+WIDTH_M = 100.0
+HEIGHT_M = WIDTH_M / 2 / tan(FOV_RAD / 2)
+PLACE = NadirPose(east_m=31.0, north_m=-22.0, yaw_rad=0.7, footprint_m=WIDTH_M)
+LENS = {'camera_fov_deg': degrees(FOV_RAD), 'height_std_m': 2.0}
+
+
+@pytest.fixture(autouse=True)
+def frequent_diagnostics(monkeypatch):
+    """On a loaded machine a frame may take longer than a node waits for the next in silence."""
+    monkeypatch.setattr(lifecycle, 'DIAGNOSTICS_PERIOD_S', 0.1)
+    monkeypatch.setattr(diagnostics, 'SILENCE_S', 100.0)
+
+
+@pytest.fixture(scope='module')
+def ground():
+    """A part of the demo's town, north up."""
+    pixels = SatelliteMap.open(REPO / 'maps' / 'demo').pixels
+    return np.ascontiguousarray(pixels[400:880, 500:980])
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory, ground):
+    """A map of it, and no weights."""
+    folder = tmp_path_factory.mktemp('registration')
+    write_geotiff(ground, REGION, folder / 'source.tif')
+    made = SatelliteMap.build(folder / 'source.tif', REGION, folder / 'map', resolution_m=0.5)
+    return {'map': str(made.path), 'none': ''}
+
+
+def picture(pixels, stamp_s):
+    """Pixels (h, w, 3) as sensor_msgs/Image."""
+    message = image_message(stamp_s, width=pixels.shape[1], height=pixels.shape[0])
+    message.data = array('B', pixels.tobytes())
+    return message
+
+
+def view(ground, stamp_s=1, pose=PLACE, size_px=SIZE_PX):
+    """What the camera sees, as a message."""
+    return picture(look_down(ground, REGION.side_m, pose, size_px, FOV_RAD), stamp_s)
+
+
+def registering(files, **parameters):
+    """The active node, and its peer, without weights."""
+    return robot(files, 'none', motion='never', **parameters)
+
+
+def publisher(node, peer, kind, topic):
+    """A publisher of the peer that the node knows."""
+    made = peer.node.create_publisher(kind, topic, 10)
+    name = peer.node.resolve_topic_name(topic)
+    mine = [s for s in node._inputs.subscriptions if s.topic_name == name]
+    assert mine, f'the node does not subscribe to {name}'
+    peer.wait(lambda: all(s.get_publisher_count() for s in mine), topic)
+    return made
+
+
+def stamped(message, stamp_s):
+    message.header.stamp = image_message(stamp_s).header.stamp
+    return message
+
+
+def error_m(fix, pose=PLACE):
+    east_m, north_m = REGION.to_enu(fix.latitude, fix.longitude)
+    return np.hypot(east_m - pose.east_m, north_m - pose.north_m)
+
+
+def assert_found(fix):
+    assert fix.status.status == FIX
+    assert error_m(fix) < 4.0
+
+
+def values_of(status):
+    return {v.key: v.value for v in status.values}
+
+
+# --- fixes ---------------------------------------------------------------------------------------
+
+
+def test_any_map_gives_a_fix_with_a_heading_and_nothing_is_trained(files, ground):
+    with registering(files, footprint_m=[95.0, 105.0]) as (node, peer):
+        pictures = []
+        peer.node.create_subscription(Image, 'zoom_image', pictures.append, 10)
+        heard = node._loaded.outputs.publishers['zoom_image']
+        peer.wait(heard.get_subscription_count, 'a subscriber')
+        assert_found(send(peer, view(ground)))
+        peer.wait(lambda: peer.poses and pictures, 'a pose and a picture')
+        turn = peer.poses[0].pose.pose.orientation
+        assert 2 * np.arctan2(turn.z, turn.w) == pytest.approx(PLACE.yaw_rad, abs=0.05)
+        assert 0 < peer.poses[0].pose.covariance[35] < 0.1
+        assert (pictures[0].width, pictures[0].height) == (768, 256)
+        values = values_of(peer.diagnosis('localizing', OK))
+        assert (values['method'], values['weights']) == ('registration', '')
+
+
+def test_a_picture_of_nothing_is_no_fix_with_the_reason_and_is_counted(files, ground):
+    with registering(files, height_m=HEIGHT_M, **LENS) as (node, peer):
+        dark = send(peer, picture(np.zeros((120, 160, 3), np.uint8), 1))
+        assert dark.status.status == NO_FIX
+        values = values_of(peer.diagnosis('no fix: the picture is dark', WARN))
+        assert values['no fix, the picture is dark'] == '1'
+        white = send(peer, picture(np.full((120, 160, 3), 255, np.uint8), 2))
+        assert white.status.status == NO_FIX
+        assert_found(send(peer, view(ground, 3)))
+        values = values_of(peer.diagnosis('localizing', OK))
+        assert values['no fix, the picture is over-exposed'] == '1'
+        assert (values['height (m)'], values['tilt (degrees)']) == (f'{HEIGHT_M:.1f}', '0.0')
+
+
+# --- height --------------------------------------------------------------------------------------
+
+
+def test_the_height_of_a_range_finder_counts_and_without_one_there_is_no_fix(files, ground):
+    with registering(files, height_source='range', **LENS) as (node, peer):
+        sender = publisher(node, peer, Range, 'height')
+        assert send(peer, view(ground, 1)).status.status == NO_FIX
+        peer.diagnosis('no fix: no height: none heard on /height yet', WARN)
+        sensors = node._loaded.processor.sensors
+        sender.publish(stamped(Range(range=HEIGHT_M, min_range=1.0, max_range=200.0), 1.9))
+        sender.publish(stamped(Range(range=float('inf'), min_range=1.0, max_range=200.0), 2.0))
+        peer.wait(lambda: len(sensors.heights), 'the height')
+        assert_found(send(peer, view(ground, 2.5)))
+        assert send(peer, view(ground, 9)).status.status == NO_FIX
+        status = peer.diagnosis('the nearest on /height is 7.1 s older than the image', WARN)
+        assert values_of(status)['no fix, no height'] == '2'
+
+
+@pytest.mark.parametrize(
+    ('source', 'topic', 'message'),
+    [
+        ('float64', 'height', Float64(data=HEIGHT_M)),
+        ('altitude', 'altitude', Float64(data=HEIGHT_M + 250.0)),
+        ('odom', 'odom', Odometry()),
+    ],
+)
+def test_heights_come_from_the_topic_that_is_chosen(files, ground, source, topic, message):
+    ground_m = 0.0 if source == 'float64' else 250.0
+    if source == 'odom':
+        message.pose.pose.position.z = HEIGHT_M + ground_m
+        stamped(message, 1)
+    choice = {'height_source': source, 'ground_altitude_m': ground_m, 'sample_age_s': 60.0}
+    with registering(files, **choice, **LENS) as (node, peer):
+        sender = publisher(node, peer, type(message), topic)
+        sender.publish(message)
+        peer.wait(lambda: len(node._loaded.processor.sensors.heights), 'the height')
+        assert_found(send(peer, view(ground)))
+
+
+# --- lens and tilt -------------------------------------------------------------------------------
+
+
+def test_the_lens_of_the_camera_info_counts_at_the_size_of_the_image(files, ground):
+    """The camera is calibrated at twice the size of its images."""
+    lens = {'height_std_m': 2.0, 'lens_source': 'camera_info'}
+    with registering(files, height_m=HEIGHT_M, **lens) as (node, peer):
+        sender = publisher(node, peer, CameraInfo, 'camera_info')
+        assert send(peer, view(ground, 1)).status.status == NO_FIX
+        peer.diagnosis('no fix: no lens: none heard on /camera_info yet', WARN)
+        focal_px = SIZE_PX[0] / tan(FOV_RAD / 2)
+        info = CameraInfo(width=2 * SIZE_PX[0], height=2 * SIZE_PX[1])
+        info.k = [focal_px, 0.0, 159.5, 0.0, focal_px, 119.5, 0.0, 0.0, 1.0]
+        sender.publish(info)
+        peer.wait(lambda: node._loaded.processor.sensors._info, 'the camera info')
+        assert_found(send(peer, view(ground, 2)))
+
+
+TILT_RAD = radians(25.0)
+AHEAD = NadirPose(31.0, -22.0, 0.7, WIDTH_M, pitch_rad=TILT_RAD)
+
+
+def test_a_camera_that_is_mounted_tilted_finds_the_place_below_itself(files, ground):
+    tilted = {'camera_pitch_deg': degrees(TILT_RAD), 'camera_yaw_deg': 90.0}
+    with registering(files, height_m=HEIGHT_M, **tilted, **LENS) as (node, peer):
+        assert_found(send(peer, view(ground, pose=AHEAD)))
+        peer.wait(lambda: peer.poses, 'a pose')
+        turn = peer.poses[0].pose.pose.orientation
+        # The image looks to the left of the robot.
+        expected = PLACE.yaw_rad - np.pi / 2
+        assert 2 * np.arctan2(turn.z, turn.w) == pytest.approx(expected, abs=0.05)
+        values = values_of(peer.diagnosis('localizing', OK))
+        assert float(values['tilt (degrees)']) == pytest.approx(25.0)
+
+
+def quaternion_message(target, axis, angle_rad, yaw_rad):
+    """Fill in a turn about an axis of the body (x 0, y 1) and then one about up."""
+    half = np.zeros(3)
+    half[axis] = np.sin(angle_rad / 2)
+    w, z, (x, y, _) = np.cos(yaw_rad / 2), np.sin(yaw_rad / 2), half
+    c = np.cos(angle_rad / 2)
+    target.w, target.z = w * c, z * c
+    target.x, target.y = w * x - z * y, w * y + z * x
+    return target
+
+
+@pytest.mark.parametrize('source', ['imu', 'gimbal'])
+def test_the_tilt_comes_from_an_imu_or_a_gimbal(files, ground, source):
+    """The nose of a body is up by what its downward camera looks ahead; a gimbal's own camera
+    looks forward where it is level."""
+    with registering(
+        files, height_m=HEIGHT_M, attitude_source=source, imu_yaw=source == 'imu', **LENS
+    ) as (node, peer):
+        sensors = node._loaded.processor.sensors
+        if source == 'imu':
+            message = Imu()
+            message.orientation_covariance[8] = 0.01
+            quaternion_message(message.orientation, 1, -TILT_RAD, PLACE.yaw_rad)
+        else:
+            message = QuaternionStamped()
+            quaternion_message(message.quaternion, 1, np.pi / 2 - TILT_RAD, 2.0)
+        sender = publisher(node, peer, type(message), source)
+        sender.publish(stamped(message, 1))
+        peer.wait(lambda: len(sensors.orientations) == 1, 'the attitude')
+        assert_found(send(peer, view(ground, pose=AHEAD)))
+        assert node._loaded.processor.state.attitude.pitch_rad == pytest.approx(TILT_RAD)
+        if source == 'imu':
+            assert node._loaded.processor.state.yaw_rad == pytest.approx(PLACE.yaw_rad)
+        turn = message.orientation if source == 'imu' else message.quaternion
+        quaternion_message(turn, 1, -2.0, 0.0)  # on its back
+        sender.publish(stamped(message, 2))
+        peer.wait(lambda: len(sensors.orientations) == 2, 'the attitude')
+        assert send(peer, view(ground, 2)).status.status == NO_FIX
+        peer.diagnosis('no fix: no view of the ground: the camera looks', WARN)
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('known', 'reason'),
+    [
+        ({}, 'how much ground the pictures show is not known: set height_m or footprint_m'),
+        ({'height_m': 90.0}, 'a height needs a lens: set camera_fov_deg, or lens_source'),
+        ({'height_source': 'range'}, 'a height needs a lens'),
+        ({'footprint_m': [120.0, 60.0]}, 'the lesser first'),
+        ({'footprint_m': [60.0, 90.0], 'height_m': 90.0}, 'both set'),
+        ({'footprint_m': [60.0, 90.0], 'camera_pitch_deg': 30.0}, 'a tilted camera needs a lens'),
+        (
+            {'footprint_m': [60.0, 90.0], 'registration_weights': '/nowhere/r.safetensors'},
+            '/nowhere/r.safetensors',
+        ),
+    ],
+)
+def test_what_is_not_enough_to_register_with_fails_configure_by_name(files, known, reason):
+    with robot(files, 'none', activate=False, **known) as (node, peer):
+        assert not peer.change('configure')
+        peer.diagnosis(reason, ERROR)
+
+
+def test_a_map_that_is_too_coarse_fails_configure_and_one_too_small_is_no_fix(
+    files, ground, tmp_path
+):
+    write_geotiff(ground, REGION, tmp_path / 'source.tif')
+    coarse = SatelliteMap.build(tmp_path / 'source.tif', REGION, tmp_path / 'map', resolution_m=5)
+    width = {'footprint_m': [400.0, 410.0]}
+    with robot({'map': str(coarse.path), 'none': ''}, 'none', activate=False, **width) as (
+        node,
+        peer,
+    ):
+        assert not peer.change('configure')
+        peer.diagnosis('coarser than', ERROR)
+        assert peer.set(map=files['map']) == ''
+        assert peer.change('configure') and peer.change('activate')
+        connect(peer, node)
+        assert send(peer, view(ground)).status.status == NO_FIX
+        peer.diagnosis('no fix: ', WARN)

@@ -63,6 +63,9 @@ def _add_build(jobs: Any) -> None:
     add('--bands', nargs=3, type=int, metavar=('R', 'G', 'B'), help='bands to take, from 1')
     add('--stretch', nargs=2, type=float, metavar=('LOW', 'HIGH'), help='values that become black '
         'and white (default: 8-bit values stay, else 2 to 98 percent of each band)')  # fmt: skip
+    add('--tiles', choices=('xyz', 'tms', 'zyx'), help='order of a folder of tiles: {z}/{x}/{y} '
+        'with rows that run south (xyz) or north (tms), or {z}/{y}/{x} (default: as '
+        'its tilemapresource.xml, layout.yaml or TileJSON says, else xyz)')  # fmt: skip
     add('--overwrite', action='store_true', help='replace an existing map')
     _add_json(parser)
     parser.set_defaults(run=build)
@@ -115,6 +118,7 @@ def build(args: argparse.Namespace) -> None:
         attribution=args.attribution,
         bands=args.bands,
         stretch=args.stretch,
+        tiles=args.tiles,
         overwrite=args.overwrite,
         progress=True,
     )
@@ -143,7 +147,7 @@ def _region(args: argparse.Namespace) -> 'Region':
     """The region asked for, or the square that encloses the source."""
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.maps.build import enclosing_region
-    from justzoom_ros.maps.source import open_source
+    from justzoom_ros.maps.source import SourceOptions, open_source
     from justzoom_ros.region import Region
 
     if (args.center is None) != (args.side is None):
@@ -151,7 +155,7 @@ def _region(args: argparse.Namespace) -> 'Region':
     if args.center is not None:
         latitude, longitude = args.center
         return Region(latitude, longitude, args.side, args.grid, args.depth, args.plane)
-    with open_source(args.source) as imagery:
+    with open_source(args.source, SourceOptions(tiles=args.tiles)) as imagery:
         region = enclosing_region(imagery, args.grid, args.depth, args.plane)
     print(
         f'taking the square that encloses {args.source}: --center {region.latitude:.7f} '

@@ -56,6 +56,7 @@ def build(
     attribution: str = '',
     bands: Sequence[int] | None = None,
     stretch: Sequence[float] | None = None,
+    tiles: str | None = None,
     overwrite: bool = False,
     progress: bool = False,
 ) -> tuple[MapInfo, np.ndarray, np.ndarray]:
@@ -65,15 +66,15 @@ def build(
     `source` is a path that one of MAP_SOURCES recognizes. A crop of a cell of level depth - 1, the
     finest that a policy looks at, has `crop_px` pixels at full resolution unless the source is
     coarser; `resolution_m` (metres per pixel) asks for another. `compression` is 'deflate'
-    (lossless) or 'jpeg', `attribution` a text to show with the map, `bands` and `stretch` as in
-    `SourceOptions`. An existing map is only replaced with `overwrite`.
+    (lossless) or 'jpeg', `attribution` a text to show with the map, `bands`, `stretch` and
+    `tiles` as in `SourceOptions`. An existing map is only replaced with `overwrite`.
 
     Raises ConfigError for wrong options, MapError for a source or folder that cannot be used and
     OutputError where the disk is full or cannot be written to.
     """
     region = _with_plain_numbers(region)
     _check_options(crop_px, resolution_m, compression)
-    options = _source_options(bands, stretch)
+    options = _source_options(bands, stretch, tiles)
     out = Path(out)
     _check_target(out, overwrite)
     with open_source(source, options) as imagery:
@@ -178,13 +179,15 @@ def _check_options(crop_px: int, resolution_m: float | None, compression: str) -
         raise ConfigError(f'compression is {compression!r}; it must be one of {known}')
 
 
-def _source_options(bands: Sequence[int] | None, stretch: Sequence[float] | None) -> SourceOptions:
+def _source_options(
+    bands: Sequence[int] | None, stretch: Sequence[float] | None, tiles: str | None
+) -> SourceOptions:
     chosen = None if bands is None else tuple(bands)
     if stretch is None:
-        return SourceOptions(chosen)
+        return SourceOptions(chosen, tiles=tiles)
     if not (len(stretch) == 2 and -math.inf < stretch[0] < stretch[1] < math.inf):
         raise ConfigError(f'stretch is {tuple(stretch)}; it must be two numbers, low < high')
-    return SourceOptions(chosen, (stretch[0], stretch[1]))
+    return SourceOptions(chosen, (stretch[0], stretch[1]), tiles)
 
 
 def _check_target(out: Path, overwrite: bool) -> None:

@@ -14,7 +14,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 from rasterio.windows import Window
 
-from justzoom_ros.errors import MapError
+from justzoom_ros.errors import ConfigError, MapError
 from justzoom_ros.maps.map_file import GDAL_ERRORS, one_line
 from justzoom_ros.maps.plane import (
     WGS84,
@@ -43,6 +43,8 @@ class RasterSource(MapSource):
         return not path.is_dir()
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
+        if options.tiles is not None:
+            raise ConfigError(f'{path} is a raster file, for which the order of tiles is none')
         self.path = path
         self.stretch: tuple[tuple[float, float], ...] | None = None
         self._wanted_stretch = options.stretch

@@ -32,6 +32,9 @@ class SourceOptions:
     """Values (low, high) that become 0 and 255; None: 8-bit values stay as they are, others are
     stretched from the 2nd to the 98th percentile of each band in the region."""
 
+    tiles: str | None = None
+    """Order of a folder of tiles: 'xyz', 'tms' or 'zyx'; None: as its metadata says, else xyz."""
+
 
 class MapSource(Protocol):
     """Imagery with a place on earth; a context manager, open until its block ends."""

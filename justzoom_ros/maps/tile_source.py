@@ -1,15 +1,8 @@
-"""Imagery from a folder of tiles.
-
-Two forms are known: XYZ, `{z}/{x}/{y}.png` in web Mercator, and tiledwebmaps, the form of the
-published dataset, whose `layout.yaml` names the projection, the tiles' size in it and the path
-pattern. A tile of zoom z is half as wide as one of zoom z - 1; zooms may be negative.
-"""
+"""Imagery from a folder of tiles, whose layout `tile_layout.py` finds out."""
 
 import math
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,10 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import rasterio
-import yaml
 from PIL import Image
-from pyproj import CRS
-from pyproj.exceptions import CRSError
 from rasterio.enums import Resampling
 from rasterio.warp import reproject, transform, transform_bounds
 from rasterio.windows import Window
@@ -36,11 +26,10 @@ from justzoom_ros.maps.plane import (
     plane_transform,
 )
 from justzoom_ros.maps.source import MapSource, SourceOptions
+from justzoom_ros.maps.tile_borders import check_borders
+from justzoom_ros.maps.tile_layout import LAYOUT_NAME, read_layout
 from justzoom_ros.region import Region
 
-LAYOUT_NAME = 'layout.yaml'
-MERCATOR_HALF_M = 20_037_508.342789244
-XYZ_PATTERN = '{zoom}/{x}/{y}.{image}'
 PLACEHOLDERS = {
     'zoom': r'(?P<zoom>-?\d{1,2})',
     'x': r'(?P<x>-?\d+)',
@@ -52,38 +41,6 @@ Box = tuple[float, float, float, float]
 
 MARGIN_PX = 4
 """Tile pixels read beyond a window, the reach of both kinds of resampling."""
-
-
-@dataclass(frozen=True)
-class TileLayout:
-    """Where tiles lie: tile (x, y) of zoom z begins `x * side` east and `y * side` south or north
-    of the origin, where `side = tile_side / 2 ** z`."""
-
-    crs: str
-    """Their projection, whose units are those of all lengths here."""
-
-    origin_x: float
-    """West side of the tiles of x = 0."""
-
-    origin_y: float
-    """North side, or south side where rows run northward, of the tiles of y = 0."""
-
-    southward: bool
-    """Whether y grows to the south."""
-
-    tile_side: float
-    """Side of a tile of zoom 0."""
-
-    tile_px: int | None
-    """Pixels along a side of a tile; None: as they come."""
-
-    pattern: str
-    """Path of a tile within the folder, with {zoom}, {x}, {y} and {image} to fill in."""
-
-
-XYZ = TileLayout(
-    'EPSG:3857', -MERCATOR_HALF_M, MERCATOR_HALF_M, True, 2 * MERCATOR_HALF_M, None, XYZ_PATTERN
-)
 
 
 class TileSource(MapSource):
@@ -101,15 +58,16 @@ class TileSource(MapSource):
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self.path = path.parent if path.name == LAYOUT_NAME else path
-        if options != SourceOptions():
+        if options.bands is not None or options.stretch is not None:
             raise ConfigError(
                 f'{self.path} is a folder of tiles, for which bands and stretch do not apply'
             )
         self.stretch = None
-        self._layout = read_layout(self.path)
+        self._layout = read_layout(self.path, options.tiles)
         self._tiles = _find_tiles(self.path, self._layout.pattern)
         self._tile_px = self._layout.tile_px or self._size_of_a_tile()
         self.crs = self._layout.crs
+        check_borders(self.path, self._layout, self._tiles, _read_rgba)
 
     def __enter__(self) -> 'TileSource':
         return self
@@ -264,60 +222,6 @@ class TileSource(MapSource):
     def _size_of_a_tile(self) -> int:
         first = next(iter(self._tiles[max(self._tiles)].values()))
         return _read_rgba(self.path / first).shape[0]
-
-
-def read_layout(folder: Path) -> TileLayout:
-    """The `TileLayout` of a folder: that of its `layout.yaml`, XYZ without one.
-
-    Raises MapError where the file is unreadable or asks for what is not supported.
-    """
-    path = folder / LAYOUT_NAME
-    if not path.is_file():
-        return XYZ
-    try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MapError(f'{path} cannot be read: {one_line(error)}') from None
-    if not isinstance(values, dict):
-        raise MapError(f'{path} holds no keys and values; it must be a tiledwebmaps layout')
-    try:
-        return _layout_from(values)
-    except (KeyError, TypeError, ValueError, IndexError, CRSError) as error:
-        raise MapError(f'{path} is no layout that can be read: {one_line(error)}') from None
-
-
-def _layout_from(values: Mapping[str, Any]) -> TileLayout:
-    pattern = str(values.get('path', '{zoom}/{x}/{y}.jpg'))
-    if not all('{' + name + '}' in pattern for name in ('zoom', 'x', 'y')):
-        raise ValueError(f'path is {pattern!r}; it must name {{zoom}}, {{x}} and {{y}}')
-    if 'preset' in values:
-        if values['preset'] != 'XYZ':
-            raise ValueError(f'preset is {values["preset"]!r}; only XYZ is known')
-        return replace(XYZ, pattern=pattern)
-    crs = CRS.from_user_input(values.get('crs', 'EPSG:3857'))
-    if crs.axis_info[0].direction != 'east':
-        raise ValueError(f'crs {values["crs"]!r} counts north before east, which is not supported')
-    axes = tuple(values.get('tile_axes', ('east', 'south')))
-    if axes not in (('east', 'south'), ('east', 'north')):
-        raise ValueError(f'tile_axes are {axes}; only [east, south] and [east, north] are known')
-    southward = axes[1] == 'south'
-    side, _ = _square('tile_shape_crs', values, (1.0, 1.0))
-    origin = [float(v) for v in values.get('origin_crs', (0.0, 0.0))]
-    # Rows that run south begin at the far end of the whole extent.
-    top = float(values['size_crs'][1]) if southward else 0.0
-    tile_px, _ = _square('tile_shape_px', values, (256, 256))
-    return TileLayout(
-        crs.to_string(), origin[0], origin[1] + top, southward, side, int(tile_px), pattern
-    )
-
-
-def _square(
-    name: str, values: Mapping[str, Any], default: tuple[float, float]
-) -> tuple[float, float]:
-    width, height = (float(v) for v in values.get(name, default))
-    if not (width == height and 0 < width < math.inf):
-        raise ValueError(f'{name} is {values[name]}; it must be two equal positive numbers')
-    return width, height
 
 
 def _find_tiles(folder: Path, pattern: str) -> dict[int, dict[tuple[int, int], str]]:

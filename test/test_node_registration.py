@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image, Imu, Range
 from std_msgs.msg import Float64
 
 from justzoom_ros.live import diagnostics
+from justzoom_ros.live.frame_processor import NOT_FOLLOWED
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.region import Region
@@ -132,6 +133,18 @@ def test_a_picture_of_nothing_is_no_fix_with_the_reason_and_is_counted(files, gr
         values = values_of(peer.diagnosis('localizing', OK))
         assert values['no fix, the picture is over-exposed'] == '1'
         assert (values['height (m)'], values['tilt (degrees)']) == (f'{HEIGHT_M:.1f}', '0.0')
+
+
+def test_with_odometry_frames_are_still_found_by_themselves_and_that_is_said_once(files, ground):
+    with robot(files, 'none', footprint_m=[95.0, 105.0]) as (node, peer):
+        said = []
+        node._loaded.processor._report = said.append
+        sender = publisher(node, peer, Odometry, 'odom')
+        sender.publish(stamped(Odometry(), 1))
+        peer.wait(lambda: len(node._loaded.processor.events), 'the odometry')
+        for second in (1, 2):
+            assert_found(send(peer, view(ground, second)))
+        assert said == [NOT_FOLLOWED]
 
 
 # --- height --------------------------------------------------------------------------------------

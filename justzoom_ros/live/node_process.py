@@ -50,13 +50,14 @@ def own_domain() -> Iterator[None]:
 def running_node(
     out: Path,
     map_path: Path,
-    weights: Path,
+    weights: Path | None,
     tell_pid: Callable[[int], None] = lambda pid: None,
     **parameters: Any,
 ) -> Iterator[Callable[[], bool]]:
     """The lifecycle node in its own process, its output in `out`/node.log; yields what says
-    whether it is still alive. `tell_pid` is called with its process id; `parameters` are further
-    ones of the node. However the block ends, the node is stopped."""
+    whether it is still alive. Without `weights` it registers. `tell_pid` is called with its
+    process id; `parameters` are further ones of the node. However the block ends, the node is
+    stopped."""
     command = [sys.executable, '-m', 'justzoom_ros.ros.node', '--ros-args']
     command += ['--params-file', str(_write_parameters(out, map_path, weights, parameters))]
     command += ['-r', f'image:={IMAGE_TOPIC}']
@@ -74,10 +75,12 @@ def running_node(
             _stop(process)
 
 
-def _write_parameters(out: Path, map_path: Path, weights: Path, more: dict[str, Any]) -> Path:
+def _write_parameters(
+    out: Path, map_path: Path, weights: Path | None, more: dict[str, Any]
+) -> Path:
     parameters = {
         'map': str(map_path.resolve()),
-        'weights': str(weights.resolve()),
+        'weights': str(weights.resolve()) if weights else '',
         'image_transport': 'compressed',
         'image_reliability': 'reliable',
         'belief_period_s': 0.0,

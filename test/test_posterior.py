@@ -244,3 +244,28 @@ def test_the_debug_picture_of_a_fix_without_its_posterior_goes_to_its_position()
     ]
     np.testing.assert_array_equal(*strips)
     assert asked[:2] == asked[2:] == [(), fix.require_posterior().best_cell.actions[:1]]
+
+
+@pytest.mark.parametrize('cells', [7, 16, 37, 48])
+def test_a_finer_or_askew_raster_is_summed_over_cells_by_area(cells):
+    """Against a picture so fine that both rasters divide it."""
+    rng = np.random.default_rng(cells)
+    masses = rng.dirichlet(np.full(cells * cells, 0.1)).reshape(cells, cells)
+    fine = CellPosterior(
+        REGION.raster(cells),
+        np.ones(cells * cells, int),
+        np.arange(cells * cells),
+        masses.ravel(),
+    )
+    picture = np.kron(masses, np.ones((16, 16))) / 256
+    expected = picture.reshape(16, cells, 16, cells).sum((1, 3))
+    np.testing.assert_allclose(fine.coarsen(REGION).to_grid(), expected, atol=1e-12)
+
+
+def test_unexplored_leaves_are_shared_among_the_cells_under_them():
+    levels, indices = np.array([1, 2]), np.array([3, 0])
+    leaves = CellPosterior(REGION, levels, indices, np.array([0.75, 0.25]))
+    same = replace(REGION, grid=2, depth=4)
+    np.testing.assert_allclose(leaves.coarsen(same).to_grid(), leaves.to_grid(), atol=1e-12)
+    with pytest.raises(ConfigError, match='own square'):
+        leaves.coarsen(replace(REGION, side_m=200.0))

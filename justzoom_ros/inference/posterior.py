@@ -6,8 +6,9 @@ what was not explored is known by its mass and place.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 
 import cv2
 import numpy as np
@@ -17,6 +18,9 @@ from justzoom_ros.region import Cell, Region
 
 CHI2_2DOF = {0.5: 1.3862943611, 0.9: 4.6051701860, 0.95: 5.9914645471, 0.99: 9.2103403720}
 """Squared Mahalanobis radius that holds a share of a Gaussian in the plane: -2 ln(1 - share)."""
+
+TINY = 1e-9
+"""Shares of a leaf that are smaller than this are what rounding leaves of nothing."""
 
 MAX_MODES = 100
 """So many hypotheses are told apart at most: more are of no use to anybody."""
@@ -168,6 +172,33 @@ class CellPosterior:
             raise ConfigError('none of the cells asked for has any mass in this posterior')
         masses = self.masses[kept] / self.masses[kept].sum()
         return CellPosterior(self.region, self.levels[kept], self.indices[kept], masses)
+
+    def coarsen(self, region: Region) -> 'CellPosterior':
+        """The same over the terminal cells of another zoom tree of the square, whose cells may lie
+        askew to the leaves: a leaf's mass goes to the cells under it in proportion to their share
+        of its area. Raises ConfigError where `region` is another square."""
+        if replace(region, grid=self.region.grid, depth=self.region.depth) != self.region:
+            raise ConfigError('a posterior can only be summed over cells of its own square')
+        side_m, half_m = region.terminal_side_m, region.side_m / 2
+        corner = np.stack([half_m - self.centers_m[:, 1], half_m + self.centers_m[:, 0]], 1)
+        start = (corner - self.sides_m[:, None] / 2) / side_m
+        length = (self.sides_m / side_m)[:, None]
+        first, last = np.floor(start + TINY).astype(int), region.grid**region.depth - 1
+        reach = range(int(np.ceil(length.max())) + 1)
+        places, masses = [], []
+        for offset in product(reach, reach):
+            cell = first + offset
+            inside = np.minimum(cell + 1, start + length) - np.maximum(cell, start)
+            share = (inside.clip(0) / length).prod(1)
+            some = (share > TINY) & (cell <= last).all(1)
+            places.append(cell[some])
+            masses.append(self.masses[some] * share[some])
+        middle = (np.concatenate(places) + 0.5) * side_m - half_m
+        every = region.cell_index(region.encode_enu(middle[:, 1], -middle[:, 0]))
+        indices, which = np.unique(every, return_inverse=True)
+        total = np.bincount(which, np.concatenate(masses))
+        levels = np.full(len(indices), region.depth)
+        return CellPosterior(region, levels, indices, total / total.sum())
 
     @cached_property
     def _by_density(self) -> np.ndarray:

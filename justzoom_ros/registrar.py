@@ -21,6 +21,7 @@ from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus
 from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
 from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.maps.map_file import ADAPTED_NAME
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
@@ -38,9 +39,6 @@ fine."""
 
 COARSE_FACTOR = 4
 """Coarse cells are so many fine ones wide."""
-
-ADAPTED_NAME = 'registration.safetensors'
-"""A network that was adapted to a map lies in the map's folder under this name."""
 
 VIEW_CELLS = 64
 """So many cells of features lie across a view at best: enough to be told from others, and no more
@@ -60,8 +58,9 @@ class Registrar:
         features: MapFeatures,
         satellite_map: SatelliteMap,
         config: PoseSearchConfig | None = None,
+        weights: str | Path | None = None,
     ) -> None:
-        self.network, self.features = network, features
+        self.network, self.features, self.weights = network, features, weights
         self.map, self.region = satellite_map, satellite_map.region
         self.config = config or PoseSearchConfig()
         self.calibration = Calibration.from_dict(network.card.get('calibration', {}))
@@ -89,7 +88,16 @@ class Registrar:
         metres_per_px = choose_resolution(network, satellite_map.resolution_m, camera)
         features = open_map_features(satellite_map, network, metres_per_px, progress)
         log.info('registration at %.2g m per pixel over %s', metres_per_px, satellite_map.path)
-        return cls(network, features, satellite_map, config)
+        return cls(network, features, satellite_map, config, path)
+
+    @property
+    def origin(self) -> str:
+        """What the network knows of this map, in words: how a table says it."""
+        if self.network.card.get('adapted_to') == self.map.checksum:
+            return 'registration adapted to this map'
+        if self.weights is None:
+            return 'registration never trained on this map'
+        return f'registration of {self.weights}'
 
     @property
     def device(self) -> torch.device:

@@ -1,4 +1,4 @@
-"""`justzoom train`: teach a policy from a map alone, or from pictures of streets."""
+"""`justzoom train`: teach a policy from a map alone or pictures of streets, or registration."""
 
 import argparse
 import math
@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.cli import train_registration
 from justzoom_ros.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ EXAMPLE = """examples:
   justzoom train --dataset runs/city --encoder dinov2-base/ --train-blocks 2 -o runs/dino
   justzoom train --map maps/town --view nadir --footprint 70 120 --fov 72 -o runs/town
   justzoom train --map maps/town --view nadir --footprint 70 120 -o runs/town --resume
+  justzoom train --registration --map maps/farm --minutes 5 --footprint 90 150
+  justzoom train --registration --imagery imagery/index.csv --towns 20 -o runs/anywhere
   torchrun --nproc-per-node 4 -m justzoom_ros.cli.main train --dataset runs/city -o runs/street
 
 --set changes any other field of TrainConfig (train.), ConvConfig (conv.), DecoderConfig
@@ -33,7 +36,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         'train',
-        help='teach a policy',
+        help='teach a policy, or registration',
         description='Teach a policy to zoom: from pictures of streets with known positions '
         '(--dataset), or, for a downward camera, from the map alone (--map), the training views '
         'being drawn from it.',
@@ -49,7 +52,8 @@ def add_parser(subparsers: Any) -> None:
     add('--validate-on', nargs='+', metavar='DIR', help='datasets (or maps, where there are no '
         'datasets) to validate and calibrate on, instead of views kept back of those trained '
         'on')  # fmt: skip
-    add('-o', '--out', required=True, metavar='DIR', help='where checkpoint, logs and weights go')
+    add('-o', '--out', metavar='DIR', help='where checkpoint, logs and weights go; needed but to '
+        'adapt registration to a map')  # fmt: skip
     add('--view', choices=['nadir', 'street'], help='camera: nadir looks straight down, street '
         'ahead (default street with --dataset, else nadir)')  # fmt: skip
     add('--method', default='zoom', choices=['zoom', 'retrieval'], help='zoom (default), or the '
@@ -72,17 +76,22 @@ def add_parser(subparsers: Any) -> None:
     add('--batch', type=int, help='views per step (default 128 nadir, 256 street)')
     add('--optimizer', choices=['adamw', 'muon'], help='of the weights of hidden layers (default '
         'adamw nadir, muon street); muon needs torch 2.9')  # fmt: skip
-    add('--learning-rate', type=float, help='at its peak (default 0.0015, with muon 0.003)')
+    add('--learning-rate', type=float, help='at its peak (default 0.0015, with muon 0.003, of '
+        'registration 0.002)')  # fmt: skip
     add('--seed', type=int, help='of weights and views (default 0)')
     add('--workers', type=int, help='processes that draw views beside (default 1)')
     add('--set', action='append', default=[], metavar='PART.FIELD=VALUE', help='see below')
     add('--start-from', metavar='FILE', help='trained weights to go on from, with a new schedule')
     add('--resume', action='store_true', help='go on from the checkpoint in the output folder')
+    train_registration.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Train as the arguments say, print where the weights are."""
+    train_registration.check_options(args)
+    if args.registration:
+        return train_registration.run(args)
     from justzoom_ros.training import train
     from justzoom_ros.training.batches import Rank
 
@@ -96,6 +105,7 @@ def run(args: argparse.Namespace) -> None:
     )
     if Rank.of_process().leads:
         print(weights)
+    return None
 
 
 def _view(args: argparse.Namespace) -> str:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from justzoom_ros.errors import ConfigError, MapError
 from justzoom_ros.files import writing
 from justzoom_ros.maps.map_file import (
+    ADAPTED_NAME,
     GDAL_ERRORS,
     MAX_SIDE_PX,
     TIF_NAME,
@@ -37,8 +38,9 @@ from justzoom_ros.region import Region
 WINDOW_PX = 1024
 BLOCK_PX = 256
 DEFAULT_CROP_PX = 96
-MAP_ENTRIES = {YAML_NAME, TIF_NAME, f'{TIF_NAME}.aux.xml', 'embeddings'}
-"""What may be deleted with a map: its files, statistics left by a GIS, a cache made from it."""
+MAP_ENTRIES = {YAML_NAME, TIF_NAME, f'{TIF_NAME}.aux.xml', 'embeddings', ADAPTED_NAME}
+"""What may be deleted with a map: its files, statistics left by a GIS, a cache made from it, a
+network adapted to it."""
 COMPRESSIONS = {
     # Lossless, and every program that reads GeoTIFF knows it.
     'deflate': {'compress': 'deflate', 'predictor': 2, 'zlevel': 6},

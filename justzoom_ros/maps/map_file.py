@@ -25,6 +25,8 @@ GDAL_ERRORS = (rasterio.errors.RasterioError, CPLE_BaseError)
 FORMAT = 1
 YAML_NAME = 'map.yaml'
 TIF_NAME = 'map.tif'
+ADAPTED_NAME = 'registration.safetensors'
+"""A registration network that was adapted to a map lies in the map's folder under this name."""
 MAX_SIDE_PX = 65_536
 """A side of this many pixels takes 17 GB of memory."""
 

@@ -1,0 +1,114 @@
+"""`justzoom train --registration`: weights that work on any map, or weights adapted to one."""
+
+import argparse
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from justzoom_ros.errors import ConfigError
+
+OF_POLICIES = (
+    *('dataset', 'view', 'look_ahead', 'encoder', 'fov', 'tilt', 'aspect', 'ground_px'),
+    *('crop_px', 'steps', 'batch', 'optimizer', 'workers', 'set'),
+)
+"""Options that say nothing of registration."""
+
+FIRST_SEED = 1000
+"""Of the generated towns."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add those of registration to `justzoom train`."""
+    add = parser.add_argument_group('registration').add_argument
+    add('--registration', action='store_true', help='train registration instead of a policy: on '
+        'imagery, for any map, or with --map adapt it to one map')  # fmt: skip
+    add('--imagery', nargs='+', metavar='INDEX', help='CSV of overhead pictures to learn from: '
+        'file, licence, metres_per_px, place, kind')  # fmt: skip
+    add('--towns', type=int, metavar='N', help='generate N towns on three days each in OUT/towns '
+        'and learn from them too')  # fmt: skip
+    add('--minutes', type=float, help='processor minutes (default 65, with --map 5)')
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raises ConfigError where options of registration and of policies are mixed."""
+    if not args.registration:
+        for name in ('imagery', 'towns', 'minutes'):
+            if getattr(args, name) is not None:
+                raise ConfigError(f'--{name} is for --registration')
+        if args.out is None:
+            raise ConfigError('give -o DIR, where checkpoint, logs and weights go')
+        return
+    for name in OF_POLICIES:
+        if getattr(args, name):
+            option = name.replace('_', '-')
+            raise ConfigError(f'--{option} says nothing of registration; leave it out')
+    if args.minutes is not None and not args.minutes > 0:
+        raise ConfigError(f'--minutes is {args.minutes:g}; it must be greater than 0')
+    if bool(args.map) == bool(args.imagery or args.towns):
+        raise ConfigError(
+            'give --imagery INDEX or --towns N (for any map), or --map DIR (to adapt to one)'
+        )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train or adapt, and say where the weights are."""
+    if args.map:
+        for map_folder in args.map:
+            print(_adapt(args, map_folder))
+        return
+    weights = _train(args)
+    if int(os.environ.get('RANK', 0)) == 0:
+        print(weights)
+
+
+def _train(args: argparse.Namespace) -> Path:
+    from justzoom_ros.training.registration_recipe import RegistrationRecipe
+    from justzoom_ros.training.registration_runs import train_on_imagery
+
+    if args.out is None:
+        raise ConfigError('give -o DIR, where checkpoint, logs and weights go')
+    given = {'minutes': args.minutes, 'seed': args.seed, 'learning_rate': args.learning_rate}
+    recipe = replace(RegistrationRecipe(), **{k: v for k, v in given.items() if v is not None})
+    imagery = [*(args.imagery or []), *_towns(args)]
+    return train_on_imagery(
+        imagery, args.out, recipe, args.validate_on or (), args.start_from, args.resume, _bar
+    )
+
+
+def _towns(args: argparse.Namespace) -> list[Path]:
+    """The index of generated towns, made where they are not there yet."""
+    if not args.towns:
+        return []
+    from justzoom_ros.worlds.town_dates import INDEX, write_towns
+
+    folder = Path(args.out) / 'towns'
+    if not (folder / INDEX).is_file():
+        if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+            raise ConfigError('several processes cannot make towns: make them first, in one')
+        write_towns(folder, range(FIRST_SEED, FIRST_SEED + args.towns), progress=_bar)
+    return [folder / INDEX]
+
+
+def _adapt(args: argparse.Namespace, map_folder: str) -> str:
+    """One line for people."""
+    from justzoom_ros.registration.camera import Camera
+    from justzoom_ros.training.registration_runs import adapt_to_map
+
+    found = adapt_to_map(
+        map_folder,
+        args.minutes or 5.0,
+        args.out,
+        args.start_from,
+        Camera.from_footprint(*args.footprint) if args.footprint else None,
+        args.resume,
+        _bar,
+    )
+    return f'{found.weights or map_folder}: {found.adaptation}'
+
+
+def _bar(items: Iterable[Any], name: str, total: int) -> Iterable[Any]:
+    from tqdm import tqdm
+
+    return tqdm(items, desc=name, total=total)

@@ -252,7 +252,7 @@ def test_nothing_to_draw(files, localizer, tmp_path):
     ('bag_name', 'options', 'says'),
     [
         ('nothing', '--weights weights.safetensors', 'nothing does not exist'),
-        ('bag', '', 'needs --weights, or --live'),
+        ('bag', '', 'how much ground does bag bag show? give --footprint'),
         ('bag', '--weights nothing.safetensors', 'nothing.safetensors'),
         ('bag', '--weights weights.safetensors --truth /gps', 'has no topic /gps; it has'),
         ('bag', '--weights weights.safetensors --image-topic /gps/fix', 'is a sensor_msgs/msg/Na'),

@@ -5,11 +5,13 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from justzoom_ros.evaluation.image_camera import CameraKnowledge
     from justzoom_ros.registration.camera import Camera
 
 
-def add_camera_options(parser: argparse.ArgumentParser) -> None:
-    """Add --footprint, --height, --height-std, --fov and --heading to a command."""
+def add_camera_options(parser: argparse.ArgumentParser, of_dataset: bool = False) -> None:
+    """Add --footprint, --height, --height-std, --fov, --heading and --heading-std to a command;
+    with `of_dataset`, whose images have columns of their own, --ignore-heading too."""
     add = parser.add_argument_group('the camera, which looks down').add_argument
     add('--footprint', nargs=2, type=float, metavar=('MIN', 'MAX'), help='ground width in view, '
         'metres: a range that holds it')  # fmt: skip
@@ -21,11 +23,15 @@ def add_camera_options(parser: argparse.ArgumentParser) -> None:
         'degrees clockwise from north, if it is known')  # fmt: skip
     add('--heading-std', type=float, default=10.0, metavar='DEG', help='standard deviation of the '
         'heading (default 10)')  # fmt: skip
+    if of_dataset:
+        add('--ignore-heading', action='store_true', help='search every heading, whatever the '
+            'column heading_deg of the CSV says')  # fmt: skip
 
 
-def camera_of(args: argparse.Namespace) -> 'Camera | None':
-    """The `Camera` that the options tell of, None where they tell nothing. Raises ConfigError
-    where they contradict each other or are not enough."""
+def camera_of(args: argparse.Namespace, lens_alone: bool = False) -> 'Camera | None':
+    """The `Camera` that the options tell of, None where they tell nothing. With `lens_alone` a
+    field of view is enough: heights come from elsewhere. Raises ConfigError where options
+    contradict each other or are not enough."""
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.registration.camera import Camera
     from justzoom_ros.registration.camera_state import HEIGHT_SHARE
@@ -36,13 +42,31 @@ def camera_of(args: argparse.Namespace) -> 'Camera | None':
         camera = Camera.from_fov(math.radians(args.fov)) if args.fov else Camera()
         return camera.with_footprint(*args.footprint)
     if args.height is None:
-        if args.fov is not None:
+        if args.fov is None:
+            return None
+        if not lens_alone:
             raise ConfigError('--fov alone says nothing of the scale: give --height too')
-        return None
-    if args.fov is None:
+        return Camera.from_fov(math.radians(args.fov))
+    if args.fov is None and not lens_alone:
         raise ConfigError('--height needs --fov, the horizontal field of view in degrees')
     std_m = args.height * HEIGHT_SHARE if args.height_std is None else args.height_std
-    return Camera.from_fov(math.radians(args.fov)).with_height(args.height, std_m)
+    camera = Camera() if args.fov is None else Camera.from_fov(math.radians(args.fov))
+    return camera.with_height(args.height, std_m)
+
+
+def knowledge_of(args: argparse.Namespace) -> 'CameraKnowledge':
+    """The `CameraKnowledge` that the options tell of images whose columns may say more. Raises
+    ConfigError where they contradict each other."""
+    from justzoom_ros.evaluation.image_camera import CameraKnowledge
+
+    yaw_rad, _ = heading_of(args)
+    return CameraKnowledge(
+        camera_of(args, lens_alone=True),
+        args.height_std,
+        yaw_rad,
+        math.radians(args.heading_std),
+        getattr(args, 'ignore_heading', False),
+    )
 
 
 def heading_of(args: argparse.Namespace) -> tuple[float | None, float | None]:

@@ -1,15 +1,31 @@
 """`justzoom replay`: the fixes of a bag's images, in process or from a running node."""
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.cli.camera_options import add_camera_options, knowledge_of
 from justzoom_ros.runtimes.registry import RUNTIMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from justzoom_ros.evaluation.replay import ReplayedFix
+    from justzoom_ros.io.bags import Bag, Track
+    from justzoom_ros.io.sequences import SequenceTopics
+    from justzoom_ros.localizer import Localizer
+    from justzoom_ros.maps.satellite_map import SatelliteMap
 
 HELP = 'localize every image of a bag and compare with the truth'
 EPILOG = """examples:
   justzoom replay flight --map maps/seneca --weights weights.safetensors -o out
   justzoom replay runs/city/drive_*/bag --map runs/city/map --weights street.safetensors -o out
+  justzoom replay flight --map maps/farm --height-topic /range -o out
+  justzoom replay flight --map maps/farm --footprint 90 150 --single -o out
   justzoom replay flight --map maps/seneca --live --fix-topic /fix -o out
+
+Without --weights pictures are registered on the map: nothing needs to be trained. The lens comes
+from the bag's camera info or --fov, the height above ground from a topic or --height; or give
+--footprint.
 """
 
 
@@ -26,7 +42,10 @@ def add_parser(subparsers: Any) -> None:
     add('bags', metavar='BAG', nargs='+', help='rosbag2: its folder, or an .mcap or .db3 file; '
         'of several each gets a folder in DIR, whose summary.json is of all')  # fmt: skip
     add('--map', required=True, metavar='DIR', help='map folder')
-    add('--weights', metavar='FILE', help='weights; with --live the node has its own')
+    add('--weights', metavar='FILE', help='weights of a policy, if there is one; with --live the '
+        'node has its own')  # fmt: skip
+    add('--registration', metavar='FILE', help='weights of a registration network (default: those '
+        'adapted to the map, else the shipped ones)')  # fmt: skip
     add('-o', '--out', required=True, metavar='DIR', help='folder for the results')
     add('--image-topic', metavar='TOPIC', help='topic of the images, where there are several')
     add('--truth', metavar='TOPIC', help='NavSatFix topic of the true positions, where there are '
@@ -53,6 +72,13 @@ def add_parser(subparsers: Any) -> None:
         'hypothesis of a fix (default 0.8)')  # fmt: skip
     add('--max-radius', type=float, default=50.0, metavar='M', help='greatest 90 %% radius of a '
         'fix (default 50)')  # fmt: skip
+    add_camera_options(parser)
+    add = parser.add_argument_group('the camera, as the bag tells it').add_argument
+    add('--camera-info', metavar='TOPIC', help='CameraInfo topic of the lens, where there are '
+        'several; not used with --fov')  # fmt: skip
+    add('--height-topic', metavar='TOPIC', help='heights above ground, metres: Range or Float64')
+    add('--undistort', action='store_true', help='undistort images by the camera info, as the '
+        "node's parameter does")  # fmt: skip
     add = parser.add_argument_group('with a running node').add_argument
     add('--live', action='store_true', help='publish the bag to a running node')
     add('--fix-topic', default='fix', metavar='TOPIC', help="the node's fixes (default fix)")
@@ -77,8 +103,8 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     require_matplotlib()
     out = output_folder(args.out)
-    localizer: Any = None if args.live else _localizer(args)
-    map = SatelliteMap.open(args.map) if args.live else localizer.map
+    map = SatelliteMap.open(args.map)
+    localizer = None if args.live else _localizer(args, map)
     if len(args.bags) == 1:
         summary = _replay(args, args.bags[0], map, localizer, out)
         print(json.dumps(summary) if args.json else f'{args.out}: {describe(summary)}')
@@ -110,24 +136,23 @@ def _names(bags: list[str]) -> dict[str, str]:
 
 
 def _replay(
-    args: argparse.Namespace, path: str, map: Any, localizer: Any, out: Any
+    args: argparse.Namespace,
+    path: str,
+    map: 'SatelliteMap',
+    localizer: 'Localizer | None',
+    out: 'Path',
 ) -> dict[str, Any]:
     """Replay one bag into one folder; returns its summary."""
     from justzoom_ros.evaluation.replay_results import write_results
     from justzoom_ros.io.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
-    from justzoom_ros.io.sequences import SequenceTopics
 
     with Bag(path) as bag:
-        if args.live or args.single:
-            topics = SequenceTopics(bag.topic(IMAGE_TYPES, args.image_topic))
-        else:
-            topics = SequenceTopics.find(bag, args.image_topic, args.odom, args.imu)
         has_truth = args.truth or any(kind in TRUTH_TYPES for kind in bag.topics.values())
         track = read_track(bag, bag.topic(TRUTH_TYPES, args.truth)) if has_truth else None
-        if args.live:
-            fixes = _live(args, bag, topics.frames)
+        if localizer is None:
+            fixes = _live(args, bag, bag.topic(IMAGE_TYPES, args.image_topic))
         else:
-            fixes = _in_process(args, bag, topics, localizer, track)
+            fixes = _in_process(args, bag, localizer, track)
     return write_results(out, map, fixes, track, args.max_gap)
 
 
@@ -136,8 +161,6 @@ def _check(args: argparse.Namespace) -> None:
 
     from justzoom_ros.errors import ConfigError
 
-    if not (args.live or args.weights):
-        raise ConfigError('replay needs --weights, or --live and a running node')
     if args.rate is not None and not args.live:
         raise ConfigError('--rate is for --live; in process every image is localized')
     for name in ('rate', 'timeout', 'max_gap'):
@@ -147,38 +170,76 @@ def _check(args: argparse.Namespace) -> None:
             raise ConfigError(f'--{option} is {value:g}; it must be greater than 0')
 
 
-def _localizer(args: argparse.Namespace) -> Any:
+def _localizer(args: argparse.Namespace, map: 'SatelliteMap') -> 'Localizer':
+    """Registration without weights of a policy, or where the camera is known beside them; the
+    first bag says what it is like."""
+    from justzoom_ros.evaluation.sequence_camera import camera_of_bag
+    from justzoom_ros.io.bags import Bag
     from justzoom_ros.localizer import FixCriteria, Localizer
 
+    camera = None
+    if not args.weights or args.footprint or args.height is not None or args.height_topic:
+        with Bag(args.bags[0]) as bag:
+            topics = _camera_topics(args, bag)
+            camera = camera_of_bag(bag, topics, knowledge_of(args), args.undistort)
     return Localizer.open(
-        map=args.map,
+        map=map,
         weights=args.weights,
         runtime=args.runtime,
         search=args.search,
         criteria=FixCriteria(args.min_confidence, args.max_radius),
+        camera=camera,
+        registration=args.registration,
+    )
+
+
+def _camera_topics(args: argparse.Namespace, bag: 'Bag') -> 'SequenceTopics':
+    """Where a bag tells of its camera; without --fov the lens comes from it where it can."""
+    from justzoom_ros.io.sequences import CAMERA_INFO_TYPES, HEIGHT_TYPES, SequenceTopics
+
+    info, has_info = args.camera_info, any(k in CAMERA_INFO_TYPES for k in bag.topics.values())
+    wanted = info or (has_info and (args.fov is None or args.undistort))
+    return SequenceTopics(
+        camera_info=bag.topic(CAMERA_INFO_TYPES, info) if wanted else None,
+        heights=bag.topic(HEIGHT_TYPES, args.height_topic) if args.height_topic else None,
     )
 
 
 def _in_process(
-    args: argparse.Namespace, bag: Any, topics: Any, localizer: Any, track: Any
-) -> list[Any]:
+    args: argparse.Namespace, bag: 'Bag', localizer: 'Localizer', track: 'Track | None'
+) -> 'list[ReplayedFix]':
+    from dataclasses import replace
     from functools import partial
 
     from tqdm import tqdm
 
     from justzoom_ros.evaluation.replay import localize_frames, track_frames
+    from justzoom_ros.evaluation.sequence_camera import SequenceCamera
     from justzoom_ros.filtering import HistogramFilterConfig
-    from justzoom_ros.io.sequences import events_of_bag
+    from justzoom_ros.io.bags import IMAGE_TYPES
+    from justzoom_ros.io.sequences import SequenceTopics, events_of_bag
     from justzoom_ros.tracker import Tracker, TrackerConfig
 
+    if args.single:
+        topics = SequenceTopics(bag.topic(IMAGE_TYPES, args.image_topic))
+    else:
+        topics = SequenceTopics.find(bag, args.image_topic, args.odom, args.imu)
+    camera = SequenceCamera()
+    if localizer.registrar:
+        about = _camera_topics(args, bag)
+        topics = replace(topics, camera_info=about.camera_info, heights=about.heights)
+        knowledge = knowledge_of(args)
+        if knowledge.camera is None and not about.heights:
+            knowledge = replace(knowledge, camera=localizer.camera)
+        camera = SequenceCamera(knowledge, topics, args.undistort)
     single = topics.odometry is None
     total = sum(bag.counts[name] for name in topics.names)
     progress = partial(tqdm, desc='replay', unit='image' if single else 'msg', total=total)
     events = events_of_bag(bag, topics, track, progress)
     if single:
-        return list(localize_frames(events, localizer))
+        return list(localize_frames(events, localizer, camera))
     tracker = Tracker(localizer, TrackerConfig(HistogramFilterConfig(headings=args.headings)))
-    return list(track_frames(events, tracker))
+    return list(track_frames(events, tracker, camera))
 
 
 def _live(args: argparse.Namespace, bag: Any, topic: Any) -> list[Any]:

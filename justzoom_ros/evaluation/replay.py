@@ -5,12 +5,15 @@ Both functions take the events of `io/sequences.py` and yield `ReplayedFix`es, a
 the truth.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from justzoom_ros.errors import ImageError
+from justzoom_ros.evaluation.image_camera import CameraKnowledge
+from justzoom_ros.evaluation.sequence_camera import SequenceCamera, listen
 from justzoom_ros.inference.fix import Fix
 from justzoom_ros.io.bags import Track, sort_by_time
 from justzoom_ros.io.datasets import GeoImage
@@ -63,24 +66,36 @@ class ReplayedFix:
     """The belief as `belief_picture` draws it, where it is known."""
 
 
-def localize_frames(events: Iterable[Event], localizer: Localizer) -> Iterator[ReplayedFix]:
-    """Yield the ReplayedFix of each frame by itself, whatever else there is left out."""
-    for event in events:
+def localize_frames(
+    events: Iterable[Event], localizer: Localizer, camera: SequenceCamera | None = None
+) -> Iterator[ReplayedFix]:
+    """Yield the ReplayedFix of each frame by itself, whatever else there is left out but what is
+    said of its `camera`."""
+    camera = camera or SequenceCamera(CameraKnowledge(localizer.camera))
+    for event in listen(events, camera):
         if isinstance(event, FrameEvent):
-            try:
-                fix = localizer.locate(event.load())
-            except ImageError as error:
-                yield ReplayedFix(event.stamp_ns, 'error', str(error))
-                continue
-            yield replayed_fix(fix, event.stamp_ns)
+            yield _replay_frame(event, partial(_locate, localizer, camera, event))
 
 
-def track_frames(events: Iterable[Event], tracker: Tracker) -> Iterator[ReplayedFix]:
+def _locate(localizer: Localizer, camera: SequenceCamera, frame: FrameEvent) -> Fix:
+    pixels, known = camera.load(frame), camera.state_of(frame)
+    heading = known.yaw_rad, known.yaw_std_rad
+    fix = localizer.locate(pixels, known.camera, *heading, known.attitude)
+    fine = fix.require_posterior()
+    if fine.region == localizer.region:
+        return fix
+    return replace(fix, posterior=fine.coarsen(localizer.region))
+
+
+def track_frames(
+    events: Iterable[Event], tracker: Tracker, camera: SequenceCamera | None = None
+) -> Iterator[ReplayedFix]:
     """Yield the ReplayedFix of each frame in the light of those before it and of the odometry and
-    headings among the events, by a `Tracker`, which is reset first. Of frames with a truth it
-    tells the mass near that."""
+    headings among the events, by a `Tracker`, which is reset first. `camera`: what is known of
+    it. Of frames with a truth it tells the mass near that."""
+    camera = camera or SequenceCamera(CameraKnowledge(tracker.localizer.camera))
     tracker.reset()
-    for event in events:
+    for event in listen(events, camera):
         match event:
             case OdometryEvent():
                 tracker.add_odometry(event.pose)
@@ -89,15 +104,22 @@ def track_frames(events: Iterable[Event], tracker: Tracker) -> Iterator[Replayed
             case ClockJumpEvent():
                 tracker.reset()
             case FrameEvent():
-                yield _track_frame(event, tracker)
+                yield _replay_frame(event, partial(_track, tracker, camera, event), event.truth)
 
 
-def _track_frame(event: FrameEvent, tracker: Tracker) -> ReplayedFix:
+def _track(tracker: Tracker, camera: SequenceCamera, frame: FrameEvent) -> Fix:
+    pixels, known = camera.load(frame), camera.state_of(frame)
+    return tracker.locate(pixels, frame.stamp_ns, state=known)
+
+
+def _replay_frame(
+    frame: FrameEvent, locate: Callable[[], Fix], truth: tuple[float, float] | None = None
+) -> ReplayedFix:
     try:
-        fix = tracker.locate(event.load(), event.stamp_ns)
+        fix = locate()
     except ImageError as error:
-        return ReplayedFix(event.stamp_ns, 'error', str(error))
-    return replayed_fix(fix, event.stamp_ns, event.truth)
+        return ReplayedFix(frame.stamp_ns, 'error', str(error))
+    return replayed_fix(fix, frame.stamp_ns, truth)
 
 
 def replayed_fix(fix: Fix, stamp_ns: int, truth: tuple[float, float] | None = None) -> ReplayedFix:

@@ -72,7 +72,9 @@ class GeoImage:
     """Where it comes from, for error messages."""
 
     columns: dict[str, str] = field(default_factory=dict, repr=False)
-    """All that a CSV in the published format says of it, {column: text}."""
+    """All that a CSV says of it, {column: text}. Those that are known: `altitude`, height above
+    ground in metres; `fov_deg`, horizontal field of view; `heading_deg`, where the top of the
+    picture points, clockwise from north."""
 
     def load(self) -> np.ndarray:
         """The pixels, uint8 (H, W, 3) RGB, turned upright as EXIF says. Raises DatasetError."""
@@ -242,7 +244,7 @@ def _listed_image(
     _, photo = _exif(row, file)
     text = values[stamp_column] if stamp_column else ''
     stamp_ns = parse_stamp(text, row) if text else _exif_stamp_ns(row, photo)
-    return GeoImage(values[file_column], file, lat, lon, stamp_ns, row)
+    return GeoImage(values[file_column], file, lat, lon, stamp_ns, row, dict(values))
 
 
 def _find_file(row: str, name: str, folders: Sequence[Path]) -> Path:

@@ -23,6 +23,7 @@ import numpy as np
 
 from justzoom_ros.errors import ImageError
 from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, BagMessage, Track, sort_by_time
+from justzoom_ros.io.camera_message import range_from_message
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.image_message import image_from_message
@@ -35,6 +36,8 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 """Wraps what is gone through, as tqdm does."""
 
 IMU_TYPES = ('sensor_msgs/msg/Imu',)
+CAMERA_INFO_TYPES = ('sensor_msgs/msg/CameraInfo',)
+HEIGHT_TYPES = ('sensor_msgs/msg/Range', 'std_msgs/msg/Float64')
 
 UNUSABLE = {
     'unset': 'image has no header.stamp',
@@ -62,6 +65,31 @@ class FrameEvent:
 
     message: BagMessage | None = None
     """The message that it is from, where it is from a bag."""
+
+    image: GeoImage | None = None
+    """The image that it is, where it is from a dataset."""
+
+
+@dataclass(frozen=True)
+class CameraInfoEvent:
+    """What is known of the lens from now on."""
+
+    stamp_ns: int
+    """When it was said."""
+
+    info: Any
+    """A `sensor_msgs/CameraInfo`."""
+
+
+@dataclass(frozen=True)
+class HeightEvent:
+    """A measured height of the camera above ground."""
+
+    stamp_ns: int
+    """When it was measured."""
+
+    height_m: float
+    """Metres, greater than 0."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +138,15 @@ class OtherEvent:
     """The message as it was recorded."""
 
 
-Event = FrameEvent | OdometryEvent | HeadingEvent | ClockJumpEvent | OtherEvent
+Event = (
+    FrameEvent
+    | OdometryEvent
+    | HeadingEvent
+    | HeightEvent
+    | CameraInfoEvent
+    | ClockJumpEvent
+    | OtherEvent
+)
 
 
 # --- from bags ---------------------------------------------------------------------------------
@@ -128,6 +164,12 @@ class SequenceTopics:
 
     headings: str | None = None
     """Of one of IMU_TYPES, with orientations that are absolute (REP-145)."""
+
+    camera_info: str | None = None
+    """Of one of CAMERA_INFO_TYPES."""
+
+    heights: str | None = None
+    """Heights above ground in metres, of one of HEIGHT_TYPES."""
 
     others: tuple[str, ...] = ()
     """Topics whose messages come as they are."""
@@ -153,7 +195,8 @@ class SequenceTopics:
     @property
     def names(self) -> list[str]:
         """All of them, each once."""
-        named = (self.frames, self.odometry, self.headings, *self.others)
+        camera = self.camera_info, self.heights
+        named = (self.frames, self.odometry, self.headings, *camera, *self.others)
         return list(dict.fromkeys(name for name in named if name))
 
 
@@ -170,6 +213,10 @@ def events_of_bag(
             yield OdometryEvent(pose_from_message(item.message))
         elif item.topic == topics.headings:
             yield from _heading_events(item)
+        elif item.topic == topics.camera_info:
+            yield CameraInfoEvent(item.stamp_ns, item.message)
+        elif item.topic == topics.heights:
+            yield from _height_events(item)
         else:
             yield OtherEvent(item.stamp_ns, item)
 
@@ -194,6 +241,14 @@ def _heading_events(item: BagMessage) -> Iterator[HeadingEvent]:
         yield HeadingEvent(item.stamp_ns, *measured)
 
 
+def _height_events(item: BagMessage) -> Iterator[HeightEvent]:
+    """None of a height that is no number or not above ground."""
+    is_range = item.type == HEIGHT_TYPES[0]
+    height_m = range_from_message(item.message) if is_range else float(item.message.data)
+    if height_m is not None and np.isfinite(height_m) and height_m > 0:
+        yield HeightEvent(item.stamp_ns, height_m)
+
+
 # --- from datasets -----------------------------------------------------------------------------
 
 
@@ -212,4 +267,5 @@ def events_of_images(
     poses = dead_reckon(np.array([image.stamp_ns for image in images]), places_m, drift)
     for image, pose in zip(progress(images), poses, strict=True):
         yield OdometryEvent(pose)
-        yield FrameEvent(pose.stamp_ns, image.load, (image.latitude, image.longitude))
+        truth = image.latitude, image.longitude
+        yield FrameEvent(pose.stamp_ns, image.load, truth, image=image)

@@ -211,7 +211,7 @@ class Camera:
         normal density; a range evenly in the logarithm. Raises ConfigError where neither a
         height nor a range is known, or where there would be more than `MAX_SCALES`.
         """
-        low, high = self._height_bounds()
+        low, high = self.height_bounds()
         count = _count(log(high / low), step)
         if count > MAX_SCALES:
             raise ConfigError(
@@ -222,8 +222,9 @@ class Camera:
         places = [middle + width * ((i + 0.5) / count - 0.5) for i in range(count)]
         return _weighed([exp(place) for place in places], self.height_m, self.height_std_m)
 
-    def _height_bounds(self) -> tuple[float, float]:
-        """Lowest and highest height to search, in metres."""
+    def height_bounds(self) -> tuple[float, float]:
+        """Lowest and highest height to search, in metres. Raises ConfigError where none is
+        known."""
         if self.height_m is not None:
             reach = 2 * self.height_std_m / self.height_m
             return self.height_m * exp(-reach), self.height_m * exp(reach)

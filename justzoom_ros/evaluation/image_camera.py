@@ -1,0 +1,152 @@
+"""What is known of how an image was taken: its own columns first, then what holds for all.
+
+Columns of a CSV: `altitude`, height above ground in metres; `fov_deg`, horizontal field of view;
+`heading_deg`, where the top of the picture points, clockwise from north. Any may be empty.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from justzoom_ros.errors import ConfigError, DatasetError
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.camera_state import HEIGHT_SHARE, CameraState
+
+HOW_TO_SAY = (
+    'give --footprint MIN MAX (metres of ground in view) or --height and --fov, or the columns '
+    'altitude and fov_deg in the CSV'
+)
+
+
+def camera_of(
+    image: GeoImage, default: Camera | None = None, height_std_m: float | None = None
+) -> Camera | None:
+    """The `Camera` of an image: `default` with the image's own lens and height above ground where
+    it has the columns `fov_deg` and `altitude`. `height_std_m`: deviation of that height, a tenth
+    of it unless given. None where the scale of the picture does not follow from all this.
+
+    Raises DatasetError, naming the row, for a column that is no number or out of range.
+    """
+    fov_deg, height_m = _number(image, 'fov_deg'), _number(image, 'altitude')
+    try:
+        camera = default or Camera()
+        if fov_deg is not None:
+            camera = replace(camera, intrinsics=None, fov_rad=math.radians(fov_deg))
+        if height_m is not None and camera.lens_known:
+            std_m = height_m * HEIGHT_SHARE if height_std_m is None else height_std_m
+            camera = camera.with_height(height_m, std_m)
+    except ConfigError as error:
+        raise DatasetError(f'{image.row}: {error}') from error
+    return camera if has_scale(camera) else None
+
+
+def has_scale(camera: Camera) -> bool:
+    """True where a camera's ground width in view is known, or its height above ground and lens."""
+    height_known = camera.height_m is not None or camera.height_range_m is not None
+    return camera.footprint_m is not None or (height_known and camera.lens_known)
+
+
+def heading_of(image: GeoImage) -> float | None:
+    """Where the top of an image points by its column `heading_deg`: yaw in radians, counter-
+    clockwise from east. None without. Raises DatasetError where it is no number."""
+    heading_deg = _number(image, 'heading_deg')
+    return None if heading_deg is None else math.radians(90.0 - heading_deg)
+
+
+def _number(image: GeoImage, column: str) -> float | None:
+    text = image.columns.get(column, '')
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DatasetError(f'{image.row}: {column} {text!r} is no number')
+    return value
+
+
+@dataclass(frozen=True)
+class CameraKnowledge:
+    """What holds for all images of a dataset whose columns do not say otherwise."""
+
+    camera: Camera | None = None
+    """Lens and height, or ground width in view."""
+
+    height_std_m: float | None = None
+    """Standard deviation of heights from the column `altitude`; a tenth of each unless given."""
+
+    yaw_rad: float | None = None
+    """Heading of all, counter-clockwise from east."""
+
+    yaw_std_rad: float | None = None
+    """Standard deviation of headings."""
+
+    ignore_heading: bool = False
+    """Search every heading, whatever the column `heading_deg` says."""
+
+    def camera_of(self, image: GeoImage) -> Camera | None:
+        """The `Camera` of an image; see the function of this name."""
+        return camera_of(image, self.camera, self.height_std_m)
+
+    def require_cameras(self, images: Sequence[GeoImage]) -> list[Camera]:
+        """Those of all images. Raises DatasetError naming the first without a scale."""
+        cameras = []
+        for image in images:
+            camera = self.camera_of(image)
+            if camera is None:
+                raise DatasetError(
+                    f'{image.row}: how much ground does {image.id} show? {HOW_TO_SAY}'
+                )
+            cameras.append(camera)
+        return cameras
+
+    def yaw_of(self, image: GeoImage) -> float | None:
+        """The heading that the search may know of an image."""
+        if self.ignore_heading:
+            return None
+        own = heading_of(image)
+        return self.yaw_rad if own is None else own
+
+    def state_of(self, image: GeoImage) -> CameraState:
+        """All that is known of an image's camera. Raises DatasetError naming the row."""
+        return CameraState(
+            self.camera_of(image), yaw_rad=self.yaw_of(image), yaw_std_rad=self.yaw_std_rad
+        )
+
+    def describe(self, images: Sequence[GeoImage]) -> str:
+        """What the search knows of the images, for the protocol of a table."""
+        known = sum(self.yaw_of(image) is not None for image in images)
+        headings = 'heading unknown'
+        if known:
+            share = '' if known == len(images) else f' of {known} images'
+            std_deg = math.degrees(self.yaw_std_rad or 0.0)
+            headings = f'heading{share} known to {std_deg:.0f} degrees'
+        return f'{headings}, {_describe_scale(self.require_cameras(images))}'
+
+
+def common_camera(cameras: Sequence[Camera]) -> Camera:
+    """A `Camera` whose ground width in view is that of any of some cameras: decides how finely a
+    map is looked at. Raises ConfigError for one without a scale."""
+    low_m, high_m = _footprints(cameras).T
+    return Camera.from_footprint(low_m.min(), high_m.max())
+
+
+def _footprints(cameras: Sequence[Camera]) -> np.ndarray:
+    """Least and greatest ground width in view (N, 2), metres."""
+    heights_m = [(camera, camera.height_bounds()) for camera in cameras]
+    return np.array(
+        [[c.footprint_at(low_m), c.footprint_at(high_m)] for c, (low_m, high_m) in heights_m]
+    )
+
+
+def _describe_scale(cameras: Sequence[Camera]) -> str:
+    heights = [(c.height_m, c.height_std_m) for c in cameras if c.height_m is not None]
+    if len(heights) == len(cameras):
+        share = max(std_m / height_m for height_m, std_m in heights)
+        return f'height known to {100 * share:.0f} %' if share > 0 else 'height known'
+    low_m, high_m = _footprints(cameras).T
+    return f'ground width in view known to lie in {low_m.min():.0f} to {high_m.max():.0f} m'

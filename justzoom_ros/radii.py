@@ -1,7 +1,7 @@
 """The distances, in metres, that metrics are taken at: one definition of each."""
 
-RECALL_RADII_M = (10, 25, 40, 50, 100)
-"""R@10m .. R@100m: shares of errors of at most so much."""
+RECALL_RADII_M = (5, 10, 25, 40, 50, 100)
+"""R@5m .. R@100m: shares of errors of at most so much."""
 
 NEAR_M = 50.0
 """What counts as near: the truth to the guess in the ECE and in the recall while training, the

@@ -18,6 +18,7 @@ def test_summary_by_hand():
     assert figures == {
         'images': 4,
         'recall_cell': 0.25,
+        'recall_5m': 0.5,
         'recall_10m': 0.5,
         'recall_25m': 0.5,
         'recall_40m': 0.75,

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     from justzoom_ros.training.temperature import fit_temperature, logits_along
 
     _check(args)
-    localizer = Localizer.open(args.map, args.weights)
+    localizer = Localizer.open(args.map, args.weights, registration=False)
     policy, said = ZoomPolicy.load(args.weights), []
     found = localizer.calibration
     images = _images(args, localizer) if args.images else []

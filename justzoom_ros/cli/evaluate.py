@@ -1,16 +1,31 @@
 """`justzoom evaluate`: how good a policy is on images with known positions."""
 
 import argparse
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.cli.camera_options import add_camera_options, knowledge_of
 from justzoom_ros.runtimes.registry import RUNTIMES
 
-HELP = 'measure a policy on images with known positions'
+if TYPE_CHECKING:
+    from justzoom_ros.evaluation.image_camera import CameraKnowledge
+    from justzoom_ros.io.datasets import GeoImage
+    from justzoom_ros.localizer import Localizer
+    from justzoom_ros.maps.satellite_map import SatelliteMap
+
+HELP = 'measure registration or a policy on images with known positions'
 EPILOG = """examples:
+  justzoom evaluate --map maps/farm --images photos.csv --footprint 90 150 -o out
+  justzoom evaluate --map maps/farm --images photos.csv --fov 70 --ignore-heading
   justzoom evaluate --map maps/seneca --weights weights.safetensors \\
       --images frames.csv --select role=query -o out
   justzoom evaluate --map maps/seneca --weights weights.safetensors \\
       --images frames.csv --select role=query --sequence -o out
+
+Without --weights each picture is registered on the map: nothing needs to be trained. With weights
+of a policy and a camera, the policy alone and zoom-then-register are rows of one table. A CSV may
+say more of each picture: altitude (height above ground, metres), fov_deg, heading_deg (clockwise
+from north); what it says goes before the options.
 """
 
 
@@ -25,7 +40,9 @@ def add_parser(subparsers: Any) -> None:
     )
     add = parser.add_argument
     add('--map', required=True, metavar='DIR', help='map folder')
-    add('--weights', required=True, metavar='FILE', help='weights of the policy')
+    add('--weights', metavar='FILE', help='weights of a policy, if there is one')
+    add('--registration', metavar='FILE', help='weights of a registration network (default: those '
+        'adapted to the map, else the shipped ones)')  # fmt: skip
     add('--images', required=True, metavar='PATH', help='CSV of images with positions (the '
         'published format or file, lat, lon), or a folder of geotagged images')  # fmt: skip
     add('--select', action='append', metavar='COLUMN=VALUE', help='only the rows of the CSV with '
@@ -44,6 +61,7 @@ def add_parser(subparsers: Any) -> None:
     add('--frames', type=int, default=0, metavar='N', help='with -o, draw the N images of largest '
         'error with their posteriors (last search) into frames.png')  # fmt: skip
     add('--json', action='store_true', help='print the summary as JSON')
+    add_camera_options(parser, of_dataset=True)
     add = parser.add_argument_group('as one sequence').add_argument
     add('--sequence', action='store_true', help='the images in the order of their times, each in '
         'the light of those before it and of odometry made from the true positions; with -o '
@@ -58,57 +76,104 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read the images, evaluate, print and write."""
     import json
-    import sys
+    from dataclasses import replace
     from functools import partial
 
     from tqdm import tqdm
 
-    from justzoom_ros.errors import DatasetError
-    from justzoom_ros.evaluation.evaluate import (
-        draw,
-        evaluate,
-        inside,
-        summarize,
-        table,
-        write_results,
-    )
+    from justzoom_ros.evaluation.evaluate import evaluate, summarize
+    from justzoom_ros.evaluation.evaluate_results import draw, table, write_results
     from justzoom_ros.files import output_folder
-    from justzoom_ros.io.datasets import parse_select, read_images
-    from justzoom_ros.localizer import Localizer
     from justzoom_ros.maps.satellite_map import SatelliteMap
     from justzoom_ros.plots.figures import require_matplotlib
 
     if args.out:
         require_matplotlib()
         output_folder(args.out)
-    satellite_map = SatelliteMap.open(args.map)
+    knowledge, satellite_map = knowledge_of(args), SatelliteMap.open(args.map)
+    images, left_out = _images(args, satellite_map)
+    localizer = _localizer(args, satellite_map, images, knowledge)
+    if localizer.registrar and not all(map(knowledge.camera_of, images)):
+        knowledge = replace(knowledge, camera=localizer.camera)  # that of the policy's training
+    if args.sequence:
+        return _sequence(args, localizer, images, knowledge)
+    progress = partial(tqdm, desc='evaluate', unit='image')
+    searches = dict.fromkeys(args.search)
+    results = evaluate(localizer, images, searches, progress, knowledge=knowledge)
+    about = {
+        'protocol': _protocol(localizer, images, knowledge),
+        'map': str(args.map),
+        'weights': args.weights,
+        'registration': args.registration,
+        'skipped_outside': left_out,
+    }
+    if args.out:
+        summary = write_results(args.out, results, about)
+        draw(output_folder(args.out), localizer, results, args.frames, knowledge)
+    else:
+        summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
+    print(json.dumps(summary) if args.json else table(summary))
+    return None
+
+
+def _images(
+    args: argparse.Namespace, satellite_map: 'SatelliteMap'
+) -> 'tuple[list[GeoImage], int]':
+    """The images inside the map, and how many others were left out."""
+    from justzoom_ros.errors import DatasetError
+    from justzoom_ros.evaluation.evaluate import inside
+    from justzoom_ros.io.datasets import parse_select, read_images
+
     every = read_images(args.images, parse_select(args.select), satellite_map.region)
     images = inside(every, satellite_map.region, args.skip_outside)
     if not images:
         raise DatasetError(f'{args.images} has no image inside the map {args.map}')
-    if len(images) < len(every):
-        print(f'justzoom: {len(every) - len(images)} images outside left out', file=sys.stderr)
-    localizer = Localizer.open(map=satellite_map, weights=args.weights, runtime=args.runtime)
-    if args.sequence:
-        return _sequence(args, localizer, images)
-    progress = partial(tqdm, desc='evaluate', unit='image')
-    results = evaluate(localizer, images, dict.fromkeys(args.search), progress)
-    about = {
-        'protocol': f'full grid: {localizer.region.cell_count(localizer.region.depth)} cells of '
-        f'{localizer.region.terminal_side_m:.3g} m, {len(images)} images',
-        'map': str(args.map),
-        'weights': str(args.weights),
-        'skipped_outside': len(every) - len(images),
-    }
-    if args.out:
-        summary = write_results(args.out, results, about)
-        draw(output_folder(args.out), localizer, results, args.frames)
-    else:
-        summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
-    print(json.dumps(summary) if args.json else table(summary))
+    left_out = len(every) - len(images)
+    if left_out:
+        print(f'justzoom: {left_out} images outside left out', file=sys.stderr)
+    return images, left_out
 
 
-def _sequence(args: argparse.Namespace, localizer: Any, images: list[Any]) -> None:
+def _localizer(
+    args: argparse.Namespace,
+    satellite_map: 'SatelliteMap',
+    images: 'list[GeoImage]',
+    knowledge: 'CameraKnowledge',
+) -> 'Localizer':
+    """Registration where there are no weights of a policy, or where the scale of the images is
+    known beside them, if only from the policy's training."""
+    from justzoom_ros.evaluation.image_camera import common_camera
+    from justzoom_ros.localizer import Localizer
+
+    known = all(knowledge.camera_of(image) for image in images)
+    camera = None
+    if known or not args.weights or args.footprint or args.height is not None:
+        camera = common_camera(knowledge.require_cameras(images))
+    return Localizer.open(
+        satellite_map, args.weights, args.runtime, camera=camera, registration=args.registration
+    )
+
+
+def _protocol(
+    localizer: 'Localizer', images: 'list[GeoImage]', knowledge: 'CameraKnowledge'
+) -> str:
+    """In one line what competes with what and what is known beforehand."""
+    region = localizer.region
+    line = (
+        f'full grid: {region.cell_count(region.depth)} cells of {region.terminal_side_m:.3g} m, '
+        f'{len(images)} images'
+    )
+    if localizer.registrar is None:
+        return line
+    return f'{line}; {localizer.registrar.origin}, {knowledge.describe(images)}'
+
+
+def _sequence(
+    args: argparse.Namespace,
+    localizer: 'Localizer',
+    images: 'list[GeoImage]',
+    knowledge: 'CameraKnowledge',
+) -> None:
     """The images as the frames of one sequence."""
     import json
     import math
@@ -124,6 +189,7 @@ def _sequence(args: argparse.Namespace, localizer: Any, images: list[Any]) -> No
         summarize,
         write_results,
     )
+    from justzoom_ros.evaluation.sequence_camera import SequenceCamera
     from justzoom_ros.io.dead_reckoning import DriftConfig
     from justzoom_ros.io.sequences import events_of_images
     from justzoom_ros.tracker import Tracker
@@ -131,7 +197,7 @@ def _sequence(args: argparse.Namespace, localizer: Any, images: list[Any]) -> No
     drift = DriftConfig(args.odometry_noise / 100, math.radians(args.yaw_drift) / 60)
     progress = partial(tqdm, desc='evaluate', unit='image')
     events = events_of_images(images, localizer.region, drift, progress)
-    fixes = list(track_frames(events, Tracker(localizer)))
+    fixes = list(track_frames(events, Tracker(localizer), SequenceCamera(knowledge)))
     track = track_of(images)
     if args.out:
         summary = write_results(args.out, localizer.map, fixes, track)

@@ -1,186 +1,205 @@
 """Several methods on one dataset, side by side: the table of the benchmark.
 
 One row per method, search and number of views, for each split; every figure as `evaluate` defines
-it. Methods are told by their weights: a zoom policy, or the contrastive baseline.
+it. `methods.py` has the methods.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from justzoom_ros.errors import DatasetError
-from justzoom_ros.evaluation.evaluate import (
-    Place,
-    Result,
-    evaluate,
-    occupied_cells,
-    rigs,
-    summarize,
+from justzoom_ros.errors import ConfigError, DatasetError
+from justzoom_ros.evaluation.evaluate import inside, occupied_cells, rigs
+from justzoom_ros.evaluation.evaluate_results import percent
+from justzoom_ros.evaluation.image_camera import CameraKnowledge
+from justzoom_ros.evaluation.methods import (
+    DOWNWARD,
+    TIMED,
+    Figures,
+    Method,
+    Places,
+    open_method,
 )
-from justzoom_ros.evaluation.retrieval import RetrievalLocalizer
 from justzoom_ros.files import write_json
-from justzoom_ros.inference.tree_search import SearchConfig
-from justzoom_ros.io.datasets import read_images
-from justzoom_ros.localizer import Localizer
+from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.models.checkpoint import read_safetensors
 from justzoom_ros.plots.learning_curves import draw_curves
 from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
 from justzoom_ros.region import Region
 from justzoom_ros.training.history import read_history
-from justzoom_ros.training.retrieval import RetrievalModel
 
 SPLITS = ('val', 'blocks', 'other_city')
-SEARCHES = ('greedy', 'beam', 'exact')
-TIMED = 20
-"""Queries that the median time is taken of."""
-
-COLUMNS = ('R@1', 'R@25m', 'R@40m', 'R@50m', 'R@100m', 'point@50m', 'median', 'NLL', 'ms', 'MB')
-
-
-Methods = Mapping[str, str | Path]
-"""{name of a method: file of its weights}"""
-
-Progress = Callable[[Iterable[Any]], Iterable[Any]]
-"""Wraps what is gone through, as tqdm does."""
+IMAGES = 'images'
+"""Split of a dataset that has none: a CSV or a folder of images."""
 
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What is compared."""
+    """What a table is made of."""
 
     splits: tuple[str, ...] = SPLITS
-    """Of the dataset."""
+    """Of a dataset of streets."""
 
     views: tuple[int, ...] = (1, 2, 4)
-    """Numbers of cameras at each place."""
-
-    searches: tuple[str, ...] = SEARCHES
-    """For single views; several are searched exactly."""
+    """Numbers of views of a place, of a dataset of streets; several are searched exactly."""
 
     occupied: bool = False
-    """Whether only those cells can be in which an image of the split was taken."""
+    """Whether only cells in which an image was taken can be."""
 
     limit: int | None = None
-    """Places of a split at most."""
+    """At most so many places of a split."""
+
+    map: str | Path | None = None
+    """Map of a CSV or a folder of images of one camera; None for a dataset of streets, which has
+    its own."""
+
+    select: Mapping[str, str] = field(default_factory=dict)
+    """{column: value} of the rows of a CSV."""
+
+    skip_outside: bool = False
+    """Leave out images taken outside the map."""
+
+    knowledge: CameraKnowledge = field(default_factory=CameraKnowledge)
+    """What registration knows of the cameras beside their images' columns."""
 
 
-def open_method(
-    satellite_map: SatelliteMap, weights: str | Path
-) -> Localizer | RetrievalLocalizer:
-    """A Localizer or a RetrievalLocalizer, as the weights file says. Raises WeightsError."""
-    metadata, _ = read_safetensors(weights)
-    if metadata.get('format') == RetrievalModel.FORMAT:
-        return RetrievalLocalizer(satellite_map, RetrievalModel.load(weights))
-    return Localizer.open(satellite_map, weights, search='exact', progress=False)
+Progress = Callable[[Any], Iterable[Any]]
+Table = dict[str, Any]
+"""'protocol', 'dataset' and 'rows', for JSON."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of a dataset with the map that it is localized on."""
+
+    name: str
+    """One of SPLITS, or IMAGES."""
+
+    map: SatelliteMap
+    """Its map."""
+
+    images: list[GeoImage]
+    """All of them."""
+
+    views: tuple[int, ...]
+    """Numbers of views that places are compared with."""
+
+    def places(self, views: int, limit: int | None) -> list[tuple[GeoImage, ...]]:
+        """Images, or views of rigs."""
+        if self.name == IMAGES:
+            return [(image,) for image in self.images[:limit]]
+        return rigs(self.images, views)[:limit]
 
 
 def compare(
-    dataset: str | Path, weights: Methods, config: CompareConfig, progress: Progress = iter
-) -> dict[str, Any]:
-    """The table as a dictionary for JSON. `weights` {name of the method: file}.
+    dataset: str | Path,
+    methods: Mapping[str, str | None],
+    config: CompareConfig,
+    progress: Progress = iter,
+) -> Table:
+    """The table as a dictionary for JSON. `methods` {name: file of weights, None where a method
+    needs none}; see `methods.open_method`.
 
-    Raises DatasetError, MapError, WeightsError.
+    Raises DatasetError, MapError, WeightsError, ConfigError.
     """
     rows = [
         row
-        for split in config.splits
-        for row in _split_rows(Path(dataset), split, weights, config, progress)
+        for split in _splits(Path(dataset), config)
+        for row in _split_rows(split, methods, config, progress)
     ]
-    return {'dataset': str(dataset), 'protocol': _protocol(config), 'rows': rows}
+    return {'dataset': str(dataset), 'protocol': _protocol(config, rows), 'rows': rows}
 
 
-def _protocol(config: CompareConfig) -> str:
+def _protocol(config: CompareConfig, rows: Sequence[dict[str, Any]]) -> str:
     cells = 'cells in which an image was taken' if config.occupied else 'all cells with imagery'
-    return f'{cells} compete; point@50m is the point with most mass within {NEAR_M:g} m'
+    line = f'{cells} compete; point@50m is the point with most mass within {NEAR_M:g} m'
+    said = dict.fromkeys(row['knows'] for row in rows if row.get('knows'))
+    return '; '.join([line, *said])
+
+
+def _splits(dataset: Path, config: CompareConfig) -> Iterator[Split]:
+    if config.map is not None:
+        satellite_map = SatelliteMap.open(config.map)
+        region = satellite_map.region
+        every = read_images(dataset, config.select, region)
+        images = inside(every, region, config.skip_outside)
+        if not images:
+            raise DatasetError(f'{dataset} has no image inside the map {config.map}')
+        yield Split(IMAGES, satellite_map, images, (1,))
+        return
+    if not (dataset / 'metadata.csv').is_file():
+        raise DatasetError(
+            f'{dataset} has no metadata.csv: it is no dataset of streets; give the map of other '
+            'images with --map'
+        )
+    for name in config.splits:
+        folder = dataset / name if name == 'other_city' else dataset
+        satellite_map = SatelliteMap.open(folder / 'map')
+        images = read_images(folder / 'metadata.csv', {'split': name}, satellite_map.region)
+        yield Split(name, satellite_map, images, config.views)
 
 
 def _split_rows(
-    dataset: Path, split: str, weights: Methods, config: CompareConfig, progress: Progress
+    split: Split, methods: Mapping[str, str | None], config: CompareConfig, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    folder = dataset / split if split == 'other_city' else dataset
-    satellite_map = SatelliteMap.open(folder / 'map')
-    region = satellite_map.region
-    images = read_images(folder / 'metadata.csv', {'split': split}, region)
-    occupied = occupied_cells(images, region) if config.occupied else None
-    for name, file in weights.items():
-        localizer = open_method(satellite_map, file)
-        memory = {'weights_megabytes': _megabytes(file)}
-        single = ('exact',) if isinstance(localizer, RetrievalLocalizer) else config.searches
-        searches = ('exact',) if config.occupied else single
-        for views in config.views:
-            places = rigs(images, views)[: config.limit]
-            chosen = searches if views == 1 else ('exact',)
-            results = evaluate(localizer, places, chosen, progress, occupied)
-            for search in chosen:
-                row = _row(localizer, results[search], name, search, views, split, places)
-                yield row | memory
+    region = split.map.region
+    occupied = occupied_cells(split.images, region) if config.occupied else None
+    for name, file in methods.items():
+        if name in DOWNWARD and split.name != IMAGES:
+            raise ConfigError(
+                f'{name} is for cameras that look down, the pictures of {split.name} show '
+                'streets: give images of such a camera and their map with --map'
+            )
+        method = open_method(split.map, name, file, split.images[: config.limit], config.knowledge)
+        for views in split.views:
+            searches = method.searches(views, config.occupied)
+            places = split.places(views, config.limit)
+            found = method.evaluate(places, searches, progress, occupied) if searches else {}
+            for search, figures in found.items():
+                about = {'method': name, 'search': search, 'views': views, 'split': split.name}
+                yield about | _row(method, search, figures, places, split.map)
 
 
 def _row(
-    localizer: Localizer | RetrievalLocalizer,
-    results: list[Result],
-    method: str,
-    search: str,
-    views: int,
-    split: str,
-    places: list[Place],
+    method: Method, search: str, figures: Figures, places: Places, satellite_map: SatelliteMap
 ) -> dict[str, Any]:
-    figures = summarize(results)
+    covered = satellite_map.level_coverage(satellite_map.region.depth) > 0
     return {
-        **{'method': method, 'search': search, 'views': views, 'split': split},
-        'places': len(results),
-        'recall_cell': figures['recall_cell'],
-        **{f'recall_{radius}m': figures[f'recall_{radius}m'] for radius in RECALL_RADII_M},
-        'point_recall_50m': figures['point']['recall_50m'],
-        'median_m': figures['median_m'],
-        'nll_nats': figures['nll_nats'],
-        'ms_per_query': _milliseconds(localizer, search, places[:TIMED]),
-        'map_megabytes': localizer.map_bytes / 1e6,
-        'chance_nats': float(np.log(localizer.cells)),
-        'chance_recall_50m': _chance(localizer.region, results),
+        'places': len(places),
+        **figures,
+        'ms_per_query': method.milliseconds(search, places[:TIMED]),
+        'map_megabytes': method.map_bytes / 1e6,
+        'weights_megabytes': method.weights_bytes / 1e6,
+        'chance_nats': float(np.log(covered.sum())),
+        'chance_recall_50m': _chance(satellite_map.region, [place[0] for place in places]),
+        'knows': method.knows([place[0] for place in places]),
     }
 
 
-def _megabytes(weights: str | Path) -> float:
-    """What the weights of a file take in memory, in single precision."""
-    _, tensors = read_safetensors(weights)
-    return 4 * sum(tensor.numel() for tensor in tensors.values()) / 1e6
-
-
-def _milliseconds(
-    localizer: Localizer | RetrievalLocalizer, search: str, places: list[Place]
-) -> float:
-    """Median time of one query: all its views encoded and searched, pixels being in memory."""
-    times = []
-    for place in places:
-        pictures = [image.load() for image in place]
-        started = time.perf_counter()
-        for picture in pictures:
-            localizer.posterior(localizer.embed(picture), SearchConfig(search))
-        times.append(time.perf_counter() - started)
-    return float(1000 * np.median(times))
-
-
-def _chance(region: Region, results: list[Result]) -> float:
+def _chance(region: Region, images: Sequence[GeoImage]) -> float:
     """Share that a cell drawn evenly from the square would have within 50 m: the disc's area that
     lies inside the square, averaged over the truths."""
     half, radius = region.side_m / 2, NEAR_M
     offsets = np.linspace(-radius, radius, 41)
     disc = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(-1, 2)
     disc = disc[np.hypot(*disc.T) <= radius]
-    inside = [np.all(np.abs(result.truth_m + disc) <= half, axis=1).mean() for result in results]
+    truths = (np.array(region.to_enu(image.latitude, image.longitude)) for image in images)
+    inside = [np.all(np.abs(truth_m + disc) <= half, axis=1).mean() for truth_m in truths]
     return float(np.mean(inside) * np.pi * radius**2 / region.side_m**2)
 
 
-def draw_histories(weights: Methods, chance_nats: float, path: str | Path) -> None:
-    """Learning curves of methods as a PNG. Raises DatasetError where a history is missing."""
+def draw_histories(
+    weights: Mapping[str, str | None], chance_nats: float, path: str | Path
+) -> None:
+    """Learning curves of methods with weights as a PNG. Raises DatasetError where a history is
+    missing."""
     histories = {}
     for name, file in weights.items():
+        if file is None:
+            continue
         history = Path(file).parent / 'history.csv'
         if not history.is_file():
             raise DatasetError(f'{history} is not there: the curves are drawn from it')
@@ -191,12 +210,48 @@ def draw_histories(weights: Methods, chance_nats: float, path: str | Path) -> No
 # --- tables ------------------------------------------------------------------------------------
 
 
-def write(path: str | Path, made: dict[str, Any]) -> None:
+def write(path: str | Path, made: Table) -> None:
     """The table as JSON. Raises OutputError."""
     write_json(path, made)
 
 
-def markdown(made: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class Column:
+    """A column of the table for people."""
+
+    title: str
+    """What is written above it."""
+
+    key: str
+    """Its figure in a row."""
+
+    show: Callable[[Any], str] = percent
+    """Its figure as text."""
+
+
+def _metres(value: float) -> str:
+    return f'{value:.1f} m' if value < 10 else f'{value:.0f} m'
+
+
+STREET_COLUMNS = (
+    Column('R@1', 'recall_cell'),
+    *(Column(f'R@{radius}m', f'recall_{radius}m') for radius in (25, 40, 50, 100)),
+    Column('point@50m', 'point_recall_50m'),
+    Column('median', 'median_m', lambda value: f'{value:.0f} m'),
+    Column('NLL', 'nll_nats', lambda value: f'{value:.2f}'),
+    Column('ms', 'ms_per_query', lambda value: f'{value:.0f}'),
+    Column('MB', 'megabytes', lambda value: f'{value:.1f}'),
+)
+DOWNWARD_COLUMNS = (
+    *(Column(f'R@{radius}m', f'recall_{radius}m') for radius in RECALL_RADII_M if radius <= 50),
+    Column('median', 'median_m', _metres),
+    Column('heading', 'heading_median_deg', lambda value: f'{value:.1f} deg'),
+    Column('fixes', 'share_fix'),
+    *STREET_COLUMNS[-3:],
+)
+
+
+def markdown(made: Table) -> str:
     """The table as Markdown, one per split."""
     parts = [made['protocol'] + '.']
     for split in dict.fromkeys(row['split'] for row in made['rows']):
@@ -204,23 +259,24 @@ def markdown(made: dict[str, Any]) -> str:
         first = rows[0]
         parts.append(
             f'**{split}**, {first["places"]} places; chance: R@50m '
-            f'{_percent(first["chance_recall_50m"])}, NLL {first["chance_nats"]:.2f}'
+            f'{percent(first["chance_recall_50m"])}, NLL {first["chance_nats"]:.2f}'
         )
-        lines = ['| method | views | ' + ' | '.join(COLUMNS) + ' |']
-        lines.append('|---|---' + '|--:' * len(COLUMNS) + '|')
-        parts.append('\n'.join(lines + [_line(row) for row in rows]))
+        columns = DOWNWARD_COLUMNS if split == IMAGES else STREET_COLUMNS
+        first_titles = ['method'] if split == IMAGES else ['method', 'views']
+        titles = [*first_titles, *(column.title for column in columns)]
+        rule = '|---' * len(first_titles) + '|--:' * len(columns) + '|'
+        lines = ['| ' + ' | '.join(titles) + ' |', rule]
+        parts.append('\n'.join(lines + [_line(row, columns) for row in rows]))
     return '\n\n'.join(parts)
 
 
-def _line(row: dict[str, Any]) -> str:
-    shares = ('recall_cell', 'recall_25m', 'recall_40m', 'recall_50m', 'recall_100m')
-    cells = [_percent(row[key]) for key in (*shares, 'point_recall_50m')]
-    cells += [f'{row["median_m"]:.0f} m', f'{row["nll_nats"]:.2f}']
-    megabytes = row['map_megabytes'] + row['weights_megabytes']
-    cells += [f'{row["ms_per_query"]:.0f}', f'{megabytes:.1f}']
-    name = row['method'] if row['method'] == 'retrieval' else f'{row["method"]}, {row["search"]}'
-    return f'| {name} | {row["views"]} | ' + ' | '.join(cells) + ' |'
-
-
-def _percent(share: float) -> str:
-    return f'{100 * share:.1f} %'
+def _line(row: dict[str, Any], columns: Sequence[Column]) -> str:
+    figures = row | {'megabytes': row['map_megabytes'] + row['weights_megabytes']}
+    plain = row['method'] == 'retrieval' or not row['search']
+    name = row['method'] if plain else f'{row["method"]}, {row["search"]}'
+    cells = [
+        '-' if figures[column.key] is None else column.show(figures[column.key])
+        for column in columns
+    ]
+    first = [name] if row['split'] == IMAGES else [name, str(row['views'])]
+    return '| ' + ' | '.join([*first, *cells]) + ' |'

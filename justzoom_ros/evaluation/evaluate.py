@@ -1,83 +1,76 @@
 """How good a localizer is on images with known positions, one place at a time.
 
-Each image is encoded once; every search then makes its own posterior from that, or from all views
-of a place. The protocol is the full grid: all terminal cells with imagery compete, as they do for
-a robot; or, as in retrieval benchmarks, occupied cells only: those in which an image was taken.
+Of a policy each image is encoded once; every search then makes its own posterior from that, or
+from all views of a place. A registration makes one of each image and what is known of its camera.
+The protocol is the full grid: all terminal cells with imagery compete, as they do for a robot; or,
+as in retrieval benchmarks, occupied cells only: those in which an image was taken.
 
-Three positions are compared with the truth. The *guess* is the centre of the most probable
-terminal cell, right or wrong, as in the published results. The *point* has most mass within
-NEAR_M. The *fix* is what a robot gets: the mean of one hypothesis, or in doubt the mean of
-everything, with a covariance to match.
+Three positions are compared with the truth. The *guess* is the place of greatest density, right
+or wrong: of a policy the centre of the most probable terminal cell, as in the published results,
+of a registration its heaviest peak. The *point* has most mass within NEAR_M. The *fix* is what a
+robot gets: the mean of one hypothesis, or in doubt the mean of everything, with a covariance to
+match.
+Whatever is said of cells is said of the map's terminal cells, over which finer posteriors are
+summed.
 """
 
-import csv
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from justzoom_ros.errors import DatasetError, OutsideRegionError
+from justzoom_ros.errors import ConfigError, DatasetError, ImageError, OutsideRegionError
 from justzoom_ros.evaluation import metrics
-from justzoom_ros.files import output_folder, write_json, writing
-from justzoom_ros.inference.fix import Fix, FixCriteria, make_fix
+from justzoom_ros.evaluation.image_camera import CameraKnowledge, heading_of
+from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, make_fix
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.localizer import Localizer
-from justzoom_ros.plots.figures import Mark
-from justzoom_ros.plots.fixes import Panel, draw_errors, draw_frames
-from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
+from justzoom_ros.radii import NEAR_M
 from justzoom_ros.region import Region
 
-CSV_COLUMNS = (
-    *('search', 'id', 'truth_latitude', 'truth_longitude', 'latitude', 'longitude', 'error_m'),
-    *('guess_latitude', 'guess_longitude', 'guess_error_m', 'cell_hit', 'status', 'reason'),
-    *('confidence', 'radius_90_m', 'truth_mass', 'truth_in_90_region', 'truth_in_90_ellipse'),
-)
+Place = GeoImage | tuple[GeoImage, ...]
+"""An image, or the views of a rig."""
+
+Results = dict[str, list['Result']]
+"""Results of all places under each search or method."""
+
+SEARCHES = ('greedy', 'beam', 'exact')
+"""Searches of a policy that are compared unless others are asked for."""
 
 
-Place = tuple[GeoImage, ...]
-"""The views of a rig at one place."""
-
-
-class Evaluated(Protocol):
-    """What is asked of a `Localizer`, or of another method in its place."""
-
-    criteria: FixCriteria
-
-    @property
-    def region(self) -> Region:
-        """The square of the earth that is searched."""
+class Searcher(Protocol):
+    """What a policy, or a baseline in its place, is asked for."""
 
     def embed(self, image_rgb: np.ndarray) -> Any:
-        """What an image, uint8 (H, W, 3) RGB, is encoded as."""
+        """Ground embedding of a camera image, uint8 (H, W, 3) RGB."""
 
-    def posterior(self, image: Any, search_config: SearchConfig | None = None) -> CellPosterior:
-        """The posterior of an encoded image."""
+    def posterior(self, image: Any, search_config: SearchConfig) -> CellPosterior:
+        """The posterior of an image's embedding."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One place under one search: what was found and how it compares. Positions are metres east
-    and north of the region's centre."""
+    """One place under one search. Positions are metres east and north of the region's centre."""
 
     image: GeoImage
-    """The (first) image."""
+    """The place's first image."""
 
     fix: Fix
-    """Without the posterior, which would fill the memory over a large dataset."""
+    """Without its posterior, which would fill the memory over a large dataset."""
 
     truth_m: np.ndarray
     """True position (2,)."""
 
     guess_m: np.ndarray
-    """Centre (2,) of the most probable terminal cell."""
+    """Place (2,) of greatest density."""
 
     point_m: np.ndarray
-    """Point (2,) with most mass within NEAR_M."""
+    """Where most mass is near (2,)."""
 
     guess_latitude: float
     """Of the guess, degrees."""
@@ -89,16 +82,19 @@ class Result:
     """The most probable terminal cell is the true one."""
 
     fix_cell_hit: bool
-    """The terminal cell that the fix lies in is the true one."""
+    """The fix lies in the true one."""
 
     truth_mass: float
-    """Mass of the true terminal cell."""
+    """Mass of the true terminal cell, given that the camera is on the map."""
 
     held: dict[float, bool]
     """{mass: whether the smallest region of that mass holds the truth}."""
 
     mass_near: float
     """Mass within NEAR_M of the guess."""
+
+    heading_error_rad: float | None = None
+    """Of the fix, 0..pi; None where it has no heading or the true one is not known."""
 
     @property
     def fix_m(self) -> np.ndarray:
@@ -109,6 +105,9 @@ class Result:
     def guess_error_m(self) -> float:
         """Distance of the guess from the truth."""
         return float(np.hypot(*(self.guess_m - self.truth_m)))
+
+
+# --- datasets ----------------------------------------------------------------------------------
 
 
 def inside(
@@ -127,36 +126,7 @@ def inside(
     return [image for image, flag in zip(images, flags, strict=True) if flag]
 
 
-def evaluate(
-    localizer: Evaluated,
-    places: Iterable[GeoImage | Place],
-    searches: Iterable[str] = ('greedy', 'beam', 'exact'),
-    progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
-    occupied: np.ndarray | None = None,
-) -> dict[str, list[Result]]:
-    """{search: [Result per place]}. A place is a GeoImage or a tuple of them, the views of a rig
-    (see `rigs`). `progress` wraps the places, as tqdm does. `occupied`: path indices of the
-    terminal cells that alone can be; the search must then be exact.
-
-    Raises OutsideRegionError, naming the row, for an image taken outside the region, DatasetError
-    for a corrupt one, ConfigError for an unknown search.
-    """
-    configs = {name: SearchConfig(method=name) for name in searches}
-    results: dict[str, list[Result]] = {name: [] for name in configs}
-    views = [place if isinstance(place, tuple) else (place,) for place in places]
-    inside([image for place in views for image in place], localizer.region)
-    for place in progress(views):
-        grounds = [localizer.embed(image.load()) for image in place]
-        weights = overlap_weights([mount_of(image) for image in place]) if len(place) > 1 else None
-        for name, config in configs.items():
-            posteriors = [localizer.posterior(ground, config) for ground in grounds]
-            posterior = fuse_posteriors(posteriors, weights)
-            posterior = posterior if occupied is None else posterior.among(occupied)
-            results[name].append(_result(place[0], make_fix(posterior, localizer.criteria)))
-    return results
-
-
-def rigs(images: Iterable[GeoImage], count: int) -> list[Place]:
+def rigs(images: Iterable[GeoImage], count: int) -> list[tuple[GeoImage, ...]]:
     """The first `count` cameras of every place, tuples of GeoImage, by the columns `place` and
     `camera` that `justzoom city` writes. Raises DatasetError where a place has fewer."""
     places: dict[tuple[str, str], list[GeoImage]] = {}
@@ -187,40 +157,159 @@ def mount_of(image: GeoImage) -> Mount:
         raise DatasetError(f'{image.row} has no heading_deg and fov_deg') from error
 
 
-def occupied_cells(images: Sequence[GeoImage], region: Region) -> np.ndarray:
-    """Indices of the terminal cells in which the images were taken."""
+def occupied_cells(images: Iterable[GeoImage], region: Region) -> np.ndarray:
+    """Cell indices of the terminal cells in which the images were taken."""
     positions = np.array([(image.latitude, image.longitude) for image in images])
     return np.unique(region.cell_index(region.encode_enu(*region.to_enu(*positions.T))))
 
 
-def _result(image: GeoImage, fix: Fix) -> Result:
-    posterior = fix.require_posterior()
-    region = posterior.region
-    truth = region.to_enu(image.latitude, image.longitude)
+# --- evaluation --------------------------------------------------------------------------------
+
+
+def evaluate(
+    localizer: Localizer,
+    places: Iterable[Place],
+    searches: Iterable[str] = SEARCHES,
+    progress: Callable[[Any], Iterable[Any]] = iter,
+    occupied: np.ndarray | None = None,
+    knowledge: CameraKnowledge | None = None,
+) -> Results:
+    """The `Result`s of every place: of a policy under each of its searches, of a localizer with
+    registration under the name of its method, of one with both under all of these.
+
+    A place is a GeoImage or a tuple of them, the views of a rig (see `rigs`). `progress` wraps the
+    places, as tqdm does. `occupied`: cell indices of the terminal cells that alone can be; the
+    search must then be exact. `knowledge`: what registration knows of the cameras beside their
+    images' columns.
+
+    Raises OutsideRegionError, naming the row, for an image taken outside the region, DatasetError
+    for a corrupt one or one whose scale is not known, ConfigError for an unknown search.
+    """
+    groups = [place if isinstance(place, tuple) else (place,) for place in places]
+    inside([image for group in groups for image in group], localizer.region)
+    results: Results = {}
+    if localizer.zoom:
+        results = search_places(
+            localizer.zoom, localizer.criteria, groups, searches, progress, occupied
+        )
+    if localizer.registrar:
+        images = [group[0] for group in groups]
+        results[localizer.method] = register_images(
+            localizer, images, knowledge or CameraKnowledge(localizer.camera), progress
+        )
+    return results
+
+
+def search_places(
+    searcher: Searcher,
+    criteria: FixCriteria,
+    places: Sequence[tuple[GeoImage, ...]],
+    searches: Iterable[str],
+    progress: Callable[[Any], Iterable[Any]] = iter,
+    occupied: np.ndarray | None = None,
+) -> Results:
+    """The `Result`s of a policy, or of the contrastive baseline; as `evaluate`."""
+    configs = {name: SearchConfig(method=name) for name in searches}
+    results: Results = {name: [] for name in configs}
+    for place in progress(places):
+        grounds = [searcher.embed(image.load()) for image in place]
+        weights = overlap_weights([mount_of(image) for image in place]) if len(place) > 1 else None
+        for name, config in configs.items():
+            posteriors = [searcher.posterior(ground, config) for ground in grounds]
+            posterior = fuse_posteriors(posteriors, weights)
+            posterior = posterior if occupied is None else posterior.among(occupied)
+            results[name].append(score(place[0], make_fix(posterior, criteria), posterior.region))
+    return results
+
+
+def register_images(
+    localizer: Localizer,
+    images: Sequence[GeoImage],
+    knowledge: CameraKnowledge,
+    progress: Callable[[Any], Iterable[Any]] = iter,
+) -> list[Result]:
+    """The `Result`s of a localizer with registration, each image with what is known of its
+    camera. Raises DatasetError naming the image that cannot be used."""
+    knowledge.require_cameras(images)
+    return [
+        score(image, locate_image(localizer, image, knowledge), localizer.region)
+        for image in progress(images)
+    ]
+
+
+def locate_image(localizer: Localizer, image: GeoImage, knowledge: CameraKnowledge) -> Fix:
+    """The `Fix` of an image with what is known of its camera. Raises DatasetError naming the row
+    where it cannot be used."""
+    known, pixels = knowledge.state_of(image), image.load()
+    try:
+        return localizer.locate(pixels, known.camera, known.yaw_rad, known.yaw_std_rad)
+    except (ConfigError, ImageError) as error:
+        raise DatasetError(f'{image.row}: {error}') from error
+
+
+def score(image: GeoImage, fix: Fix, region: Region) -> Result:
+    """The `Result` of a fix over the terminal cells of a region: a finer posterior is summed over
+    them, and gives its heaviest peak as the guess."""
+    fine = fix.require_posterior()
+    same = fine.region == region
+    cells = fine if same else fine.coarsen(region)
+    truth_m = np.array(region.to_enu(image.latitude, image.longitude))
     true_cell = region.encode(image.latitude, image.longitude)
-    best = posterior.best_cell
+    guess_m = _cell_guess(fine) if same else _peak_guess(fine, fix)
+    (east_m, north_m), (guess_east_m, guess_north_m) = truth_m.tolist(), guess_m.tolist()
+    guess_latitude, guess_longitude = region.to_latlon(guess_east_m, guess_north_m)
     return Result(
         image=image,
         fix=replace(fix, posterior=None),
-        truth_m=np.array(truth),
-        guess_m=np.array([best.east_m, best.north_m]),
-        point_m=posterior.best_point(NEAR_M),
-        guess_latitude=best.latitude,
-        guess_longitude=best.longitude,
-        cell_hit=best.actions == true_cell,
-        fix_cell_hit=tuple(region.encode_enu(fix.east_m, fix.north_m)) == true_cell,
-        truth_mass=_mass_at(posterior, np.array(truth)),
-        held={mass: posterior.holds(*truth, mass) for mass in metrics.MASSES},
-        mass_near=posterior.mass_within(best.east_m, best.north_m, NEAR_M),
+        truth_m=truth_m,
+        guess_m=guess_m,
+        point_m=cells.best_point(NEAR_M),
+        guess_latitude=guess_latitude,
+        guess_longitude=guess_longitude,
+        cell_hit=cells.best_cell.actions == true_cell,
+        fix_cell_hit=_terminal_cell(region, fix.east_m, fix.north_m) == true_cell,
+        truth_mass=_mass_at(cells, truth_m),
+        held={mass: cells.holds(east_m, north_m, mass) for mass in metrics.MASSES},
+        mass_near=fine.mass_within(guess_east_m, guess_north_m, NEAR_M) * (1 - fix.off_map),
+        heading_error_rad=_heading_error_rad(image, fix),
     )
+
+
+def _cell_guess(cells: CellPosterior) -> np.ndarray:
+    best = cells.best_cell
+    return np.array([best.east_m, best.north_m])
+
+
+def _peak_guess(fine: CellPosterior, fix: Fix) -> np.ndarray:
+    """Place (2,) of the heaviest peak: the fix itself, whose place is finer than a cell, or, where
+    there is none, the densest cell of the heaviest hypothesis."""
+    if fix.status is FixStatus.FIX:
+        return np.array([fix.east_m, fix.north_m])
+    within = fine.modes()[0].indices
+    best = int(np.argmax(np.where(np.isin(fine.indices, within), fine.masses, -1.0)))
+    return fine.centers_m[best]
+
+
+def _terminal_cell(region: Region, east_m: float, north_m: float) -> tuple[int, ...]:
+    """The actions to the terminal cell of a position, of the nearest one from beyond the border:
+    a peak may lie half a cell outside."""
+    inside_m = np.clip((east_m, north_m), -region.side_m / 2, region.side_m / 2)
+    return tuple(region.encode_enu(*inside_m).tolist())
 
 
 def _mass_at(posterior: CellPosterior, position_m: np.ndarray) -> float:
     """Mass of the terminal cell at a position, an unexplored leaf counted as uniform inside."""
-    leaf = posterior.leaf_at(*position_m)
+    leaf = posterior.leaf_at(*position_m.tolist())
     if leaf < 0:
         return 0.0
     return float(posterior.masses[leaf] / posterior.region.terminal_count(posterior.levels[leaf]))
+
+
+def _heading_error_rad(image: GeoImage, fix: Fix) -> float | None:
+    if fix.yaw_rad is None or 'heading_deg' not in image.columns:
+        return None
+    truth_rad = heading_of(image)
+    return None if truth_rad is None else metrics.angle_rad(fix.yaw_rad, truth_rad)
 
 
 # --- figures -----------------------------------------------------------------------------------
@@ -229,14 +318,17 @@ def _mass_at(posterior: CellPosterior, position_m: np.ndarray) -> float:
 def summarize(results: Sequence[Result]) -> dict[str, Any]:
     """The figures of one search's Results as a dictionary for JSON.
 
-    recall_cell, recall_10m ... and median_m, p90_m are those of the guess; those of the position
+    recall_cell, recall_5m ... and median_m, p90_m are those of the guess; those of the position
     of the fix are under `fix_position`, over all images, and under `fix_only`, over the sure ones.
+    `no_fix` counts the reasons why there was none.
     """
     truths = np.array([r.truth_m for r in results]).reshape(-1, 2)
     guesses = np.array([r.guess_m for r in results]).reshape(-1, 2)
     near = metrics.errors_m(truths, guesses) <= NEAR_M
+    headings = [r.heading_error_rad for r in results if r.heading_error_rad is not None]
     figures = {
         **metrics.summary(truths, guesses, [r.cell_hit for r in results]),
+        'heading_median_deg': float(np.degrees(metrics.quantile(headings, 0.5))),
         'nll_nats': metrics.nll_nats([r.truth_mass for r in results]),
         **{
             f'coverage_{100 * mass:.0f}': metrics.share([r.held[mass] for r in results])
@@ -244,11 +336,18 @@ def summarize(results: Sequence[Result]) -> dict[str, Any]:
         },
         'ece_50m': metrics.ece([r.mass_near for r in results], near),
         'share_fix': metrics.share([r.fix.status == 'fix' for r in results]),
+        'no_fix': count_reasons(r.fix for r in results),
         'point': _point_figures(truths, results),
         'fix_position': _fix_figures(results),
         'fix_only': _fix_figures([r for r in results if r.fix.status == 'fix']),
     }
     return metrics.without_nan(figures)
+
+
+def count_reasons(fixes: Iterable[Fix]) -> dict[str, int]:
+    """{why there was no fix, without figures: how often}, most frequent first."""
+    reasons = (fix.reason.partition(':')[0] for fix in fixes if fix.status == FixStatus.NO_FIX)
+    return dict(Counter(reasons).most_common())
 
 
 def _point_figures(truths: np.ndarray, results: Sequence[Result]) -> dict[str, float]:
@@ -263,93 +362,6 @@ def _fix_figures(results: Sequence[Result]) -> dict[str, Any]:
     covariances = [r.fix.covariance_m2 for r in results]
     hits = [r.fix_cell_hit for r in results]
     return metrics.without_nan(metrics.fix_summary(truths, fixes, covariances, hits))
-
-
-# --- results -----------------------------------------------------------------------------------
-
-
-def write_results(
-    out: str | Path, results: dict[str, list[Result]], about: dict[str, Any]
-) -> dict[str, Any]:
-    """Write summary.json (`about` and the figures of each search) and per_image.csv into the
-    folder `out`; returns the summary. Raises OutputError."""
-    folder = output_folder(out)
-    summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
-    write_json(folder / 'summary.json', summary)
-    with writing(folder / 'per_image.csv') as temporary, temporary.open('w', newline='') as file:
-        writer = csv.DictWriter(file, CSV_COLUMNS)
-        writer.writeheader()
-        for name, items in results.items():
-            writer.writerows(_csv_row(name, item) for item in items)
-    return summary
-
-
-def _csv_row(search: str, result: Result) -> dict[str, Any]:
-    image, fix = result.image, result.fix
-    in_ellipse = metrics.in_ellipses(result.truth_m, result.fix_m, fix.covariance_m2)
-    return {
-        'search': search,
-        'id': image.id,
-        'truth_latitude': image.latitude,
-        'truth_longitude': image.longitude,
-        'latitude': fix.latitude,
-        'longitude': fix.longitude,
-        'error_m': float(np.hypot(*(result.fix_m - result.truth_m))),
-        'guess_latitude': result.guess_latitude,
-        'guess_longitude': result.guess_longitude,
-        'guess_error_m': result.guess_error_m,
-        'cell_hit': result.cell_hit,
-        'status': fix.status,
-        'reason': fix.reason,
-        'confidence': fix.confidence,
-        'radius_90_m': fix.radius_90_m,
-        'truth_mass': result.truth_mass,
-        'truth_in_90_region': result.held[0.9],
-        'truth_in_90_ellipse': bool(in_ellipse[0]),
-    }
-
-
-def draw(
-    out: Path, localizer: Localizer, results: dict[str, list[Result]], frames: int = 0
-) -> None:
-    """Draw errors.png, the errors of the guesses of all searches, and, with `frames`, frames.png:
-    that many images with their posteriors under the last search, largest error first."""
-    errors_m = {name: [r.guess_error_m for r in items] for name, items in results.items()}
-    draw_errors(errors_m, out / 'errors.png', 'Distance of the best guess from the truth')
-    if not frames:
-        return
-    search = list(results)[-1]
-    worst = sorted(results[search], key=lambda result: -result.guess_error_m)[:frames]
-    draw_frames(localizer.map, [_panel(localizer, r, search) for r in worst], out / 'frames.png')
-
-
-def _panel(localizer: Localizer, result: Result, search: str) -> Panel:
-    image, fix = result.image.load(), result.fix
-    masses = localizer.posterior(image, SearchConfig(method=search)).to_grid()
-    mark = Mark(result.fix_m, fix.covariance_m2, fix.status, result.truth_m)
-    title = f'{result.image.id}: {fix.status.replace("_", " ")}, confidence {fix.confidence:.2f}, '
-    return Panel(f'{title}best guess {result.guess_error_m:.0f} m off', image, masses, mark)
-
-
-def table(summary: dict[str, Any]) -> str:
-    """The summary as lines of text: for each search a row for the guess and one for the fix."""
-    radii = [f'{radius}m' for radius in RECALL_RADII_M]
-    names = ['R@1', *(f'R@{radius}' for radius in radii), 'median', 'p90', 'in 90%', 'fixes']
-    lines = [summary['protocol'], ' ' * 20 + ''.join(name.rjust(9) for name in names)]
-    for search, guess in summary['searches'].items():
-        fix = guess['fix_position']
-        inside = guess['coverage_90'], fix['coverage_90_ellipse']
-        for name, figures, held in (('guess', guess, inside[0]), ('fix', fix, inside[1])):
-            shares = [figures[key] for key in ('recall_cell', *(f'recall_{r}' for r in radii))]
-            cells = [_percent(share) for share in shares]
-            cells += [f'{figures[key]:.1f} m' for key in ('median_m', 'p90_m')]
-            cells += [_percent(held), _percent(guess['share_fix'])]
-            lines.append(f'{search} {name}'.ljust(20) + ''.join(cell.rjust(9) for cell in cells))
-    return '\n'.join(lines)
-
-
-def _percent(share: float) -> str:
-    return f'{100 * share:.1f} %'
 
 
 def reliability_curve(

@@ -44,6 +44,11 @@ def quantile(distances_m: Values, q: float) -> float:
     return float(np.quantile(distances_m, q)) if distances_m.size else float('nan')
 
 
+def angle_rad(one_rad: float, other_rad: float) -> float:
+    """Angle (0..pi) between two directions."""
+    return float(abs((one_rad - other_rad + np.pi) % (2 * np.pi) - np.pi))
+
+
 def nll_nats(true_masses: Values) -> float:
     """Mean negative log of the masses (N,) that the posteriors give the true terminal cells."""
     masses = np.asarray(true_masses, float)
@@ -91,7 +96,7 @@ def ece(confidences: Values, correct: Values, bins: int = 10) -> float:
 
 def summary(truths_m: Values, estimates_m: Values, cell_hits: Values) -> dict[str, Any]:
     """The figures that any estimate has: images, recall_cell (strict R@1: exactly the terminal
-    cell, flags (N,)), recall_10m ... recall_100m, median_m and p90_m, as a dictionary."""
+    cell, flags (N,)), recall_5m ... recall_100m, median_m and p90_m, as a dictionary."""
     distances_m = errors_m(truths_m, estimates_m)
     return {
         'images': len(distances_m),

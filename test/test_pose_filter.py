@@ -28,6 +28,7 @@ from justzoom_ros.filtering import (
     make_filter,
 )
 from justzoom_ros.inference.fix import FixStatus
+from justzoom_ros.registration.likelihood import PoseLikelihood
 
 TINY = Region(latitude=48.0, longitude=11.0, side_m=160.0, grid=2, depth=3)
 """Eight by eight cells of 20 m."""
@@ -219,10 +220,9 @@ def test_unknown_motion_gives_the_window_up_and_loses_nothing():
 
 
 def test_simulated_flights_end_in_metres_and_never_surely_elsewhere():
-    """A fifth of the frames shows another place, half of these the same one again. The docstring
-    of `PoseFilterConfig` has the figures of 200 flights."""
+    """A fifth of the frames shows another place, half of these the same one again."""
     flights = [
-        fly_and_score(PoseFilter(REGION, np.ones(CELLS, bool)), Flight(seed), 6, 1.0, 10.0)
+        fly_and_score(PoseFilter(REGION, np.ones(CELLS, bool)), Flight(seed), 6, 1.0, 20.0)
         for seed in range(2)
     ]
     sure = [frame for flight in flights for frame in flight if frame.sure]
@@ -230,6 +230,19 @@ def test_simulated_flights_end_in_metres_and_never_surely_elsewhere():
     assert max(frame.error_m for frame in sure) < 15
     assert np.median([frame.error_m for frame in sure]) < 3
     assert 0.3 < np.mean([frame.squared for frame in sure]) / 2 < 2
+
+
+def test_a_registrations_likelihood_is_taken_as_it_is():
+    belief = pose_filter()
+    area = belief.search_area()
+    made_up = ratios_of([Peak(-90, 80, 1.0, 15.0)], area)
+    likelihood = PoseLikelihood(
+        made_up.log_ratio, area.yaws_rad, made_up.cell_m, made_up.west_m, made_up.north_m
+    )
+    belief.update_poses(likelihood)
+    np.testing.assert_allclose(belief.moments()[0], (-90, 80), atol=1.5)
+    top = likelihood.peaks(1)[0]
+    np.testing.assert_allclose((top.east_m, top.north_m), (-90, 80), atol=1.5)
 
 
 def test_headings_that_do_not_divide_are_refused():

@@ -43,7 +43,15 @@ MODE_REACH_M = 15.0
 
 @dataclass(frozen=True)
 class PoseFilterConfig:
-    """The parts of the belief. Raises ConfigError for values out of range."""
+    """The parts of the belief. Raises ConfigError for values out of range.
+
+    How much one of many frames may say is the caller's: `exponent` and `novelty` of
+    `update_poses`. Registration wants an exponent of 1: its peaks are narrow, so a root of them
+    flattens what sets one place apart from thousands of others, and with 0.5 a robot hardly
+    converges. That frames close to each other err alike is said by the novelty: a whole new
+    observation every 20 m of way is right for frames a fifth of which show a wrong place, every
+    second of these the same one again; with one every 10 m some of those end in false fixes.
+    """
 
     kind: ClassVar[str] = 'pose'
 

@@ -233,6 +233,23 @@ def read_track(bag: Bag, topic: str) -> Track:
 # --- writing -----------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class SensorSample:
+    """One more message of a bag, made when it is written."""
+
+    topic: str
+    """Where it goes."""
+
+    kind: str
+    """Its type, such as sensor_msgs/msg/Range."""
+
+    stamp_ns: int
+    """Its time."""
+
+    make: Callable[[Typestore], Any]
+    """The message of a rosbags typestore."""
+
+
 def write_bag(
     images: Iterable[GeoImage],
     out: str | Path,
@@ -241,9 +258,11 @@ def write_bag(
     frame_id: str = 'camera',
     progress: Callable[[list[GeoImage]], Iterable[GeoImage]] = iter,
     poses: Sequence[Pose] = (),
+    samples: Sequence[SensorSample] = (),
 ) -> None:
     """Write GeoImages as a rosbag2 (mcap): CompressedImage on `topic`, NavSatFix on `truth_topic`,
-    and the `Pose`s of a robot, where there are any, as Odometry on ODOM_TOPIC.
+    the `Pose`s of a robot, where there are any, as Odometry on ODOM_TOPIC, and whatever other
+    sensors said.
 
     Stamps are the images' times; a file that is an upright JPEG goes in as it is. `progress`
     wraps the list of images, as tqdm does. Raises DatasetError for an image without a time or
@@ -257,22 +276,32 @@ def write_bag(
         with Writer(temporary, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             truths = writer.add_connection(truth_topic, TRUTH_TYPES[0], typestore=store)
             frames = writer.add_connection(topic, IMAGE_TYPES[0], typestore=store)
-            if poses:
-                wheels = writer.add_connection(ODOM_TOPIC, ODOMETRY_TYPES[0], typestore=store)
+            others = [_odometry_sample(pose) for pose in poses] + list(samples)
+            connections = {
+                topic: writer.add_connection(topic, kind, typestore=store)
+                for topic, kind in dict.fromkeys((one.topic, one.kind) for one in others)
+            }
 
             def write(connection: Any, stamp_ns: int, message: object) -> None:
                 raw = store.serialize_cdr(message, connection.msgtype)
                 writer.write(connection, stamp_ns, raw)
 
-            left = deque(sorted(poses, key=lambda pose: pose.stamp_ns))
+            left = deque(sorted(others, key=lambda sample: sample.stamp_ns))
             for image in progress(in_order):
                 stamp_ns = _stamp_of(image)
                 while left and left[0].stamp_ns <= stamp_ns:
-                    pose = left.popleft()
-                    write(wheels, pose.stamp_ns, odometry_message(store, pose))
+                    one = left.popleft()
+                    write(connections[one.topic], one.stamp_ns, one.make(store))
                 write(truths, stamp_ns, truth_message(store, image))
                 write(frames, stamp_ns, image_message(store, image, frame_id))
         _name_storage(temporary, Path(out).name)
+
+
+def _odometry_sample(pose: Pose) -> SensorSample:
+    kind = ODOMETRY_TYPES[0]
+    return SensorSample(
+        ODOM_TOPIC, kind, pose.stamp_ns, lambda store: odometry_message(store, pose)
+    )
 
 
 def sort_by_time(images: Iterable[GeoImage]) -> list[GeoImage]:
@@ -357,6 +386,31 @@ def odometry_message(store: Typestore, pose: Pose) -> Any:
             types[f'{geometry}Twist'](still, still), np.zeros(36)
         ),
     )
+
+
+def range_sample(topic: str, stamp_ns: int, range_m: float) -> SensorSample:
+    """What a downward laser rangefinder says, as a Range."""
+    kind = 'sensor_msgs/msg/Range'
+
+    def make(store: Typestore) -> Any:
+        header, laser = _header(store.types, stamp_ns, 'rangefinder'), 1
+        # The field of view in radians, the least and the greatest range, the range, its variance.
+        return store.types[kind](header, laser, 0.01, 0.2, 500.0, range_m, 0.0)
+
+    return SensorSample(topic, kind, stamp_ns, make)
+
+
+def orientation_sample(
+    topic: str, stamp_ns: int, quaternion: tuple[float, float, float, float]
+) -> SensorSample:
+    """How a gimbal holds the camera, (x, y, z, w) in ENU, as a QuaternionStamped."""
+    kind = 'geometry_msgs/msg/QuaternionStamped'
+
+    def make(store: Typestore) -> Any:
+        turn = store.types['geometry_msgs/msg/Quaternion'](*map(float, quaternion))
+        return store.types[kind](_header(store.types, stamp_ns, 'map'), turn)
+
+    return SensorSample(topic, kind, stamp_ns, make)
 
 
 def _header(types: Mapping[str, Any], stamp_ns: int, frame_id: str) -> Any:

@@ -6,6 +6,7 @@ of its own, images and fixes travel over DDS. They do so in a random domain of t
 so that no robot nearby hears of it.
 """
 
+import math
 import os
 import sys
 import time
@@ -21,6 +22,14 @@ from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.plots.figures import require_matplotlib
 from justzoom_ros.worlds.aliases import Progress
 from justzoom_ros.worlds.flight import TRUTH_TOPIC, FlightConfig, make_flight
+
+REGISTERED: dict[str, Any] = {
+    'camera_fov_deg': math.degrees(FlightConfig.fov_rad),
+    'height_source': 'range',
+    'height_std_m': 3.0,
+    'attitude_source': 'gimbal',
+}
+"""Parameters of the node for the flight: the drone knows its lens, its height and its tilt."""
 
 WITHIN_25_M_GOAL = 0.90
 """Share of the fixes that must lie within 25 m of the truth."""
@@ -43,13 +52,16 @@ def run_demo(
     besides.
 
     The folder `out` receives flight/ or drive/ with the bag, node.yaml, node.log and the results
-    of the replay. `config` is a `FlightConfig`; `map_path` and `weights` are the shipped ones
+    of the replay. The flight is registered with shipped weights that never saw the town, unless
+    `weights` of a policy are given. `config` is a `FlightConfig`; `map_path` is the shipped one
     unless given; `progress(items, name, total)` wraps what takes long. Raises JustZoomError.
     """
     progress = progress or (lambda items, name, total: items)
     map_path = Path(map_path or demo_map('city' if street else 'demo'))
-    weights = Path(weights or map_path / 'weights.safetensors')
-    _check_needs(weights)
+    if street and weights is None:
+        weights = map_path / 'weights.safetensors'
+    policy = Path(weights) if weights else None
+    _check_needs(policy)
     from justzoom_ros.live.node_process import own_domain, running_node
 
     folder, satellite_map = output_folder(out), SatelliteMap.open(map_path)
@@ -61,7 +73,12 @@ def run_demo(
     else:
         fly = partial(make_flight, config=config, progress=partial(_count, progress, 'fly'))
         bag_path = _record(folder / 'flight', fly)
-    with own_domain(), running_node(folder, map_path, weights) as alive, Bag(bag_path) as bag:
+    parameters = {} if policy else REGISTERED
+    with (
+        own_domain(),
+        running_node(folder, map_path, policy, **parameters) as alive,
+        Bag(bag_path) as bag,
+    ):
         track = read_track(bag, TRUTH_TOPIC)
         count = sum(bag.counts.values())
         fixes, seconds = _locate(bag, alive, lambda items: progress(items, 'locate', count))
@@ -134,7 +151,7 @@ def demo_map(name: str = 'demo') -> Path:
 
 def _check_needs(weights):
     """Before anything takes time: are the weights, matplotlib and ROS there?"""
-    if not weights.is_file():
+    if weights and not weights.is_file():
         raise WeightsError(f'{weights} does not exist; the demo needs weights trained for its map')
     require_matplotlib()
     try:

@@ -8,19 +8,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
-from justzoom_ros.io.bags import write_bag
+from justzoom_ros.io.bags import SensorSample, orientation_sample, range_sample, write_bag
 from justzoom_ros.io.camera_effects import blur, corner_distance, encode_jpeg
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.pose import Pose
+from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
 
 IMAGE_TOPIC = '/camera/image/compressed'
 TRUTH_TOPIC = '/gps/fix'
+HEIGHT_TOPIC, GIMBAL_TOPIC = '/height', '/gimbal'
 START_NS = 1_790_000_000 * NS_PER_S
 """The flight's first stamp: an afternoon of September 2026."""
 
@@ -61,6 +64,12 @@ class FlightConfig:
 
     jpeg_quality: int = 85
     """Of the images, 1 to 95."""
+
+    height_noise: float = 0.01
+    """Share that the rangefinder is off by, standard deviation."""
+
+    attitude_noise_rad: float = 0.004
+    """What the gimbal's angles are off by, standard deviation."""
 
     seed: int = 3
     """Draws noise and swaying."""
@@ -141,7 +150,36 @@ def make_flight(
         position = region.to_latlon(pose.east_m, pose.north_m)
         stamp_ns = START_NS + round(number * config.period_s * 1e9)
         images.append(GeoImage(path.stem, path, *position, stamp_ns, path.name))
-    write_bag(images, out / 'bag', IMAGE_TOPIC, TRUTH_TOPIC, poses=flight_odometry(config))
+    odometry, sensors = flight_odometry(config), flight_sensors(config)
+    write_bag(images, out / 'bag', IMAGE_TOPIC, TRUTH_TOPIC, poses=odometry, samples=sensors)
+
+
+def flight_sensors(config: FlightConfig) -> list[SensorSample]:
+    """What a rangefinder and the camera's gimbal say at the time of each frame."""
+    rng = np.random.default_rng([config.seed, 2])
+    samples = []
+    for number, pose in enumerate(flight_poses(config, DEMO_REGION.side_m)):
+        stamp_ns = START_NS + round(number * config.period_s * NS_PER_S)
+        height_m = pose.footprint_m / 2 / np.tan(config.fov_rad / 2)
+        height_m *= 1 + rng.normal(0, config.height_noise)
+        pitch, roll = rng.normal((pose.pitch_rad, pose.roll_rad), config.attitude_noise_rad)
+        samples.append(range_sample(HEIGHT_TOPIC, stamp_ns, float(height_m)))
+        turn = camera_quaternion(Attitude(float(pitch), float(roll)), pose.yaw_rad)
+        samples.append(orientation_sample(GIMBAL_TOPIC, stamp_ns, turn))
+    return samples
+
+
+def camera_quaternion(attitude: Attitude, yaw_rad: float) -> tuple[float, float, float, float]:
+    """The rotation (x, y, z, w) of a camera in ENU, x along its view and z up its image, from its
+    tilt and where the top of its image points."""
+    cos, sin = np.cos(yaw_rad), np.sin(yaw_rad)
+    world_from_level = np.array([[sin, -cos, 0.0], [-cos, -sin, 0.0], [0.0, 0.0, -1.0]])
+    optical_from_body = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
+    matrix = world_from_level @ attitude.level_from_camera() @ optical_from_body
+    vector = cv2.Rodrigues(matrix)[0].ravel()
+    angle = float(np.linalg.norm(vector))
+    x, y, z = vector / max(angle, 1e-12) * np.sin(angle / 2)
+    return float(x), float(y), float(z), float(np.cos(angle / 2))
 
 
 def flight_odometry(config: FlightConfig) -> list[Pose]:

@@ -58,6 +58,7 @@ setup(
     extras_require={
         'city': ['numba>=0.60'],
         'opencv': ['opencv-python-headless'],
+        'mavlink': ['pymavlink'],
         'onnx': ['onnx', 'onnxruntime', 'onnxscript'],
         'retrieval': ['faiss-cpu'],
         'tensorrt': ['torch-tensorrt>=2.8', 'transformers>=4.56'],
@@ -69,6 +70,7 @@ setup(
         'console_scripts': [
             'justzoom = justzoom_ros.cli.main:main',
             'localize = justzoom_ros.ros.node:main',
+            'fix_relay = justzoom_ros.ros.fix_relay:main',
         ]
     },
 )

@@ -1,10 +1,12 @@
 """The node `justzoom` with robot_localization: two EKFs and navsat_transform.
 
 ros2 launch justzoom_ros fuse.launch.py map:=/maps/town weights:=/maps/town.safetensors \
-    image_topic:=/camera/image_raw odom_topic:=/odom imu_topic:=/imu/data
+    image_topic:=/camera/image_raw odom_topic:=/odom imu_topic:=/imu/data \
+    camera_frame:=camera camera_x:=0.2 camera_z:=0.5
 
-Needs the packages robot_localization and topic_tools. Publishes the transforms map -> odom and
-odom -> base_link; everything else is up to the robot's description.
+Needs the package robot_localization. Publishes the transforms map -> odom and odom -> base_link,
+and base_link -> camera where one of camera_x ... camera_yaw is given; everything else is up to
+the robot's description.
 """
 
 from ament_index_python.packages import get_package_share_directory
@@ -17,6 +19,9 @@ from justzoom_ros.maps.map_file import read_info
 from launch import LaunchDescription
 
 FIX_RATE_HZ = '0.1'
+PLACE = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
+"""Of the camera in the frame of the base: metres and radians."""
+SWITCH = {'choices': ['true', 'false', 'True', 'False']}
 
 
 def generate_launch_description():
@@ -32,10 +37,22 @@ def generate_launch_description():
                 'imu_topic', default_value='imu', description='Topic of the IMU, for turn rates.'
             ),
             DeclareLaunchArgument(
+                'namespace',
+                default_value='',
+                description='Namespace of all nodes and topics, /tf and /tf_static among them.',
+            ),
+            DeclareLaunchArgument(
                 'use_sim_time',
                 default_value='false',
-                choices=['true', 'false'],
                 description='Take the time from /clock, as for ros2 bag play --clock.',
+                **SWITCH,
+            ),
+            DeclareLaunchArgument(
+                'smooth_lagged_data',
+                default_value='auto',
+                choices=['auto', 'true', 'false'],
+                description='Let the filter go back to the time of a fix; auto does where time is '
+                'not simulated, since released versions crash there.',
             ),
             DeclareLaunchArgument(
                 'fusion_file',
@@ -47,6 +64,35 @@ def generate_launch_description():
                 default_value=FIX_RATE_HZ,
                 description='Fixes per second that are fused; neighbouring ones tell the same.',
             ),
+            DeclareLaunchArgument(
+                'from_ll_service',
+                default_value='/fromLL',
+                description="Name of navsat_transform's service; Nav2 calls /fromLL, wherever it "
+                'runs itself.',
+            ),
+            DeclareLaunchArgument(
+                'respawn',
+                default_value='false',
+                description='Start a node of the fusion again when it dies.',
+                **SWITCH,
+            ),
+            DeclareLaunchArgument(
+                'base_frame', default_value='base_link', description='Frame of the robot.'
+            ),
+            DeclareLaunchArgument(
+                'camera_frame',
+                default_value='camera',
+                description='Frame of the images, for the transform of camera_x ... camera_yaw.',
+            ),
+            *(
+                DeclareLaunchArgument(
+                    f'camera_{name}',
+                    default_value='',
+                    description=f'{name} of the camera in the frame of the robot, metres or '
+                    'radians. Empty: 0, and where all are, no transform is published.',
+                )
+                for name in PLACE
+            ),
             IncludeLaunchDescription(localize),
             OpaqueFunction(function=_fusion),
         ]
@@ -57,46 +103,91 @@ def _fusion(context):
     def value(name):
         return LaunchConfiguration(name).perform(context)
 
+    def is_true(name):
+        return value(name).lower() == 'true'
+
+    common = {
+        'namespace': value('namespace'),
+        'respawn': is_true('respawn'),
+        'respawn_delay': 2.0,
+        'output': 'screen',
+    }
     region = read_info(value('map')).region
-    common = [value('fusion_file'), {'use_sim_time': value('use_sim_time') == 'true'}]
+    time = {'use_sim_time': is_true('use_sim_time')}
+    smooth = value('smooth_lagged_data')
+    lagged = {
+        'smooth_lagged_data': smooth == 'true' or smooth == 'auto' and not is_true('use_sim_time')
+    }
     datum = {'datum': [region.latitude, region.longitude, 0.0]}
-    inputs = [('odom', value('odom_topic')), ('imu', value('imu_topic'))]
+    file = value('fusion_file')
+    # As Nav2's bringup: in a namespace the transforms are the robot's own.
+    frames = [('/tf', 'tf'), ('/tf_static', 'tf_static')]
+    inputs = [('odom', value('odom_topic')), ('imu', value('imu_topic')), *frames]
+    rate_hz = float(value('fix_rate'))
+    if not rate_hz > 0:
+        raise RuntimeError(f'fix_rate is {rate_hz:g}; it must be above 0')
+    relay = {'period_s': 1 / rate_hz, 'base_frame': value('base_frame')}
+    robot = {**time, 'base_link_frame': value('base_frame')}
     return [
-        _throttle('fix', value('fix_rate')),
-        _throttle('pose', value('fix_rate')),
-        _ekf('ekf_odom', common, [*inputs, ('odometry/filtered', 'odometry/local')]),
-        _ekf('ekf_map', common, [*inputs, ('odometry/filtered', 'odometry/global')]),
+        *_camera_transform(value, common, frames),
+        Node(
+            package='justzoom_ros',
+            executable='fix_relay',
+            name='fix_relay',
+            parameters=[time, relay],
+            remappings=frames,
+            **common,
+        ),
+        _ekf(
+            'ekf_odom', [file, robot], [*inputs, ('odometry/filtered', 'odometry/local')], common
+        ),
+        _ekf(
+            'ekf_map',
+            [file, robot, lagged],
+            [*inputs, ('odometry/filtered', 'odometry/global')],
+            common,
+        ),
         Node(
             package='robot_localization',
             executable='navsat_transform_node',
             name='navsat_transform',
-            parameters=[*common, datum],
+            parameters=[file, time, datum],
             remappings=[
                 ('gps/fix', 'fix_throttled'),
                 ('odometry/filtered', 'odometry/global'),
+                ('fromLL', value('from_ll_service')),
+                *frames,
             ],
-            output='screen',
+            **common,
         ),
     ]
 
 
-def _ekf(name, parameters, remappings):
+def _ekf(name, parameters, remappings, common):
     return Node(
         package='robot_localization',
         executable='ekf_node',
         name=name,
         parameters=parameters,
         remappings=remappings,
-        output='screen',
+        **common,
     )
 
 
-def _throttle(topic, rate_hz):
-    """One in a while of the messages on a topic, on `topic`_throttled."""
-    return Node(
-        package='topic_tools',
-        executable='throttle',
-        name=f'throttle_{topic}',
-        arguments=['messages', topic, rate_hz, f'{topic}_throttled'],
-        output='screen',
-    )
+def _camera_transform(value, common, frames):
+    """Base to camera, where a place is given: without it a fix counts as one at (0, 0)."""
+    place = {name: value(f'camera_{name}') for name in PLACE}
+    if not any(place.values()):
+        return []
+    arguments = [word for name in PLACE for word in (f'--{name}', place[name] or '0')]
+    arguments += ['--frame-id', value('base_frame'), '--child-frame-id', value('camera_frame')]
+    return [
+        Node(
+            package='tf2_ros',
+            executable='static_transform_publisher',
+            name='camera_transform',
+            arguments=arguments,
+            remappings=frames,
+            **common,
+        )
+    ]

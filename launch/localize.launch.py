@@ -4,6 +4,8 @@ ros2 launch justzoom_ros localize.launch.py map:=/maps/town image_topic:=/camera
     height_m:=120 fov_deg:=70
 """
 
+from pathlib import Path
+
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
@@ -30,7 +32,7 @@ OVERRIDES = (
 """Launch arguments that are parameters of the node, which are words."""
 NUMBERS = {'height_m': 'height_m', 'fov_deg': 'camera_fov_deg', 'footprint': 'footprint_m'}
 """{launch argument: parameter}: numbers, two of them with a space between for the footprint."""
-SWITCH = {'choices': ['true', 'false']}
+SWITCH = {'choices': ['true', 'false', 'True', 'False']}
 
 
 def generate_launch_description():
@@ -96,19 +98,27 @@ def _override(name, parameter_name):
     return DeclareLaunchArgument(name, default_value='', description=text, **choices)
 
 
+def _is_true(context, name):
+    return LaunchConfiguration(name).perform(context).lower() == 'true'
+
+
 def _start(context):
+    params_file = LaunchConfiguration('params_file').perform(context)
+    if not Path(params_file).is_file():
+        # launch_ros itself would start the node without it.
+        raise FileNotFoundError(f'params_file {params_file} is not there')
     given = {name: LaunchConfiguration(name).perform(context) for name in OVERRIDES}
     changes = {name: value for name, value in given.items() if value} | _numbers(context)
     camera_info = LaunchConfiguration('camera_info_topic').perform(context)
     if camera_info:
         changes['lens_source'] = 'camera_info'
-    changes['use_sim_time'] = LaunchConfiguration('use_sim_time').perform(context) == 'true'
+    changes['use_sim_time'] = _is_true(context, 'use_sim_time')
     node = LifecycleNode(
         package='justzoom_ros',
         executable='localize',
         name='justzoom',
         namespace=LaunchConfiguration('namespace'),
-        parameters=[LaunchConfiguration('params_file'), changes],
+        parameters=[params_file, changes],
         remappings=[
             ('image', LaunchConfiguration('image_topic')),
             ('camera_info', camera_info or 'camera_info'),
@@ -118,7 +128,7 @@ def _start(context):
         ],
         output='screen',
     )
-    if LaunchConfiguration('autostart').perform(context) == 'false':
+    if not _is_true(context, 'autostart'):
         return [node]
     return [_activate_when_configured(node), node, _change(node, Transition.TRANSITION_CONFIGURE)]
 

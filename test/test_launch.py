@@ -62,7 +62,19 @@ def test_every_launch_argument_is_described_with_its_choices(recorded):
         assert argument.named['description'].endswith('.')
     assert declared['runtime'].named['choices'] == ['', *BY_NAME['runtime'].choices]
     assert declared['image_transport'].named['choices'] == ['', 'raw', 'compressed']
-    assert declared['use_sim_time'].named['choices'] == ['true', 'false']
+    assert declared['use_sim_time'].named['choices'] == ['true', 'false', 'True', 'False']
+
+
+@pytest.mark.parametrize('word', ['true', 'True'])
+def test_a_switch_may_be_written_as_python_does(recorded, word):
+    _, actions = recorded(use_sim_time=word, autostart='False')
+    (node,) = actions
+    assert node.named['parameters'][1] == {'use_sim_time': True}
+
+
+def test_a_parameters_file_that_is_not_there_is_an_error(recorded):
+    with pytest.raises(FileNotFoundError, match='/nowhere.yaml is not there'):
+        recorded(params_file='/nowhere.yaml')
 
 
 def test_without_arguments_only_the_parameters_file_speaks(recorded):

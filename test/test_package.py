@@ -38,6 +38,7 @@ def test_colcon_takes_it_for_an_ament_python_package():
         'share/ament_index/resource_index/packages/justzoom_ros',
         'lib/justzoom_ros/localize',
         'lib/justzoom_ros/justzoom',
+        'lib/justzoom_ros/fix_relay',
         'share/justzoom_ros/package.xml',
         'share/justzoom_ros/launch/localize.launch.py',
         'share/justzoom_ros/config/localize.yaml',
@@ -108,7 +109,7 @@ def test_package_xml_names_every_ros_package_that_is_imported():
 
 
 @pytest.mark.slow
-def test_pip_puts_both_commands_into_bin(tmp_path):
+def test_pip_puts_the_commands_into_bin(tmp_path):
     """setup.cfg sends them to lib/justzoom_ros, which only colcon shall do."""
     copy = tmp_path / 'copy'
     unwanted = shutil.ignore_patterns('install', 'log', 'build', '__pycache__', '*.egg-info')
@@ -126,7 +127,8 @@ def test_pip_puts_both_commands_into_bin(tmp_path):
     done = run(*pip, '--no-index', '--prefix', str(tmp_path / 'prefix'), str(copy))
     assert done.returncode == 0, done.stderr
     prefix = tmp_path / 'prefix'
-    assert sorted(path.name for path in (prefix / 'bin').iterdir()) == ['justzoom', 'localize']
+    commands = ['fix_relay', 'justzoom', 'localize']
+    assert sorted(path.name for path in (prefix / 'bin').iterdir()) == commands
     assert not (prefix / 'lib' / 'justzoom_ros').exists()
     assert (prefix / 'share/justzoom_ros/maps/nested/deeper/map.tif').is_file()
 

@@ -23,6 +23,7 @@ COMMANDS = (
     'calibrate',
     'bag',
     'replay',
+    'mavlink',
     'demo',
     'city',
     'export',

@@ -34,7 +34,7 @@ from justzoom_ros.training.registration_loss import (
 from justzoom_ros.training.registration_negatives import draw_negative
 from justzoom_ros.training.registration_recipe import RegistrationRecipe
 from justzoom_ros.training.registration_trainer import RegistrationTrainer
-from justzoom_ros.training.registration_views import TEMPLATE, PairSource, ViewConfig
+from justzoom_ros.training.registration_views import PairSource, ViewConfig
 from justzoom_ros.worlds import town_dates
 
 TINY = RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), shared=True)
@@ -82,7 +82,7 @@ def test_the_truth_of_a_pair_leads_from_the_view_to_the_same_ground_in_the_tile(
         for x, y in ((0, 0), (12, 5), (-9, 20)):
             seen = pair.view[round(55.5 + y), round(55.5 + x)]
             dx, dy = round(55.5 + x) - 55.5, round(55.5 + y) - 55.5
-            at = corner + TEMPLATE - 0.5 + [c * dx - s * dy, s * dx + c * dy]
+            at = corner + 55.5 + [c * dx - s * dy, s * dx + c * dy]
             column, row = np.clip(np.rint(at).astype(int), 0, 191)
             misses.append(np.abs(pair.tile[row, column] - seen).max())
     # Blocks are 16 m: only pixels on their edges may differ.

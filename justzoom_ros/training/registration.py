@@ -18,7 +18,7 @@ from justzoom_ros.training.registration_card import make_card, write_card
 from justzoom_ros.training.registration_imagery import Place, make_picture
 from justzoom_ros.training.registration_recipe import RegistrationRecipe
 from justzoom_ros.training.registration_trainer import RegistrationTrainer
-from justzoom_ros.training.registration_views import STRIDE, TILE, PairSource
+from justzoom_ros.training.registration_views import STRIDE, PairSource
 
 Progress = Callable[[Iterable, str, int], Iterable]
 WEIGHTS = 'nadir.safetensors'
@@ -141,7 +141,9 @@ def cut_map(satellite_map: SatelliteMap, metres_per_px: float) -> tuple[list[Pla
     pixels, mask = satellite_map.pixels, satellite_map.mask
     side = pixels.shape[1]
     kept_px = round(KEPT_BACK * side)
-    least = 0.7 * TILE * STRIDE * metres_per_px / satellite_map.resolution_m
+    least = (
+        0.7 * ADAPT_RECIPE.views.tile_cells * STRIDE * metres_per_px / satellite_map.resolution_m
+    )
     if kept_px < least:
         raise MapError(
             f'{satellite_map.path}: the map is too small to be fitted to: its side must be at '

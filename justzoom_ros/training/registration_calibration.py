@@ -1,0 +1,125 @@
+"""What a match is worth on a whole map: the likelihood ratio, fitted where it will be used.
+
+Training sees some 10,000 places and headings at once, a search of a map some millions; what a
+match is worth is decided by the tails. So the six numbers of `MatchModel` are fitted at last on
+larger tiles of places that judge, with all headings of a search.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from justzoom_ros.registration.network import MatchModel, RegistrationNetwork
+from justzoom_ros.training.registration_batches import Batch, draw_batch
+from justzoom_ros.training.registration_imagery import Place
+from justzoom_ros.training.registration_loss import scores_of, spread
+from justzoom_ros.training.registration_views import PairSource, ViewConfig
+
+HEADINGS = 36
+LEAST_Z, MOST_Z, BINS = -8.0, 32.0, 800
+CALIBRATION = 2
+"""First number of the random seeds; training and validation have 0 and 1."""
+VIEWS = ViewConfig(template_cells=80, tile_cells=256, smallest_cells=24, coarsest_m=1.2)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search of a tile, as far as the match model is concerned."""
+
+    area: float
+    """Visible cells."""
+    counts: torch.Tensor
+    """(BINS,) how many poses stand out by so much."""
+    truth: torch.Tensor | None
+    """(9,) how far the true pose and its neighbours stand out; None where it is elsewhere."""
+
+
+def calibrate(
+    network: RegistrationNetwork,
+    places: list[Place],
+    pairs: int = 64,
+    seed: int = 0,
+    progress: Callable[[Iterable, str, int], Iterable] | None = None,
+) -> RegistrationNetwork:
+    """A copy of the network whose match model is fitted to searches of tiles of 256 x 256 cells,
+    36 headings, drawn from `places` (not trained on). `progress(items, name, total)`."""
+    source = PairSource(places, config=VIEWS)
+    numbers, searches = range(max(1, pairs // 2)), []
+    for number in progress(numbers, 'calibrate', len(numbers)) if progress else numbers:
+        searches += collect(network, source, np.random.default_rng([CALIBRATION, seed, number]))
+    fitted = copy.deepcopy(network)
+    fit_match(fitted.match, searches)
+    return fitted
+
+
+@torch.no_grad()
+def collect(
+    network: RegistrationNetwork, source: PairSource, rng: np.random.Generator
+) -> list[Search]:
+    """Searches of two views on their own tiles and elsewhere, and of a picture of nothing."""
+    batch = draw_batch(
+        source, rng, 2, 0.5, HEADINGS, math.pi / HEADINGS, network.config.normalization_px
+    )
+    scores = scores_of(network, batch)
+    found = []
+    for v in range(len(batch.views)):
+        if v < len(batch.tiles):
+            found.append(_search(scores.here, scores, v, v, batch))
+        if batch.elsewhere[v] >= 0:
+            found.append(_search(scores.elsewhere, scores, v, int(batch.elsewhere[v])))
+    return found
+
+
+def _search(sums, scores, view, tile, batch: Batch | None = None):
+    area, valid = scores.area[view : view + 1], scores.valid[tile : tile + 1]
+    cosine, mean, std = spread(sums[view : view + 1], area, valid)
+    z = ((cosine - mean) / std)[0]
+    counts = torch.histc(z[valid.expand_as(z)].clamp(LEAST_Z, MOST_Z), BINS, LEAST_Z, MOST_Z)
+    truth = None
+    if batch is not None:
+        row, column = (round(float(at[view])) for at in (batch.rows, batch.columns))
+        last = z.shape[-1] - 1
+        near = [
+            z[0, min(max(row + i, 0), last), min(max(column + j, 0), last)]
+            for i in (-1, 0, 1)
+            for j in (-1, 0, 1)
+        ]
+        truth = torch.stack(near)
+    return Search(float(area.mean()), counts, truth)
+
+
+def fit_match(match: MatchModel, searches: list[Search], steps: int = 300) -> float:
+    """Fit the match model in place; returns the mean loss, in nats, that it ends with."""
+    optimizer = torch.optim.Adam(match.parameters(), 0.05)
+    loss = torch.zeros(())
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group['lr'] = 0.05 * (1 - step / steps)
+        loss = match_loss(match, searches)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())
+
+
+def match_loss(match: MatchModel, searches: list[Search]) -> torch.Tensor:
+    """Mean of -log p(true cell or a neighbour, here) and mean of -log p(elsewhere), added."""
+    width = (MOST_Z - LEAST_Z) / BINS
+    z = LEAST_Z + width * (torch.arange(BINS) + 0.5)
+    here, elsewhere = [], []
+    for search in searches:
+        total = search.counts.sum().clamp(min=1)
+        ratios = match(z, search.area, 0.0, 1.0)
+        weights = search.counts.clamp(min=1e-30).log()
+        evidence = (ratios + weights).logsumexp(0) - total.log()
+        if search.truth is None:
+            elsewhere.append(F.softplus(evidence))
+        else:
+            true = match(search.truth, search.area, 0.0, 1.0).logsumexp(0)
+            here.append(F.softplus(evidence) + total.log() - true)
+    return torch.stack(here).mean() + torch.stack(elsewhere).mean()

@@ -13,7 +13,7 @@ from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import SHIPPED, RegistrationNetwork
 from justzoom_ros.registration.normalize import LEAST_STD, normalize_pixels
 
-SMALL = RegistrationConfig(channels=4, widths=(8, 8, 8), blocks=(1, 1, 1), normalization_px=33)
+SMALL = RegistrationConfig(4, (8, 8, 8), (1, 1, 1), shared=False, normalization_px=33)
 
 
 def picture(height, width, seed=0):

@@ -15,7 +15,7 @@ from justzoom_ros.errors import ConfigError, DatasetError, MapError, WeightsErro
 from justzoom_ros.region import Region
 from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import RegistrationNetwork
-from justzoom_ros.training import registration_views
+from justzoom_ros.training import registration_calibration, registration_views
 from justzoom_ros.training.registration import adapt, cut_map, train_registration
 from justzoom_ros.training.registration_imagery import (
     Place,
@@ -39,7 +39,13 @@ from justzoom_ros.worlds import town_dates
 
 TINY = RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), shared=True)
 RECIPE = RegistrationRecipe(
-    minutes=0.004, pairs=2, negatives=1.0, headings=2, validation_pairs=2, network=TINY
+    minutes=0.004,
+    pairs=2,
+    negatives=1.0,
+    headings=2,
+    validation_pairs=2,
+    calibration_pairs=2,
+    network=TINY,
 )
 
 
@@ -244,7 +250,11 @@ def test_losses_are_bayes_rule_for_here_or_elsewhere():
 # --- runs ----------------------------------------------------------------------------------------
 
 
-def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(places, tmp_path):
+def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(
+    places, tmp_path, monkeypatch
+):
+    small = ViewConfig(template_cells=40, tile_cells=64)
+    monkeypatch.setattr(registration_calibration, 'VIEWS', small)
     minutes = []
     judge = [place('judge', seed=9)]
 

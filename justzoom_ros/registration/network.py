@@ -169,8 +169,8 @@ class MatchModel(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.rise = nn.Parameter(torch.tensor([1.0, 0.0]))
-        self.bend = nn.Parameter(torch.tensor([-3.0, 0.0]))
+        self.rise = nn.Parameter(torch.tensor([0.5, 0.0]))
+        self.bend = nn.Parameter(torch.tensor([-1.0, 0.0]))
         self.offset = nn.Parameter(torch.tensor([3.0, 0.0]))
 
     def forward(self, mean_cosine, area_cells, background_mean, background_std):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from justzoom_ros.registration.network import MatchModel, RegistrationNetwork
 from justzoom_ros.training.registration_batches import Batch, draw_batch
@@ -22,6 +23,12 @@ from justzoom_ros.training.registration_views import PairSource, ViewConfig
 
 HEADINGS = 36
 LEAST_Z, MOST_Z, BINS = -8.0, 32.0, 800
+NEAR = 3
+"""So many cells round the true place, at the true heading and its neighbours, count as found."""
+NOWHERE_Z = -1000.0
+"""Stands for no pose at all: no match model gives it any worth."""
+RATE = 0.05
+"""Step size of the fit."""
 CALIBRATION = 2
 """First number of the random seeds; training and validation have 0 and 1."""
 VIEWS = ViewConfig(template_cells=80, tile_cells=256, smallest_cells=24, coarsest_m=1.2)
@@ -36,7 +43,7 @@ class Search:
     counts: torch.Tensor
     """(BINS,) how many poses stand out by so much."""
     truth: torch.Tensor | None
-    """(9,) how far the true pose and its neighbours stand out; None where it is elsewhere."""
+    """(P,) how far the true pose and its neighbours stand out; None where it is elsewhere."""
 
 
 def calibrate(
@@ -83,43 +90,48 @@ def _search(sums, scores, view, tile, batch: Batch | None = None):
     truth = None
     if batch is not None:
         row, column = (round(float(at[view])) for at in (batch.rows, batch.columns))
-        last = z.shape[-1] - 1
-        near = [
-            z[0, min(max(row + i, 0), last), min(max(column + j, 0), last)]
-            for i in (-1, 0, 1)
-            for j in (-1, 0, 1)
-        ]
-        truth = torch.stack(near)
+        rows, columns = (slice(max(0, at - NEAR), at + NEAR + 1) for at in (row, column))
+        truth = z[[-1, 0, 1], rows, columns].flatten()
     return Search(float(area.mean()), counts, truth)
 
 
 def fit_match(match: MatchModel, searches: list[Search], steps: int = 300) -> float:
     """Fit the match model in place; returns the mean loss, in nats, that it ends with."""
-    optimizer = torch.optim.Adam(match.parameters(), 0.05)
+    optimizer, stacked = torch.optim.Adam(match.parameters(), RATE), _stack(searches)
     loss = torch.zeros(())
     for step in range(steps):
         for group in optimizer.param_groups:
-            group['lr'] = 0.05 * (1 - step / steps)
-        loss = match_loss(match, searches)
+            group['lr'] = RATE * (1 - step / steps)
+        loss = _loss(match, *stacked)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     return float(loss.detach())
 
 
-def match_loss(match: MatchModel, searches: list[Search]) -> torch.Tensor:
+@torch.no_grad()
+def match_loss(match: MatchModel, searches: list[Search]) -> float:
     """Mean of -log p(true cell or a neighbour, here) and mean of -log p(elsewhere), added."""
-    width = (MOST_Z - LEAST_Z) / BINS
-    z = LEAST_Z + width * (torch.arange(BINS) + 0.5)
-    here, elsewhere = [], []
-    for search in searches:
-        total = search.counts.sum().clamp(min=1)
-        ratios = match(z, search.area, 0.0, 1.0)
-        weights = search.counts.clamp(min=1e-30).log()
-        evidence = (ratios + weights).logsumexp(0) - total.log()
-        if search.truth is None:
-            elsewhere.append(F.softplus(evidence))
-        else:
-            true = match(search.truth, search.area, 0.0, 1.0).logsumexp(0)
-            here.append(F.softplus(evidence) + total.log() - true)
-    return torch.stack(here).mean() + torch.stack(elsewhere).mean()
+    return float(_loss(match, *_stack(searches)))
+
+
+def _stack(searches):
+    """Areas (S, 1), log counts (S, BINS), how far true poses stand out (S, P), padded with
+    NOWHERE_Z, and which searches (S,) have one."""
+    area = torch.tensor([[search.area] for search in searches])
+    counts = torch.stack([search.counts for search in searches])
+    nothing = torch.full((1,), NOWHERE_Z)
+    truths = [nothing if search.truth is None else search.truth for search in searches]
+    truth = nn.utils.rnn.pad_sequence(truths, batch_first=True, padding_value=NOWHERE_Z)
+    here = torch.tensor([search.truth is not None for search in searches])
+    return area, counts.log(), truth, here
+
+
+def _loss(match, area, log_counts, truth, here):
+    z = LEAST_Z + (MOST_Z - LEAST_Z) / BINS * (torch.arange(BINS) + 0.5)
+    log_total = log_counts.logsumexp(1)
+    ratios = match(z.expand(len(area), -1), area, 0.0, 1.0)
+    evidence = (ratios + log_counts).logsumexp(1) - log_total
+    true = match(truth, area, 0.0, 1.0).logsumexp(1)
+    found = F.softplus(evidence) + log_total - true
+    return found[here].mean() + F.softplus(evidence[~here]).mean()

@@ -16,7 +16,7 @@ from justzoom_ros.region import Region
 from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training import registration_calibration, registration_views
-from justzoom_ros.training.registration import adapt, cut_map, train_registration
+from justzoom_ros.training.registration import adapt, cut_map, map_place, train_registration
 from justzoom_ros.training.registration_imagery import (
     Place,
     make_picture,
@@ -336,6 +336,7 @@ def test_a_map_is_cut_into_parts_that_do_not_overlap(satellite_map):
     assert judges[0].size_m == (192.0, 640.0)
     shown = judges[0].pictures[0].layers[0].pixels
     assert (shown == satellite_map.pixels[:, 448:]).all()
+    assert map_place(satellite_map).size_m == (640.0, 640.0)
 
 
 def test_a_map_that_is_too_small_to_hold_a_part_back_is_refused(satellite_map):

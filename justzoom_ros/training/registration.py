@@ -161,6 +161,11 @@ def cut_map(satellite_map: SatelliteMap, metres_per_px: float) -> tuple[list[Pla
     return cut[:2], cut[2:]
 
 
+def map_place(satellite_map: SatelliteMap) -> Place:
+    """A whole map as a place to train on."""
+    return _part(satellite_map, satellite_map.pixels, satellite_map.mask)
+
+
 def _part(satellite_map, pixels, mask):
     picture = make_picture(np.ascontiguousarray(pixels), mask, satellite_map.resolution_m)
     return Place(str(satellite_map.path), str(satellite_map.attribution), (picture,))

@@ -167,13 +167,19 @@ class MatchModel(nn.Module):
 
     STRAIGHT_Z = 10.0
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.rise = nn.Parameter(torch.tensor([0.5, 0.0]))
         self.bend = nn.Parameter(torch.tensor([-1.0, 0.0]))
         self.offset = nn.Parameter(torch.tensor([3.0, 0.0]))
 
-    def forward(self, mean_cosine, area_cells, background_mean, background_std):
+    def forward(
+        self,
+        mean_cosine: torch.Tensor,
+        area_cells: torch.Tensor | float,
+        background_mean: torch.Tensor | float,
+        background_std: torch.Tensor | float,
+    ) -> torch.Tensor:
         """See `RegistrationNetwork.log_ratio`."""
         z = (mean_cosine - background_mean) / background_std
         area = torch.as_tensor(area_cells, dtype=z.dtype, device=z.device)

@@ -44,7 +44,9 @@ def scores_of(network: RegistrationNetwork, batch: Batch) -> Scores:
     return Scores(here[:count], elsewhere, area, valid, batch.elsewhere.clamp(min=0))
 
 
-def losses_of(network: RegistrationNetwork, batch: Batch):
+def losses_of(
+    network: RegistrationNetwork, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """`here_loss` (B,), `elsewhere_loss` (B + K,) and the log ratios (B, R, W, W) of the pairs and
     (B + K, R, W, W) of views on tiles that do not show them."""
     scores, count = scores_of(network, batch), len(batch.tiles)

@@ -13,7 +13,7 @@ from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import SHIPPED, RegistrationNetwork
 from justzoom_ros.registration.normalize import LEAST_STD, normalize_pixels
 
-SMALL = RegistrationConfig(channels=4, widths=(8, 8, 8), blocks=(1, 1, 1), normalization_px=33)
+SMALL = RegistrationConfig(4, (8, 8, 8), (1, 1, 1), shared=False, normalization_px=33)
 
 
 def picture(height, width, seed=0):
@@ -92,15 +92,19 @@ def test_brightness_and_contrast_of_a_picture_do_not_matter(network):
 
 
 def test_a_match_is_worth_more_the_further_it_stands_out_and_the_more_is_seen(network):
-    network.match.gain.data = torch.tensor([0.5, 0.3])
-    network.match.offset.data = torch.tensor([0.2, 0.1])
-    cosine = torch.tensor([0.1, 0.2, 0.3])
+    network.match.rise.data = torch.tensor([0.5, 0.3])
+    network.match.bend.data = torch.tensor([-1.0, 0.1])
+    network.match.offset.data = torch.tensor([2.0, -0.1])
+    cosine = torch.tensor([0.0, 0.1, 0.2, 0.3])
     ratio = network.log_ratio(cosine, 500.0, 0.05, 0.02)
-    gain = math.exp(0.5 + 0.3 * math.log(0.5))
-    offset = math.exp(0.2 + 0.1 * math.log(0.5))
-    expected = [gain * ((c - 0.05) / 0.02 - offset) for c in (0.1, 0.2, 0.3)]
+    more = math.log(0.5)
+    rise, bend = math.exp(0.5 + 0.3 * more), math.exp(-1.0 + 0.1 * more)
+    # z is -2.5, 2.5, 7.5 and 12.5: straight, bent, bent, and straight again from 10 on.
+    bent = [0, 2.5**2 / 2, 7.5**2 / 2, 10**2 / 2 + 2.5 * 10]
+    straight = [rise * z for z in (-2.5, 2.5, 7.5, 12.5)]
+    expected = [a + bend * b - (2 - 0.1 * more) for a, b in zip(straight, bent, strict=True)]
     assert ratio.tolist() == pytest.approx(expected, rel=1e-5)
-    assert (network.log_ratio(cosine, 2000.0, 0.05, 0.02) > ratio).all()
+    assert (network.log_ratio(cosine, 2000.0, 0.05, 0.02)[1:] > ratio[1:]).all()
 
 
 def test_saved_weights_come_back_with_their_card(network, tmp_path):

@@ -15,8 +15,8 @@ from justzoom_ros.errors import ConfigError, DatasetError, MapError, WeightsErro
 from justzoom_ros.region import Region
 from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import RegistrationNetwork
-from justzoom_ros.training import registration_views
-from justzoom_ros.training.registration import adapt, cut_map, train_registration
+from justzoom_ros.training import registration_calibration, registration_views
+from justzoom_ros.training.registration import adapt, cut_map, map_place, train_registration
 from justzoom_ros.training.registration_imagery import (
     Place,
     make_picture,
@@ -34,12 +34,18 @@ from justzoom_ros.training.registration_loss import (
 from justzoom_ros.training.registration_negatives import draw_negative
 from justzoom_ros.training.registration_recipe import RegistrationRecipe
 from justzoom_ros.training.registration_trainer import RegistrationTrainer
-from justzoom_ros.training.registration_views import TEMPLATE, PairSource, ViewConfig
+from justzoom_ros.training.registration_views import PairSource, ViewConfig
 from justzoom_ros.worlds import town_dates
 
 TINY = RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), shared=True)
 RECIPE = RegistrationRecipe(
-    minutes=0.004, pairs=2, negatives=1.0, headings=2, validation_pairs=2, network=TINY
+    minutes=0.004,
+    pairs=2,
+    negatives=1.0,
+    headings=2,
+    validation_pairs=2,
+    calibration_pairs=2,
+    network=TINY,
 )
 
 
@@ -82,7 +88,7 @@ def test_the_truth_of_a_pair_leads_from_the_view_to_the_same_ground_in_the_tile(
         for x, y in ((0, 0), (12, 5), (-9, 20)):
             seen = pair.view[round(55.5 + y), round(55.5 + x)]
             dx, dy = round(55.5 + x) - 55.5, round(55.5 + y) - 55.5
-            at = corner + TEMPLATE - 0.5 + [c * dx - s * dy, s * dx + c * dy]
+            at = corner + 55.5 + [c * dx - s * dy, s * dx + c * dy]
             column, row = np.clip(np.rint(at).astype(int), 0, 191)
             misses.append(np.abs(pair.tile[row, column] - seen).max())
     # Blocks are 16 m: only pixels on their edges may differ.
@@ -244,7 +250,11 @@ def test_losses_are_bayes_rule_for_here_or_elsewhere():
 # --- runs ----------------------------------------------------------------------------------------
 
 
-def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(places, tmp_path):
+def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(
+    places, tmp_path, monkeypatch
+):
+    small = ViewConfig(template_cells=40, tile_cells=64)
+    monkeypatch.setattr(registration_calibration, 'VIEWS', small)
     minutes = []
     judge = [place('judge', seed=9)]
 
@@ -326,6 +336,7 @@ def test_a_map_is_cut_into_parts_that_do_not_overlap(satellite_map):
     assert judges[0].size_m == (192.0, 640.0)
     shown = judges[0].pictures[0].layers[0].pixels
     assert (shown == satellite_map.pixels[:, 448:]).all()
+    assert map_place(satellite_map).size_m == (640.0, 640.0)
 
 
 def test_a_map_that_is_too_small_to_hold_a_part_back_is_refused(satellite_map):

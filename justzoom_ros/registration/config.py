@@ -16,7 +16,7 @@ class RegistrationConfig:
     """Channels inside the encoders at 1/2, 1/4 and 1/8 of the map's resolution."""
     blocks: tuple[int, ...] = (2, 2, 2)
     """Residual blocks at each of these on the way down; on the way up one more each."""
-    shared: bool = False
+    shared: bool = True
     """True where map and view have one encoder, False where each has its own."""
     normalization_px: int = 129
     """Side, in pixels, of the square in which brightness and contrast are made alike."""

@@ -82,7 +82,7 @@ class RegistrationNetwork(nn.Module):
         normal = normalize_pixels(pixels, mask, self.config.normalization_px)
         unit = self.config.alignment_px
         padded = np.pad(normal, ((0, 0), (0, -height % unit), (0, -width % unit)))
-        device = self.match.gain.device
+        device = self.match.rise.device
         features = encode(torch.from_numpy(padded)[None].to(device))[0]
         cells = self.cell_mask(mask).to(device)
         return features[:, : cells.shape[0], : cells.shape[1]] * cells
@@ -158,23 +158,35 @@ class RegistrationNetwork(nn.Module):
 class MatchModel(nn.Module):
     """What a mean cosine is worth, given how those of all other poses are spread.
 
-    z = (cosine - mean) / std says how far a pose stands out; the log likelihood ratio is
-    gain z - offset, both of them depending on the number of visible cells: more view, more
-    certainty.
+    z = (cosine - mean) / std says how far a pose stands out. Of two normal distributions, that of
+    wrong poses (mean 0, deviation 1) and that of true ones, the log likelihood ratio is a parabola
+    in z; here `rise` z + `bend` z^2 / 2 - `offset` for positive z, straight below 0 and beyond
+    `STRAIGHT_Z`, since the tails of real distributions are heavier. Each of the three
+    depends on the number of visible cells: more view, more certainty.
     """
 
-    def __init__(self):
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor([1.0, 0.0]))
-        self.offset = nn.Parameter(torch.tensor([0.0, 0.0]))
+    STRAIGHT_Z = 10.0
 
-    def forward(self, mean_cosine, area_cells, background_mean, background_std):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rise = nn.Parameter(torch.tensor([0.5, 0.0]))
+        self.bend = nn.Parameter(torch.tensor([-1.0, 0.0]))
+        self.offset = nn.Parameter(torch.tensor([3.0, 0.0]))
+
+    def forward(
+        self,
+        mean_cosine: torch.Tensor,
+        area_cells: torch.Tensor | float,
+        background_mean: torch.Tensor | float,
+        background_std: torch.Tensor | float,
+    ) -> torch.Tensor:
         """See `RegistrationNetwork.log_ratio`."""
-        area = torch.as_tensor(area_cells, dtype=mean_cosine.dtype, device=mean_cosine.device)
-        more = (area / 1000).clamp(min=1e-3).log()
         z = (mean_cosine - background_mean) / background_std
-        gain = (self.gain[0] + self.gain[1] * more).exp()
-        return gain * z - (self.offset[0] + self.offset[1] * more).exp() * gain
+        area = torch.as_tensor(area_cells, dtype=z.dtype, device=z.device)
+        more = (area / 1000).clamp(0.1, 10).log()
+        rise, bend, offset = (p[0] + p[1] * more for p in (self.rise, self.bend, self.offset))
+        bent = z.clamp(0, self.STRAIGHT_Z)
+        return rise.exp() * z + bend.exp() * bent * (z.clamp(min=0) - bent / 2) - offset
 
 
 def _config_of(path, metadata):

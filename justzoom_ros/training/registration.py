@@ -14,11 +14,12 @@ import numpy as np
 from justzoom_ros.errors import ConfigError, MapError
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.network import RegistrationNetwork
+from justzoom_ros.training.registration_calibration import calibrate
 from justzoom_ros.training.registration_card import make_card, write_card
-from justzoom_ros.training.registration_imagery import Place, make_picture
+from justzoom_ros.training.registration_imagery import Place, make_picture, place_weights
 from justzoom_ros.training.registration_recipe import RegistrationRecipe
 from justzoom_ros.training.registration_trainer import RegistrationTrainer
-from justzoom_ros.training.registration_views import STRIDE, TILE, PairSource
+from justzoom_ros.training.registration_views import STRIDE, PairSource
 
 Progress = Callable[[Iterable, str, int], Iterable]
 WEIGHTS = 'nadir.safetensors'
@@ -59,8 +60,10 @@ def train_registration(
     out: str | Path,
     progress: Progress | None = None,
     start: RegistrationNetwork | None = None,
+    calibrate_on: list[Place] | None = None,
 ) -> Path:
-    """Train on `places`, be judged on `judges`, of which nothing is learned.
+    """Train on `places`, be judged on `judges`, of which no feature is learned; at last, fit what
+    a match is worth on a whole map to `calibrate_on` (default: those that judge).
 
     Goes on where a run of the same recipe and places in the folder `out` was interrupted. Writes
     nadir.safetensors (of the best validation, with its card), nadir.md (the card for people),
@@ -72,16 +75,14 @@ def train_registration(
     if shared:
         raise ConfigError(f'{sorted(shared)[0]}: a place that is trained on cannot judge')
     views = recipe.views
-    trainer = RegistrationTrainer(
-        recipe,
-        PairSource(places, config=views),
-        PairSource(judges, config=views),
-        out,
-        start,
-    )
+    shares = place_weights(places, recipe.generated_share)
+    source, kept_back = PairSource(places, shares, views), PairSource(judges, config=views)
+    trainer = RegistrationTrainer(recipe, source, kept_back, out, start)
     weights = trainer.run(progress)
     if trainer.team.rank == 0:
         network = RegistrationNetwork.load(weights)
+        ground = calibrate_on or judges
+        network = calibrate(network, ground, recipe.calibration_pairs, recipe.seed, progress)
         card = make_card(recipe, places, judges, trainer.best)
         network.save(weights, card)
         write_card(weights.with_suffix('.md'), card)
@@ -141,7 +142,9 @@ def cut_map(satellite_map: SatelliteMap, metres_per_px: float) -> tuple[list[Pla
     pixels, mask = satellite_map.pixels, satellite_map.mask
     side = pixels.shape[1]
     kept_px = round(KEPT_BACK * side)
-    least = 0.7 * TILE * STRIDE * metres_per_px / satellite_map.resolution_m
+    least = (
+        0.7 * ADAPT_RECIPE.views.tile_cells * STRIDE * metres_per_px / satellite_map.resolution_m
+    )
     if kept_px < least:
         raise MapError(
             f'{satellite_map.path}: the map is too small to be fitted to: its side must be at '
@@ -156,6 +159,11 @@ def cut_map(satellite_map: SatelliteMap, metres_per_px: float) -> tuple[list[Pla
     ]
     cut = [_part(satellite_map, pixels[part], mask[part]) for part in parts]
     return cut[:2], cut[2:]
+
+
+def map_place(satellite_map: SatelliteMap) -> Place:
+    """A whole map as a place to train on."""
+    return _part(satellite_map, satellite_map.pixels, satellite_map.mask)
 
 
 def _part(satellite_map, pixels, mask):

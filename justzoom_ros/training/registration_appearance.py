@@ -47,7 +47,12 @@ def change_map(
 # --- colours -------------------------------------------------------------------------------------
 
 
-def change_colors(x, rng, kinds: tuple[tuple[float, Change], ...], strength=1.0) -> np.ndarray:
+def change_colors(
+    x: np.ndarray,
+    rng: np.random.Generator,
+    kinds: tuple[tuple[float, Change], ...],
+    strength: float = 1.0,
+) -> np.ndarray:
     """Channels mixed a little, then at most one of the greater changes of `kinds`."""
     mix = np.eye(3) + rng.normal(0, 0.04 + 0.1 * strength, (3, 3))
     x = x @ mix.T.astype(np.float32)
@@ -59,25 +64,25 @@ def change_colors(x, rng, kinds: tuple[tuple[float, Change], ...], strength=1.0)
     return np.clip(x, 0, 1.5)
 
 
-def to_grey(x, rng):
+def to_grey(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A grey camera of random spectral sensitivity."""
     weights = LUMA + rng.uniform(-0.25, 0.35, 3).astype(np.float32)
     return np.repeat((x @ (weights / weights.sum()))[..., None], 3, axis=2)
 
 
-def permute_channels(x, rng):
+def permute_channels(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another order of the channels."""
     return x[..., rng.permutation(3)]
 
 
-def to_near_infrared(x, rng):
+def to_near_infrared(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """False colour: a channel in which vegetation is bright takes the place of red."""
     excess = 2 * x[..., 1] - x[..., 0] - x[..., 2]
     infrared = x[..., 1] * rng.uniform(0.6, 1.2) + excess * rng.uniform(1, 5) + rng.uniform(0, 0.1)
     return np.stack([infrared, x[..., 0], x[..., rng.integers(1, 3)]], axis=2)
 
 
-def mix_through_network(x, rng):
+def mix_through_network(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Colours through a small random network: any smooth change of every colour.
 
     After RandConv (arXiv 2007.13003), with pixels instead of patches.
@@ -90,7 +95,7 @@ def mix_through_network(x, rng):
     return keep * x + (1 - keep) * new.astype(np.float32)
 
 
-def bend_curves(x, rng):
+def bend_curves(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another tone curve for each channel, not always rising."""
     knots = np.linspace(0, 1.5, 6)
     curves = [np.cumsum(rng.uniform(-0.08, 0.5, 6)) for _ in range(3)]
@@ -114,7 +119,9 @@ MAP_COLORS = (
 )
 
 
-def recolor_segments(x, segments, rng, spread: float) -> np.ndarray:
+def recolor_segments(
+    x: np.ndarray, segments: np.ndarray, rng: np.random.Generator, spread: float
+) -> np.ndarray:
     """Other crops, other leaves: each segment of similar colour changes in its own way."""
     first, last = int(segments.min()), int(segments.max())
     count = last - first + 1
@@ -130,26 +137,26 @@ def recolor_segments(x, segments, rng, spread: float) -> np.ndarray:
 # --- light and air -------------------------------------------------------------------------------
 
 
-def expose(x, rng, spread: float) -> np.ndarray:
+def expose(x: np.ndarray, rng: np.random.Generator, spread: float) -> np.ndarray:
     """Another gamma and another exposure."""
     x = np.clip(x, 1e-3, None) ** np.float32(np.exp(rng.normal(0, spread)))
     return x * np.float32(0.42 * np.exp(rng.normal(0, spread)) / max(float(x.mean()), 1e-2))
 
 
-def shade(x, rng, strength: float) -> np.ndarray:
+def shade(x: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
     """Slow changes of brightness: clouds, vignettes of mosaics."""
     field = smooth_field(x.shape[:2], rng, int(rng.integers(2, 6)))
     return x * np.exp(field * np.float32(rng.uniform(0, strength)))[..., None]
 
 
-def add_haze(x, rng):
+def add_haze(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A veil, thicker in some places."""
     veil = np.clip(rng.uniform(0.1, 0.5) + 0.1 * smooth_field(x.shape[:2], rng, 3), 0, 0.7)
     colour = np.array([0.68, 0.72, 0.78], np.float32) * np.float32(rng.uniform(0.8, 1.2))
     return x + veil[..., None] * (colour - x)
 
 
-def cast_shadows(x, rng):
+def cast_shadows(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Shadows of things that are not there in the other picture, all falling the same way."""
     height, width = x.shape[:2]
     dark = np.zeros((height, width), np.float32)
@@ -165,7 +172,7 @@ def cast_shadows(x, rng):
     return x * (1 - np.float32(rng.uniform(0.3, 0.7)) * soft[..., None])
 
 
-def darken_corners(x, rng):
+def darken_corners(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A lens's vignette."""
     height, width = x.shape[:2]
     y, x_axis = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)[None]
@@ -176,12 +183,12 @@ def darken_corners(x, rng):
 # --- sharpness, noise, things in the way ---------------------------------------------------------
 
 
-def blur(x, rng):
+def blur(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Out of focus, or a coarser sensor."""
     return cv2.GaussianBlur(x, (0, 0), rng.uniform(0.4, 1.6))
 
 
-def smear(x, rng):
+def smear(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Motion blur."""
     length = int(rng.integers(3, 8))
     kernel = np.zeros((length, length), np.float32)
@@ -192,7 +199,7 @@ def smear(x, rng):
     return cv2.filter2D(x, -1, kernel / max(kernel.sum(), 1))
 
 
-def coarsen(x, rng):
+def coarsen(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Interpolated from coarser pixels, as many a map is."""
     height, width = x.shape[:2]
     factor = rng.uniform(1.2, 3.2)
@@ -202,26 +209,26 @@ def coarsen(x, rng):
     return cv2.resize(small, (width, height), interpolation=how)
 
 
-def sharpen(x, rng):
+def sharpen(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Too much sharpening, or local contrast."""
     low = cv2.GaussianBlur(x, (0, 0), rng.uniform(0.8, 8))
     return x + np.float32(rng.uniform(0.3, 1.5)) * (x - low)
 
 
-def add_noise(x, rng):
+def add_noise(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Sensor noise, the same in all channels or not."""
     channels = 1 if rng.random() < 0.5 else 3
     return x + rng.normal(0, rng.uniform(0.01, 0.07), (*x.shape[:2], channels)).astype(np.float32)
 
 
-def compress(x, rng):
+def compress(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """JPEG."""
     pixels = np.clip(x * 255, 0, 255).astype(np.uint8)
     coded = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])[1]
     return cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32) / 255
 
 
-def cover_patches(x, rng):
+def cover_patches(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Things that only one of the pictures has: cars, roofs, pools, clouds, parts of the drone."""
     x = x.copy()
     height, width = x.shape[:2]
@@ -255,7 +262,12 @@ MAP_CHANGES = (
 )
 
 
-def apply_some(x, rng, changes: tuple[tuple[float, Change], ...], strength=1.0) -> np.ndarray:
+def apply_some(
+    x: np.ndarray,
+    rng: np.random.Generator,
+    changes: tuple[tuple[float, Change], ...],
+    strength: float = 1.0,
+) -> np.ndarray:
     """Each change in turn, with its own probability."""
     for probability, change in changes:
         if rng.random() < probability * strength:

@@ -11,7 +11,7 @@ import torch
 
 from justzoom_ros.registration.normalize import normalize_pixels
 from justzoom_ros.training.registration_negatives import draw_negative
-from justzoom_ros.training.registration_views import STRIDE, TEMPLATE, Pair, PairSource
+from justzoom_ros.training.registration_views import STRIDE, Pair, PairSource
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Batch:
     """What a step learns from. Views B .. B + K - 1 are pictures of nothing."""
 
     tiles: torch.Tensor
-    """(B, 4, 192, 192)."""
+    """(B, 4, n, n)."""
     views: torch.Tensor
-    """(B + K, 4, 112, 112)."""
+    """(B + K, 4, t, t)."""
     headings: torch.Tensor
     """(B + K, R) radians; the first of a pair's is the true one, to half a step of a search."""
     rows: torch.Tensor
@@ -42,7 +42,7 @@ def draw_batch(
     views = [normalize_pixels(p.view, p.view_mask, normalization_px) for p in drawn]
     negatives = int(negatives + rng.random())
     for k in range(negatives):
-        picture = draw_negative(TEMPLATE * STRIDE, rng)
+        picture = draw_negative(source.config.template_cells * STRIDE, rng)
         mask = drawn[k % pairs].view_mask
         views.append(normalize_pixels(picture, mask, normalization_px))
     true = [p.heading_rad + rng.uniform(-1, 1) * heading_error_rad for p in drawn]

@@ -41,6 +41,7 @@ def write_card(path: str | Path, card: dict) -> None:
         '## Judged on (never trained on)',
         *_listed(card['judged_on']),
         '',
+        *(['## Training', card['training'], ''] if 'training' in card else []),
         '## Figures on tiles of 192 x 192 pixels of the places that judged',
         *(f'- {name}: {value:g}' for name, value in figures.items()),
         '',

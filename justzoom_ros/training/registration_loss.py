@@ -5,29 +5,53 @@ W = n - T + 1 places along a side.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration_batches import Batch
-from justzoom_ros.training.registration_views import STRIDE, TEMPLATE
+from justzoom_ros.training.registration_views import STRIDE
 
 
-def losses_of(network: RegistrationNetwork, batch: Batch):
-    """`here_loss` (B,), `elsewhere_loss` (B + K,) and the log ratios (B, R, W, W) of the pairs and
-    (B + K, R, W, W) of views on tiles that do not show them."""
-    count = len(batch.tiles)
+@dataclass(frozen=True)
+class Scores:
+    """Sums of products over visible cells, of views on tiles that show them and others."""
+
+    here: torch.Tensor
+    """(B, R, W, W)."""
+    elsewhere: torch.Tensor
+    """(B + K, R, W, W)."""
+    area: torch.Tensor
+    """(B + K, R) visible cells."""
+    valid: torch.Tensor
+    """bool (B, W, W): places of a tile that lie on imagery."""
+    foreign: torch.Tensor
+    """(B + K,): the tiles of `elsewhere`."""
+
+
+def scores_of(network: RegistrationNetwork, batch: Batch) -> Scores:
+    """Correlate the views of a batch with its tiles."""
     tile_mask = F.avg_pool2d(batch.tiles[:, 3:], STRIDE)[:, 0] >= 0.5
     view_mask = F.avg_pool2d(batch.views[:, 3:], STRIDE)[:, 0] >= 0.5
     tiles = network.encode_map(batch.tiles) * tile_mask[:, None]
     templates, seen = turn_templates(network.encode_view(batch.views), view_mask, batch.headings)
-    area = seen.sum((2, 3)).clamp(min=1).float()
+    area, count = seen.sum((2, 3)).clamp(min=1).float(), len(batch.tiles)
     own = [v if v < count else -1 for v in range(len(templates))]
-    scores, foreign_scores = Correlation.apply(tiles, templates, own, batch.elsewhere.tolist())
-    valid = covered_places(tile_mask, TEMPLATE)
-    here = log_ratios(network, scores[:count], area[:count], valid)
-    elsewhere = log_ratios(network, foreign_scores, area, valid[batch.elsewhere.clamp(min=0)])
+    here, elsewhere = Correlation.apply(tiles, templates, own, batch.elsewhere.tolist())
+    valid = covered_places(tile_mask, view_mask.shape[-1])
+    return Scores(here[:count], elsewhere, area, valid, batch.elsewhere.clamp(min=0))
+
+
+def losses_of(
+    network: RegistrationNetwork, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`here_loss` (B,), `elsewhere_loss` (B + K,) and the log ratios (B, R, W, W) of the pairs and
+    (B + K, R, W, W) of views on tiles that do not show them."""
+    scores, count = scores_of(network, batch), len(batch.tiles)
+    here = log_ratios(network, scores.here, scores.area[:count], scores.valid)
+    elsewhere = log_ratios(network, scores.elsewhere, scores.area, scores.valid[scores.foreign])
     absent = elsewhere_loss(elsewhere) * (batch.elsewhere >= 0)
     return here_loss(here, batch.rows, batch.columns), absent, here, elsewhere
 
@@ -109,13 +133,22 @@ def log_ratios(
 
     `scores` are sums of products, `area` (B, R) visible cells.
     """
+    cosine, mean, std = spread(scores, area, valid)
+    ratio = network.log_ratio(cosine, area[..., None, None], mean, std)
+    return ratio.masked_fill(~valid[:, None], -math.inf)
+
+
+def spread(
+    scores: torch.Tensor, area: torch.Tensor, valid: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean cosines (B, R, W, W), and their mean and standard deviation (B, 1, 1, 1) over all valid
+    poses of a view."""
     cosine = scores / area[..., None, None]
     weight = valid[:, None].expand_as(cosine).to(cosine)
     count = weight.sum((1, 2, 3), keepdim=True).clamp(min=1)
     mean = (cosine * weight).sum((1, 2, 3), keepdim=True) / count
     variance = ((cosine - mean).square() * weight).sum((1, 2, 3), keepdim=True) / count
-    ratio = network.log_ratio(cosine, area[..., None, None], mean, (variance + 1e-8).sqrt())
-    return ratio.masked_fill(weight == 0, -math.inf)
+    return cosine, mean, (variance + 1e-8).sqrt()
 
 
 def log_evidence(ratio: torch.Tensor) -> torch.Tensor:

@@ -26,24 +26,24 @@ def draw_negative(side_px: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(x, 0, 1).astype(np.float32)
 
 
-def lens_cap(shape, rng):
+def lens_cap(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Dark, with a little noise."""
     return np.abs(rng.normal(rng.uniform(0, 0.06), rng.uniform(0.002, 0.03), (*shape, 3)))
 
 
-def overexposed(shape, rng):
+def overexposed(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """White, with a few things left."""
     return np.clip(1.1 + rng.uniform(0, 0.2) * smooth_field(shape, rng, 5), 0, 1)[..., None] + (
         np.zeros(3)
     )
 
 
-def one_color(shape, rng):
+def one_color(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A wall, or a hand over the lens."""
     return np.ones((*shape, 1)) * rng.uniform(0, 1, 3)
 
 
-def gradient(shape, rng):
+def gradient(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A clear sky, a lamp, the edge of something near."""
     y, x = np.mgrid[: shape[0], : shape[1]] / shape[0] - 0.5
     a = rng.uniform(0, 2 * np.pi)
@@ -53,19 +53,19 @@ def gradient(shape, rng):
     return rng.uniform(0.2, 0.8, 3) + ramp[..., None] * rng.uniform(-0.8, 0.8, 3)
 
 
-def clouds(shape, rng):
+def clouds(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Smooth shapes: clouds, fog, water, a picture out of all focus."""
     field = sum(smooth_field(shape, rng, knots) / knots for knots in (3, 6, 12, 24))
     return rng.uniform(0.2, 0.8, 3) + field[..., None] * rng.uniform(0.05, 0.5, 3)
 
 
-def noise_only(shape, rng):
+def noise_only(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Noise of any grain."""
     grain = smooth_field(shape, rng, int(rng.integers(16, max(shape))))
     return rng.uniform(0.2, 0.7, 3) + grain[..., None] * rng.uniform(0.02, 0.3, 3)
 
 
-def shapes(shape, rng):
+def shapes(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Foreign things: coloured boxes and discs on some ground."""
     x = np.ones((*shape, 3), np.float32) * rng.uniform(0, 1, 3).astype(np.float32)
     for _ in range(int(rng.integers(1, 25))):

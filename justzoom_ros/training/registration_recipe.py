@@ -11,26 +11,30 @@ from justzoom_ros.training.registration_views import ViewConfig
 class RegistrationRecipe:
     """How to train a `RegistrationNetwork`."""
 
-    minutes: float = 65.0
+    minutes: float = 75.0
     """CPU minutes of this process, validation included."""
-    pairs: int = 12
+    pairs: int = 4
     """Pairs of view and tile in a step."""
-    negatives: float = 1.5
+    negatives: float = 0.6
     """Pictures of nothing in a step, on average."""
-    headings: int = 12
+    headings: int = 8
     """Headings that a view is turned to; one of them is the true one."""
     heading_error_rad: float = math.radians(4)
     """Largest error of the true heading: half a step of a search over headings."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 1.6e-3
     """Peak, of AdamW; it rises over 50 steps and falls as a cosine to a hundredth."""
     weight_decay: float = 1e-2
     """Of AdamW."""
     elsewhere_weight: float = 0.5
     """Weight of the loss on views that are not in the tile."""
-    validate_minutes: float = 4.0
+    validate_minutes: float = 2.0
     """CPU minutes from one validation to the next."""
-    validation_pairs: int = 96
+    validation_pairs: int = 64
     """Pairs of the places that judge."""
+    generated_share: float = 0.4
+    """Share of the pairs that come from generated places, where there are photographs too."""
+    calibration_pairs: int = 64
+    """Pairs that judge what a match is worth in searches of large tiles."""
     seed: int = 0
     """Of all that is random."""
     network: RegistrationConfig = field(default_factory=RegistrationConfig)

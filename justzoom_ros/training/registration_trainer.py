@@ -19,7 +19,7 @@ from justzoom_ros.training.registration_checkpoint import load_checkpoint, save_
 from justzoom_ros.training.registration_loss import log_evidence, losses_of
 from justzoom_ros.training.registration_recipe import RegistrationRecipe
 from justzoom_ros.training.registration_team import SYNC_STEPS, Team
-from justzoom_ros.training.registration_views import WINDOW, PairSource
+from justzoom_ros.training.registration_views import PairSource
 
 CHECKPOINT, BEST, HISTORY = 'checkpoint.safetensors', 'nadir.safetensors', 'history.csv'
 FIGURES = ('loss_nats', 'here_nats', 'elsewhere_nats', 'within_3_cells', 'auc_here')
@@ -187,7 +187,7 @@ class RegistrationTrainer:
 
 
 def parameter_groups(network: RegistrationNetwork) -> list[dict]:
-    """The four numbers of the match model learn ten times as fast as filters, and do not decay."""
+    """The six numbers of the match model learn ten times as fast as filters, and do not decay."""
     match = list(network.match.parameters())
     encoders = [p for name, p in network.named_parameters() if not name.startswith('match.')]
     return [
@@ -198,8 +198,9 @@ def parameter_groups(network: RegistrationNetwork) -> list[dict]:
 
 def _figures(batch, here_nats, absent_nats, here, elsewhere):
     """FIGURES of one batch."""
-    best = here.flatten(1).argmax(1) % (WINDOW * WINDOW)
-    off = torch.hypot(best // WINDOW - batch.rows, best % WINDOW - batch.columns)
+    side = here.shape[-1]
+    best = here.flatten(1).argmax(1) % (side * side)
+    off = torch.hypot(best // side - batch.rows, best % side - batch.columns)
     present, foreign = log_evidence(here), log_evidence(elsewhere)
     foreign = foreign[batch.elsewhere >= 0]
     ahead = float((present[:, None] > foreign[None]).float().mean()) if len(foreign) else 0.5

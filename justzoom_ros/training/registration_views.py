@@ -1,8 +1,8 @@
 """Pairs to learn from: a tile of a map, a view of the same ground, and where in the tile it is.
 
-Shapes: tiles have `TILE` x `TILE` cells and views at most `TEMPLATE` x `TEMPLATE`, of 2 x 2
-pixels. A view's own axes are turned against the tile's by its heading; the place that is to be
-found is the view's middle.
+Shapes: a tile has n x n pixels and a view's square t x t, both of cells of 2 x 2 pixels. A view's
+own axes are turned against the tile's by its heading; the place that is to be found is the middle
+of the view.
 """
 
 import math
@@ -15,10 +15,8 @@ from justzoom_ros.errors import DatasetError
 from justzoom_ros.training.registration_appearance import change_map, change_view, smooth_field
 from justzoom_ros.training.registration_imagery import Picture, Place, place_weights
 
-TEMPLATE, TILE, STRIDE = 56, 96, 2
-"""Sides, in cells, of the largest view and of a tile; side of a cell in pixels."""
-WINDOW = TILE - TEMPLATE + 1
-"""So many places along a side of the tile can a view's square have."""
+STRIDE = 2
+"""Side of a cell in pixels."""
 LEAST_SEEN = 0.8
 """Visible pixels of a view, of the pixels of the smallest view."""
 LEAST_TILE = 0.6
@@ -27,7 +25,12 @@ LEAST_TILE = 0.6
 
 @dataclass(frozen=True)
 class ViewConfig:
-    """How unlike a view and its tile of the map are."""
+    """How large a view and its tile of the map are, and how unlike."""
+
+    template_cells: int = 56
+    """Side of the square that holds a view."""
+    tile_cells: int = 96
+    """Side of a tile."""
 
     finest_m: float = 0.3
     """Finest ground resolution, metres per pixel."""
@@ -46,21 +49,26 @@ class ViewConfig:
     other_date: float = 0.85
     """Share of the pairs from two dates, where a place has several."""
 
+    @property
+    def window(self) -> int:
+        """So many places along a side of the tile can a view's square have."""
+        return self.tile_cells - self.template_cells + 1
+
 
 @dataclass(frozen=True)
 class Pair:
     """A tile, a view of it, and the truth."""
 
     tile: np.ndarray
-    """float32 (192, 192, 3), 1.0 white."""
+    """float32 (n, n, 3), 1.0 white."""
     tile_mask: np.ndarray
-    """bool (192, 192), True where there is imagery."""
+    """bool (n, n), True where there is imagery."""
     view: np.ndarray
-    """float32 (112, 112, 3), 1.0 white."""
+    """float32 (t, t, 3), 1.0 white."""
     view_mask: np.ndarray
-    """bool (112, 112), True where the camera sees."""
+    """bool (t, t), True where the camera sees."""
     row: float
-    """Cells from the tile's upper edge to that of the view's square, 0 .. WINDOW - 1."""
+    """Cells from the tile's upper edge to that of the view's square, 0 .. window - 1."""
     column: float
     """Likewise, from the left edge."""
     heading_rad: float
@@ -99,12 +107,13 @@ class PairSource:
         place = self.places[index]
         map_picture, view_picture = self._dates(place, rng)
         metres = self._metres_per_px(place, rng)
-        tile_side, view_side = TILE * STRIDE, TEMPLATE * STRIDE
+        config = self.config
+        tile_side, view_side = (STRIDE * n for n in (config.tile_cells, config.template_cells))
         middle_m, turn = self._somewhere(place, metres, rng), rng.uniform(0, 2 * math.pi)
         to_ground = _rotation(turn) * metres
         tile_grid = _pixel_grid(tile_side) @ to_ground.T + middle_m
-        row, column = rng.uniform(0, WINDOW - 1, 2)
-        offset_px = (np.array([column, row]) - (WINDOW - 1) / 2) * STRIDE
+        row, column = rng.uniform(0, config.window - 1, 2)
+        offset_px = (np.array([column, row]) - (config.window - 1) / 2) * STRIDE
         heading = rng.uniform(0, 2 * math.pi)
         local = self._distort(_pixel_grid(view_side), rng)
         view_grid = (local @ _rotation(heading).T + offset_px) @ to_ground.T + middle_m
@@ -135,13 +144,13 @@ class PairSource:
         """A ground resolution that the place has the detail and the extent for."""
         config = self.config
         finest = max(config.finest_m, place.finest_m / config.enlarge)
-        widest = max(place.size_m) / (0.75 * TILE * STRIDE)
+        widest = max(place.size_m) / (0.75 * config.tile_cells * STRIDE)
         coarsest = max(min(config.coarsest_m, widest), finest * 1.05)
         return math.exp(rng.uniform(math.log(finest), math.log(coarsest)))
 
     def _somewhere(self, place, metres, rng):
         """Middle of a tile that lies mostly on the place, metres from its upper left corner."""
-        half_m = 0.42 * TILE * STRIDE * metres
+        half_m = 0.42 * self.config.tile_cells * STRIDE * metres
         return np.array([
             rng.uniform(min(half_m, side / 2), max(side - half_m, side / 2))
             for side in place.size_m
@@ -149,7 +158,7 @@ class PairSource:
 
     def _distort(self, grid, rng):
         """What the ideal view's pixels really show: error of scale, tilt, parallax."""
-        config, half = self.config, TEMPLATE
+        config, half = self.config, self.config.template_cells
         grid = grid * math.exp(np.clip(rng.normal(0, config.scale_std), -0.11, 0.11))
         tilt = rng.normal(0, config.tilt_std, 2) / half
         grid = grid / (1 + grid @ tilt)[..., None].clip(0.5)
@@ -163,7 +172,8 @@ class PairSource:
     def _frame(self, rng):
         """The camera's frame in the square of the largest view: bool, a rectangle in the middle,
         now and then with something in the way."""
-        side, least = TEMPLATE * STRIDE, self.config.smallest_cells * STRIDE
+        config = self.config
+        side, least = (STRIDE * n for n in (config.template_cells, config.smallest_cells))
         wide = math.exp(rng.uniform(math.log(least * 1.2), math.log(side)))
         tall = max(least, wide / rng.uniform(1.0, 1.8))
         mask = np.zeros((side, side), bool)

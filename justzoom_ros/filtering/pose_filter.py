@@ -345,7 +345,8 @@ class PoseFilter:
         """Where and at which headings a registration shall look, so that no more than
         `unexplored_mass` (0..1) of the belief is left out: all of the map and all headings where
         it may be anywhere, or where frames have ceased to fit."""
-        if self.inlier_probability < self.config.search_all_below:
+        lost = self.off_map > 1 - 1e-6  # nothing on the map says where to look
+        if lost or self.inlier_probability < self.config.search_all_below:
             return whole_area(self.coarse.lattices(), self.region.side_m)
         return search_area(self._parts(), self.region.side_m, unexplored_mass)
 

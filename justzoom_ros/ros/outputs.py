@@ -82,7 +82,8 @@ class Outputs:
 
 
 def _picture(image: np.ndarray, fix: Fix, localizer: Localizer) -> np.ndarray:
-    """The zoom, where the policy or a belief over its tree answered; else the place on the map."""
-    if fix.posterior is None or fix.posterior.region != localizer.region:
+    """The zoom, where there is a policy and an answer over its tree; else the place on the map."""
+    on_tree = fix.posterior and fix.posterior.region == localizer.region
+    if not (localizer.zoom and on_tree):
         return registration_picture(image, fix, localizer.map)
     return zoom_picture(image, fix, localizer.map)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from colcon_support import REPO
 from geometry_msgs.msg import QuaternionStamped
-from nav_msgs.msg import Odometry
+from nav_msgs.msg import OccupancyGrid, Odometry
 from ros_support import connect, image_message, robot, send
 from sensor_msgs.msg import CameraInfo, Image, Imu, Range
 from std_msgs.msg import Float64
@@ -106,16 +106,21 @@ def values_of(status):
 
 def test_any_map_gives_a_fix_with_a_heading_and_nothing_is_trained(files, ground):
     with registering(files, footprint_m=[95.0, 105.0]) as (node, peer):
-        pictures = []
+        pictures, grids = [], []
         peer.node.create_subscription(Image, 'zoom_image', pictures.append, 10)
-        heard = node._loaded.outputs.publishers['zoom_image']
-        peer.wait(heard.get_subscription_count, 'a subscriber')
+        peer.node.create_subscription(OccupancyGrid, 'belief', grids.append, 10)
+        for topic in ('zoom_image', 'belief'):
+            heard = node._loaded.outputs.publishers[topic]
+            peer.wait(heard.get_subscription_count, 'a subscriber')
         assert_found(send(peer, view(ground)))
-        peer.wait(lambda: peer.poses and pictures, 'a pose and a picture')
+        peer.wait(lambda: peer.poses and pictures and grids, 'a pose, a picture and a belief')
         turn = peer.poses[0].pose.pose.orientation
         assert 2 * np.arctan2(turn.z, turn.w) == pytest.approx(PLACE.yaw_rad, abs=0.05)
         assert 0 < peer.poses[0].pose.covariance[35] < 0.1
         assert (pictures[0].width, pictures[0].height) == (768, 256)
+        # Terminal cells of 15 m, row 0 in the south: the place is in row 6, column 10 of 16.
+        assert grids[0].info.resolution == 15.0
+        assert divmod(int(np.argmax(grids[0].data)), 16) == (6, 10)
         values = values_of(peer.diagnosis('localizing', OK))
         assert (values['method'], values['weights']) == ('registration', '')
 

@@ -137,11 +137,21 @@ class Tracker:
         `Mount`s. `state`: what is known of the camera, for registration; that of the localizer
         unless given. Stamps must ascend. Raises ImageError, ConfigError; the robot has moved on
         all the same."""
+        return self.locate_after(self._motion_to(stamp_ns), images_rgb, mounts, criteria, state)
+
+    def pass_by(self, stamp_ns: int, criteria: FixCriteria | None = None) -> Fix:
+        """The `Fix` at the time of an image that cannot be looked at: by odometry alone."""
+        self.predict(self._motion_to(stamp_ns))
+        self._update_heading()
+        return self.fix(criteria)
+
+    def _motion_to(self, stamp_ns: int) -> Motion:
+        """How the robot has moved since the image before."""
         motion = Motion()
         if self._stamp_ns is not None:
             motion = self.odometry.motion(self._stamp_ns, stamp_ns)
         self._stamp_ns = stamp_ns
-        return self.locate_after(motion, images_rgb, mounts, criteria, state)
+        return motion
 
     def locate_after(
         self,

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from colcon_support import REPO
 from geometry_msgs.msg import QuaternionStamped
-from nav_msgs.msg import Odometry
+from nav_msgs.msg import OccupancyGrid, Odometry
 from ros_support import connect, image_message, robot, send
 from sensor_msgs.msg import CameraInfo, Image, Imu, Range
 from std_msgs.msg import Float64
 
 from justzoom_ros.live import diagnostics
-from justzoom_ros.live.frame_processor import NOT_FOLLOWED
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.region import Region
@@ -107,16 +106,21 @@ def values_of(status):
 
 def test_any_map_gives_a_fix_with_a_heading_and_nothing_is_trained(files, ground):
     with registering(files, footprint_m=[95.0, 105.0]) as (node, peer):
-        pictures = []
+        pictures, grids = [], []
         peer.node.create_subscription(Image, 'zoom_image', pictures.append, 10)
-        heard = node._loaded.outputs.publishers['zoom_image']
-        peer.wait(heard.get_subscription_count, 'a subscriber')
+        peer.node.create_subscription(OccupancyGrid, 'belief', grids.append, 10)
+        for topic in ('zoom_image', 'belief'):
+            heard = node._loaded.outputs.publishers[topic]
+            peer.wait(heard.get_subscription_count, 'a subscriber')
         assert_found(send(peer, view(ground)))
-        peer.wait(lambda: peer.poses and pictures, 'a pose and a picture')
+        peer.wait(lambda: peer.poses and pictures and grids, 'a pose, a picture and a belief')
         turn = peer.poses[0].pose.pose.orientation
         assert 2 * np.arctan2(turn.z, turn.w) == pytest.approx(PLACE.yaw_rad, abs=0.05)
         assert 0 < peer.poses[0].pose.covariance[35] < 0.1
         assert (pictures[0].width, pictures[0].height) == (768, 256)
+        # Terminal cells of 15 m, row 0 in the south: the place is in row 6, column 10 of 16.
+        assert grids[0].info.resolution == 15.0
+        assert divmod(int(np.argmax(grids[0].data)), 16) == (6, 10)
         values = values_of(peer.diagnosis('localizing', OK))
         assert (values['method'], values['weights']) == ('registration', '')
 
@@ -135,16 +139,48 @@ def test_a_picture_of_nothing_is_no_fix_with_the_reason_and_is_counted(files, gr
         assert (values['height (m)'], values['tilt (degrees)']) == (f'{HEIGHT_M:.1f}', '0.0')
 
 
-def test_with_odometry_frames_are_still_found_by_themselves_and_that_is_said_once(files, ground):
-    with robot(files, 'none', footprint_m=[95.0, 105.0]) as (node, peer):
-        said = []
-        node._loaded.processor._report = said.append
-        sender = publisher(node, peer, Odometry, 'odom')
-        sender.publish(stamped(Odometry(), 1))
-        peer.wait(lambda: len(node._loaded.processor.events), 'the odometry')
-        for second in (1, 2):
-            assert_found(send(peer, view(ground, second)))
-        assert said == [NOT_FOLLOWED]
+def odometry(stamp_s, driven_m):
+    """Of a robot that flies straight ahead, in a frame of its own."""
+    message = stamped(Odometry(), stamp_s)
+    message.pose.pose.position.x = driven_m
+    message.pose.pose.orientation.w = 1.0
+    message.twist.twist.linear.x = 5.0
+    return message
+
+
+def ahead(driven_m):
+    """Where the camera is then."""
+    east_m = PLACE.east_m - 60.0 + driven_m * np.cos(PLACE.yaw_rad)
+    return NadirPose(east_m, PLACE.north_m + driven_m * np.sin(PLACE.yaw_rad), 0.7, WIDTH_M)
+
+
+def test_with_odometry_registered_frames_are_followed_and_odometry_bridges_what_shows_nothing(
+    files, ground
+):
+    known = {
+        'height_source': 'range',
+        'sample_age_s': 0.5,
+        'tracker.decorrelation_distance_m': 5.0,
+    }
+    with robot(files, 'none', **known, **LENS) as (node, peer):
+        drive = publisher(node, peer, Odometry, 'odom')
+        height = publisher(node, peer, Range, 'height')
+        processor, fixes = node._loaded.processor, []
+        for number in range(8):
+            drive.publish(odometry(number + 1, 8.0 * number))
+            peer.wait(lambda: len(processor.events), 'the odometry')
+            if number != 6:  # nobody says how high the robot is then
+                heard = len(processor.sensors.heights)
+                reading = Range(range=HEIGHT_M, min_range=1.0, max_range=200.0)
+                height.publish(stamped(reading, number + 1))
+                peer.wait(lambda n=heard: len(processor.sensors.heights) > n, 'the height')
+            fixes.append(send(peer, view(ground, number + 1, ahead(8.0 * number))))
+            assert (processor.state is None) == (number == 6)
+        for number in (4, 5, 6, 7):
+            assert fixes[number].status.status == FIX
+            assert error_m(fixes[number], ahead(8.0 * number)) < 4.0
+        turn = peer.poses[-1].pose.pose.orientation
+        assert 2 * np.arctan2(turn.z, turn.w) == pytest.approx(PLACE.yaw_rad, abs=0.06)
 
 
 # --- height --------------------------------------------------------------------------------------

@@ -232,6 +232,17 @@ def test_simulated_flights_end_in_metres_and_never_surely_elsewhere():
     assert 0.3 < np.mean([frame.squared for frame in sure]) / 2 < 2
 
 
+def test_who_has_left_the_map_is_looked_for_everywhere():
+    belief = pose_filter()
+    for _ in range(3):
+        look(belief, Peak(140, 0, 0.0, 15.0))
+    for _ in range(6):
+        belief.predict(Motion(forward_m=60.0, distance_m=60.0, duration_s=1.0), STILL)
+    assert belief.off_map > 0.99
+    area = belief.search_area()
+    assert area.reach_m >= 150 and len(area.yaws_rad) == 36
+
+
 def test_a_registrations_likelihood_is_taken_as_it_is():
     belief = pose_filter()
     area = belief.search_area()

@@ -66,6 +66,8 @@ def _add_build(jobs: Any) -> None:
     add('--tiles', choices=('xyz', 'tms', 'zyx'), help='order of a folder of tiles: {z}/{x}/{y} '
         'with rows that run south (xyz) or north (tms), or {z}/{y}/{x} (default: as '
         'its tilemapresource.xml, layout.yaml or TileJSON says, else xyz)')  # fmt: skip
+    add('--collar', action='store_true', help='leave out a border of one colour (as black round '
+        'a rotated scan) where nothing else says that there is no imagery')  # fmt: skip
     add('--overwrite', action='store_true', help='replace an existing map')
     _add_json(parser)
     parser.set_defaults(run=build)
@@ -119,6 +121,7 @@ def build(args: argparse.Namespace) -> None:
         bands=args.bands,
         stretch=args.stretch,
         tiles=args.tiles,
+        collar=args.collar,
         overwrite=args.overwrite,
         progress=True,
     )

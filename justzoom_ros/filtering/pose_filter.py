@@ -48,9 +48,11 @@ class PoseFilterConfig:
     How much one of many frames may say is the caller's: `exponent` and `novelty` of
     `update_poses`. Registration wants an exponent of 1: its peaks are narrow, so a root of them
     flattens what sets one place apart from thousands of others, and with 0.5 a robot hardly
-    converges. That frames close to each other err alike is said by the novelty: a whole new
-    observation every 20 m of way is right for frames a fifth of which show a wrong place, every
-    second of these the same one again; with one every 10 m some of those end in false fixes.
+    converges. That frames close to each other err alike is said by the novelty; a whole new
+    observation every 20 m of way is cautious. In 200 simulated flights with frames 8 m apart, of
+    which a fifth shows a wrong place, no fix was false. Where every second of these frames shows
+    the same wrong place again, 2 of 200 flights began with two of them and had false fixes for 4
+    and 7 frames: what agrees with itself and with odometry is believed.
     """
 
     kind: ClassVar[str] = 'pose'
@@ -345,7 +347,8 @@ class PoseFilter:
         """Where and at which headings a registration shall look, so that no more than
         `unexplored_mass` (0..1) of the belief is left out: all of the map and all headings where
         it may be anywhere, or where frames have ceased to fit."""
-        if self.inlier_probability < self.config.search_all_below:
+        lost = self.off_map > 1 - 1e-6  # nothing on the map says where to look
+        if lost or self.inlier_probability < self.config.search_all_below:
             return whole_area(self.coarse.lattices(), self.region.side_m)
         return search_area(self._parts(), self.region.side_m, unexplored_mass)
 

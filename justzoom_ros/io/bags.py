@@ -5,9 +5,10 @@ no ROS installation is needed. Everything that is wrong with a bag is a BagError
 """
 
 import io
+import logging
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,23 +16,26 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from justzoom_ros.errors import BagError, DatasetError, JustZoomError
 from justzoom_ros.files import writing
+from justzoom_ros.io.bag_reader import StorageReader, open_reader
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.stamps import from_nanoseconds, to_nanoseconds
 from justzoom_ros.pose import Pose
+
+log = logging.getLogger(__name__)
 
 IMAGE_TYPES = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image')
 ODOMETRY_TYPES = ('nav_msgs/msg/Odometry',)
 TRUTH_TYPES = ('sensor_msgs/msg/NavSatFix',)
 ODOM_TOPIC = '/odom'
 NO_FIX = -1
-"""sensor_msgs/NavSatStatus.STATUS_NO_FIX"""
+"""sensor_msgs/NavSatStatus.STATUS_NO_FIX. UNKNOWN, -2, is what a message says by itself since
+Jazzy: its position may well be valid."""
 
 MAX_GAP_S = 5.0
 """A truth that is farther than this in time from an image says nothing about it."""
@@ -74,21 +78,20 @@ class Bag:
     counts: dict[str, int]
     """{name: number of messages} of its topics."""
 
-    _reader: AnyReader
+    _reader: StorageReader
+    _stack: ExitStack
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def __enter__(self) -> 'Bag':
-        file = _storage(self.path)
-        with _errors_naming(self.path):
-            reader = AnyReader([file], default_typestore=get_typestore(Stores.ROS2_KILTED))
-            reader.open()
-            self._reader = reader
+        self._stack = ExitStack()
+        with _errors_naming(self.path), _closing_on_error(self._stack):
+            reader = self._reader = open_reader(self.path, self._stack)
             self.topics = {name: str(info.msgtype) for name, info in reader.topics.items()}
             self.counts = {name: info.msgcount for name, info in reader.topics.items()}
         if not sum(self.counts.values()):
-            self._reader.close()
+            self._stack.close()
             raise BagError(f'bag {self.path} holds no messages')
         return self
 
@@ -98,7 +101,7 @@ class Bag:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._reader.close()
+        self._stack.close()
 
     def topic(self, types: Collection[str], wanted: str | None = None) -> str:
         """The name of the topic `wanted`, or of the only one that has one of `types`.
@@ -115,7 +118,7 @@ class Bag:
                 )
             candidates = [wanted]
         else:
-            candidates = [name for name, kind in self.topics.items() if kind in types]
+            candidates = self.candidates(types)
         if len(candidates) != 1:
             found = 'no topic' if not candidates else 'more than one topic'
             raise BagError(
@@ -125,9 +128,23 @@ class Bag:
             raise BagError(f'topic {candidates[0]} of bag {self.path} has no messages')
         return candidates[0]
 
+    def candidates(self, types: Collection[str]) -> list[str]:
+        """The names of the topics of some types: those that have messages, where any has."""
+        names = [name for name, kind in self.topics.items() if kind in types]
+        return [name for name in names if self.counts[name]] or names
+
     def messages(self, topics: Collection[str]) -> Iterator[BagMessage]:
-        """Yield a BagMessage for each message on `topics`, in the order of the recording."""
+        """Yield a BagMessage for each message on `topics`, in the order of the recording. Topics
+        of types that are not known are left out, with a warning. Raises BagError."""
         wanted = [c for c in self._reader.connections if c.topic in topics]
+        for connection in [c for c in wanted if not self._reader.knows(c)]:
+            log.warning(
+                f'topic {connection.topic} of bag {self.path} is left out: its type '
+                f'{connection.msgtype} is not known'
+            )
+            wanted.remove(connection)
+        if not wanted:
+            return
         left = sum(c.msgcount for c in wanted)
         with _errors_naming(self.path):
             for connection, recorded_ns, raw in self._reader.messages(wanted):
@@ -136,25 +153,20 @@ class Bag:
                 left -= 1
                 yield BagMessage(connection.topic, connection.msgtype, stamp_ns, raw, message)
         if left > 0:
-            raise BagError(f'bag {self.path} is truncated: {left} messages are missing')
+            log.warning(f'bag {self.path} is truncated: {left} messages are missing')
 
     def _topics_text(self) -> str:
         listed = (f'{name} ({kind}, {self.counts[name]})' for name, kind in self.topics.items())
         return 'it has ' + ', '.join(listed)
 
 
-def _storage(path: Path) -> Path:
-    """What to open for `path`: itself, or the only storage file in a folder without metadata."""
-    if not path.exists():
-        raise BagError(f'bag {path} does not exist')
-    if path.is_file() or (path / 'metadata.yaml').exists():
-        if path.is_file() and path.suffix not in ('.mcap', '.db3'):
-            raise BagError(f'{path} is no rosbag2 (a folder, .mcap or .db3); convert it first')
-        return path
-    files = [f for f in path.iterdir() if f.suffix in ('.mcap', '.db3')]
-    if len(files) != 1:
-        raise BagError(f'{path} is no rosbag2: it has neither metadata.yaml nor one .mcap or .db3')
-    return files[0]
+@contextmanager
+def _closing_on_error(stack: ExitStack) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        stack.close()
+        raise
 
 
 @contextmanager
@@ -166,7 +178,7 @@ def _errors_naming(path: Path) -> Iterator[None]:
         raise
     # A damaged file reaches the parsers of four formats, which raise nearly everything there is.
     except Exception as error:
-        says = str(error).rstrip('.') or type(error).__name__
+        says = ' '.join(str(error).split()).rstrip('.') or type(error).__name__
         raise BagError(f'bag {path} is damaged or truncated: {says:.300}') from error
 
 
@@ -219,7 +231,7 @@ def read_track(bag: Bag, topic: str) -> Track:
     for item in bag.messages([topic]):
         fix = item.message
         valid = abs(fix.latitude) <= 90 and abs(fix.longitude) <= 180  # False for NaN
-        if valid and fix.status.status > NO_FIX:
+        if valid and fix.status.status != NO_FIX:
             samples[item.stamp_ns] = fix.latitude, fix.longitude
         else:
             dropped += 1

@@ -30,7 +30,6 @@ if without odometry the belief only spreads; never."""
 
 WITHOUT_ODOMETRY = 'no odometry yet: every frame is localized by itself'
 UNKNOWN_MOTION = 'no odometry reaches up to the images: the belief spreads meanwhile'
-NOT_FOLLOWED = 'odometry is not used without the weights of a policy: every frame is by itself'
 FIRST_CAMERA_ONLY = 'only the first camera is registered: several need the weights of a policy'
 ODOMETRY_KEPT = 60_000
 """Samples that wait for a frame: a minute at 1 kHz, which is as far back as odometry counts."""
@@ -88,18 +87,16 @@ class FrameProcessor:
         arrived_s: float | None = None,
     ) -> Fix:
         """The `Fix` of the images of a rig, uint8 (H, W, 3) RGB, with their `Mount`s, which
-        arrived at `arrived_s` on the monotonic clock, now unless given. What cannot be registered
-        for want of a height, a lens or a view of the ground is no fix. Raises ImageError."""
+        arrived at `arrived_s` on the monotonic clock, now unless given. Where an image cannot be
+        registered, for want of a height, a lens or a view of the ground, odometry alone speaks, or
+        there is no fix. Raises ImageError."""
         self.events.take_all()
         moment = Moment(stamp_ns, time.monotonic() if arrived_s is None else arrived_s)
         if not (self.tracker and self._tracking):
             if self.motion == 'auto':
                 self._report_once(WITHOUT_ODOMETRY)
             return self._locate_alone(images, mounts, moment, criteria)
-        if self.localizer.zoom is None:
-            self._report_once(NOT_FOLLOWED)
-            return self._locate_alone(images, mounts, moment, criteria)
-        fix = self.tracker.locate(images, stamp_ns, mounts, criteria)
+        fix = self._follow(self.tracker, images, mounts, moment, criteria)
         if self.tracker.motion.unknown_s > 0:
             self._report_once(UNKNOWN_MOTION)
         return fix
@@ -112,26 +109,49 @@ class FrameProcessor:
         criteria: FixCriteria,
     ) -> Fix:
         """The `Fix` of the images by themselves; its heading is that of the robot."""
-        if self.localizer.registrar is None:
+        if not self._registers(images) or (self.localizer.zoom and len(images) > 1):
             return self.localizer.locate_rig(images, mounts, criteria)
-        if len(images) > 1:
-            if self.localizer.zoom:
-                return self.localizer.locate_rig(images, mounts, criteria)
-            self._report_once(FIRST_CAMERA_ONLY)
         try:
-            self.state = None
-            self.state = self._state_at(moment)
-            return self._register(images[0], self.state, criteria)
+            return self._register(images[0], self._state_at(moment), criteria)
         except ViewError as error:
-            text = str(error)
-            self._report_once(text, kind=text.partition(':')[0])
-            return make_no_fix(self.localizer.region, text)
+            return make_no_fix(self.localizer.region, self._reason(error))
+
+    def _follow(
+        self,
+        tracker: Tracker,
+        images: Sequence[np.ndarray],
+        mounts: Sequence[Mount],
+        moment: Moment,
+        criteria: FixCriteria,
+    ) -> Fix:
+        """The `Fix` of the images in the light of those before."""
+        stamp_ns = moment.stamp_ns or 0
+        if not self._registers(images):
+            return tracker.locate(images, stamp_ns, mounts, criteria)
+        try:
+            state = self._state_at(moment)
+        except ViewError as error:
+            return self._explain(tracker.pass_by(stamp_ns, criteria), error)
+        if state.yaw_rad is not None and state.yaw_std_rad is not None:
+            tracker.add_heading(state.yaw_rad - state.mount_yaw_rad, state.yaw_std_rad)
+        try:
+            return tracker.locate(images, stamp_ns, mounts, criteria, state)
+        except (ConfigError, ImageError) as error:
+            # The robot has moved on all the same.
+            return self._explain(tracker.fix(criteria), _unfit(error))
+
+    def _registers(self, images: Sequence[np.ndarray]) -> bool:
+        """Whether images are registered; tells where only the first of them is."""
+        if self.localizer.registrar and not self.localizer.zoom and len(images) > 1:
+            self._report_once(FIRST_CAMERA_ONLY)
+        return self.localizer.registrar is not None
 
     def _state_at(self, moment: Moment) -> CameraState:
         """What is known of the camera. Raises ViewError where that is not enough."""
-        if self.sensors is None:
-            return CameraState(self.localizer.camera)
-        return self.sensors.state_at(moment)
+        self.state = None
+        known = CameraState(self.localizer.camera)
+        self.state = self.sensors.state_at(moment) if self.sensors else known
+        return self.state
 
     def _register(self, image: np.ndarray, state: CameraState, criteria: FixCriteria) -> Fix:
         """The `Fix` of one image. Raises ViewError where it does not fit the map."""
@@ -140,11 +160,22 @@ class FrameProcessor:
                 image, state.camera, state.yaw_rad, state.yaw_std_rad, state.attitude, criteria
             )
         except (ConfigError, ImageError) as error:
-            raise ViewError(f'no view to register: {error}') from error
+            raise _unfit(error) from error
         if fix.yaw_rad is None:
             return fix
         yaw_rad = math.remainder(fix.yaw_rad - state.mount_yaw_rad, 2 * math.pi)
         return replace(fix, yaw_rad=yaw_rad)
+
+    def _explain(self, fix: Fix, error: ViewError) -> Fix:
+        """A fix of odometry alone; where it is none, with the reason for which nobody looked."""
+        reason = self._reason(error)
+        return replace(fix, reason=reason) if fix.reason else fix
+
+    def _reason(self, error: ViewError) -> str:
+        """The text of an error, which is reported once for each kind."""
+        text = str(error)
+        self._report_once(text, kind=text.partition(':')[0])
+        return text
 
     def _take_odometry(self, pose: Pose) -> None:
         if self.tracker:
@@ -169,3 +200,8 @@ class FrameProcessor:
         if text and (kind or text) not in self._reported:
             self._reported.add(kind or text)
             self._report(text)
+
+
+def _unfit(error: Exception) -> ViewError:
+    """What registration says of an image that does not fit, as a ViewError of its kind."""
+    return ViewError(f'no view to register: {error}')

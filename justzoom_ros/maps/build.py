@@ -59,6 +59,7 @@ def build(
     bands: Sequence[int] | None = None,
     stretch: Sequence[float] | None = None,
     tiles: str | None = None,
+    collar: bool = False,
     overwrite: bool = False,
     progress: bool = False,
 ) -> tuple[MapInfo, np.ndarray, np.ndarray]:
@@ -68,15 +69,15 @@ def build(
     `source` is a path that one of MAP_SOURCES recognizes. A crop of a cell of level depth - 1, the
     finest that a policy looks at, has `crop_px` pixels at full resolution unless the source is
     coarser; `resolution_m` (metres per pixel) asks for another. `compression` is 'deflate'
-    (lossless) or 'jpeg', `attribution` a text to show with the map, `bands`, `stretch` and
-    `tiles` as in `SourceOptions`. An existing map is only replaced with `overwrite`.
+    (lossless) or 'jpeg', `attribution` a text to show with the map, `bands`, `stretch`,
+    `tiles` and `collar` as in `SourceOptions`. An existing map is only replaced with `overwrite`.
 
     Raises ConfigError for wrong options, MapError for a source or folder that cannot be used and
     OutputError where the disk is full or cannot be written to.
     """
     region = _with_plain_numbers(region)
     _check_options(crop_px, resolution_m, compression)
-    options = _source_options(bands, stretch, tiles)
+    options = _source_options(bands, stretch, tiles, collar)
     out = Path(out)
     _check_target(out, overwrite)
     with open_source(source, options) as imagery:
@@ -182,14 +183,17 @@ def _check_options(crop_px: int, resolution_m: float | None, compression: str) -
 
 
 def _source_options(
-    bands: Sequence[int] | None, stretch: Sequence[float] | None, tiles: str | None
+    bands: Sequence[int] | None,
+    stretch: Sequence[float] | None,
+    tiles: str | None,
+    collar: bool,
 ) -> SourceOptions:
     chosen = None if bands is None else tuple(bands)
     if stretch is None:
-        return SourceOptions(chosen, tiles=tiles)
+        return SourceOptions(chosen, None, tiles, collar)
     if not (len(stretch) == 2 and -math.inf < stretch[0] < stretch[1] < math.inf):
         raise ConfigError(f'stretch is {tuple(stretch)}; it must be two numbers, low < high')
-    return SourceOptions(chosen, (stretch[0], stretch[1]), tiles)
+    return SourceOptions(chosen, (stretch[0], stretch[1]), tiles, collar)
 
 
 def _check_target(out: Path, overwrite: bool) -> None:

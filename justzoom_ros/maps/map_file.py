@@ -228,5 +228,8 @@ def _require(path: Path, name: str, good: bool, values: dict[str, Any]) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """What an error says, without line breaks."""
+    """What an error says, or GDAL where rasterio only points there, without line breaks."""
+    cause = error.__cause__ or error.__context__
+    if 'previous exception' in str(error) and cause is not None:
+        return ' '.join(str(cause).split())
     return ' '.join(str(error).split())

@@ -1,7 +1,9 @@
 """Imagery from a raster file in any projection."""
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +15,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 from rasterio.windows import Window
+from rasterio.windows import transform as window_transform
 
 from justzoom_ros.errors import ConfigError, MapError
 from justzoom_ros.maps.map_file import GDAL_ERRORS, one_line
@@ -22,19 +25,32 @@ from justzoom_ros.maps.plane import (
     plane_resolution_m,
     plane_transform,
 )
+from justzoom_ros.maps.raster_file import open_raster
+from justzoom_ros.maps.raster_mask import (
+    FULL_ALPHA,
+    SAMPLE_PX,
+    Collar,
+    Sample,
+    alpha_band,
+    alpha_max,
+    find_collar,
+)
 from justzoom_ros.maps.source import MapSource, SourceOptions
 from justzoom_ros.region import Region
 
+log = logging.getLogger(__name__)
+
 STRETCH_PERCENT = (2.0, 98.0)
-ALPHA_MAX = {'uint16': 65_535, 'int16': 32_767}
-"""Full opacity in GDAL's alpha bands; 255 in those of other types."""
+LOSSY = ('jpeg', 'webp', 'ycbcr jpeg', 'jpeg2000')
+"""Compressions that blur the colour of a collar."""
 
 
 class RasterSource(MapSource):
     """A GeoTIFF, COG, VRT or whatever else GDAL reads: one file with a CRS and a geotransform.
 
     Bands are grey, grey + alpha, RGB or RGB + alpha, unless the options name others. Nodata,
-    alpha, masks and NaN count as no imagery.
+    alpha, masks and NaN count as no imagery; so does, where it is asked for, a border of one
+    colour. Files that are placed by ground control points alone are warped by them.
     """
 
     @staticmethod
@@ -42,16 +58,16 @@ class RasterSource(MapSource):
         """Whatever is no folder: GDAL reads hundreds of formats, and says what is wrong."""
         return not path.is_dir()
 
-    def __init__(self, path: Path, options: SourceOptions) -> None:
+    def __init__(self, path: Path | str, options: SourceOptions) -> None:
         if options.tiles is not None:
             raise ConfigError(f'{path} is a raster file, for which the order of tiles is none')
-        self.path = path
+        self.path = Path(path)
         self.stretch: tuple[tuple[float, float], ...] | None = None
-        self._wanted_stretch = options.stretch
-        self._file = _open_raster(path)
+        self._options = options
+        self._collar: Collar | None = None
+        self._file = open_raster(path)
         try:
             self._bands = _colour_bands(self._file, options.bands)
-            _check_georeferenced(self._file)
         except Exception:
             self._file.close()
             raise
@@ -70,37 +86,80 @@ class RasterSource(MapSource):
 
     def prepare(self, region: Region, side_px: int) -> None:
         """Get ready to read a map of `side_px` pixels along the region's side."""
-        size_m = region.side_m / side_px
+        self._plane = region.crs.to_wkt()
+        self._transform = plane_transform(region, side_px)
+        self._set_warp(region, side_px)
+        sample = self._sample(region)
+        self._find_collar(sample)
+        if self._options.stretch is not None:
+            low, high = map(float, self._options.stretch)
+            self.stretch = ((low, high),) * len(self._bands)
+        elif self._file.dtypes[self._bands[0] - 1] != 'uint8':
+            covered = sample.covered
+            if self._collar is not None:
+                covered = covered & ~self._collar.flags
+            self.stretch = tuple(_percentile_pair(band[covered]) for band in sample.colour)
+
+    def _set_warp(self, region: Region, side_px: int) -> None:
+        """What GDAL is told of the map."""
+        with self._errors_naming():
+            self._alpha_max = alpha_max(self._file)
+        ratio = region.side_m / side_px / self.resolution_m(region)
         self._warp: dict[str, Any] = {
-            'crs': region.crs.to_wkt(),
+            'crs': self._plane,
             'width': side_px,
             'height': side_px,
-            'transform': plane_transform(region, side_px),
-            'resampling': choose_resampling(size_m / self.resolution_m(region)),
-            'add_alpha': ColorInterp.alpha not in self._file.colorinterp,
+            'transform': self._transform,
+            'resampling': choose_resampling(ratio),
+            'add_alpha': alpha_band(self._file) is None,
             'warp_mem_limit': 128,
             'UNIFIED_SRC_NODATA': 'YES',
             **_nodata(self._file),
         }
-        if self._wanted_stretch is not None:
-            low, high = map(float, self._wanted_stretch)
-            self.stretch = ((low, high),) * len(self._bands)
-        elif self._file.dtypes[self._bands[0] - 1] != 'uint8':
-            self.stretch = self._percentiles(region)
+        if alpha_band(self._file):
+            self._warp |= {'SRC_ALPHA_MAX': self._alpha_max, 'DST_ALPHA_MAX': self._alpha_max}
+        if turn := _turn_of_longitude(self._file, region):
+            shifted = rasterio.Affine.translation(turn, 0) @ self._file.transform
+            self._warp['src_transform'] = shifted
+
+    def _find_collar(self, sample: Sample) -> None:
+        """Leave a collar out where that is asked for, else tell of it."""
+        compression = self._file.compression
+        lossy = compression is not None and compression.value.lower() in LOSSY
+        collar = find_collar(sample, lossy)
+        if collar is None:
+            return
+        if self._options.collar:
+            self._collar = collar
+            return
+        colour = ', '.join(f'{value:g}' for value in collar.colour)
+        log.warning(
+            f'{self.path}: {collar.share:.0%} of its imagery is of one colour ({colour}) and '
+            'reaches the border: no data? Build with --collar to leave it out'
+        )
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """RGB uint8 (h, w, 3) and mask bool (h, w) of a window of the prepared map."""
-        try:
-            with WarpedVRT(self._file, **self._warp) as vrt:
-                alpha = vrt.colorinterp.index(ColorInterp.alpha) + 1
-                values = vrt.read([*self._bands, alpha], window=window)
-        except GDAL_ERRORS as error:
-            raise MapError(
-                f'{self.path} cannot be read: {one_line(error)}; is the file whole?'
-            ) from None
+        whole = '; is the file whole?'
+        with self._errors_naming(whole), WarpedVRT(self._file, **self._warp) as vrt:
+            alpha = vrt.colorinterp.index(ColorInterp.alpha) + 1
+            values = vrt.read([*self._bands, alpha], window=window)
         colour, alpha = values[:-1], values[-1]
-        mask = (alpha > ALPHA_MAX.get(alpha.dtype.name, 255) / 2) & np.isfinite(colour).all(axis=0)
+        # An alpha band that GDAL adds is full in its own way.
+        added = FULL_ALPHA.get(alpha.dtype.name, 255.0)
+        full = self._alpha_max if alpha_band(self._file) else added
+        mask = (alpha > full / 2) & np.isfinite(colour).all(axis=0)
+        if self._collar is not None:
+            place = window_transform(window, self._transform)
+            mask &= ~self._collar.within(place, self._plane, mask.shape)
         return _to_rgb(colour, mask, self.stretch), mask
+
+    @contextmanager
+    def _errors_naming(self, hint: str = '') -> Iterator[None]:
+        try:
+            yield
+        except GDAL_ERRORS as error:
+            raise MapError(f'{self.path} cannot be read: {one_line(error)}{hint}') from None
 
     def resolution_m(self, region: Region) -> float:
         """Metres per source pixel at the region's centre (geometric mean of both axes)."""
@@ -130,58 +189,33 @@ class RasterSource(MapSource):
         x, y = transform(region.crs.to_wkt(), self._file.crs, east_m, north_m)
         return _apply(~self._file.transform, np.array(x), np.array(y))
 
-    def _percentiles(self, region: Region) -> tuple[tuple[float, float], ...]:
-        """(low, high) of each band from a sparse sample of the part that the region covers."""
+    def _sample(self, region: Region) -> Sample:
+        """The part that the region covers, at SAMPLE_PX along a side or fewer."""
         along = np.linspace(-0.5, 0.5, 33) * region.side_m
         east, north = (g.ravel() for g in np.meshgrid(along, along))
         columns, rows = self._to_pixels(region, east, north)
         left, right = np.clip([columns.min(), columns.max()], 0, self._file.width)
         top, bottom = np.clip([rows.min(), rows.max()], 0, self._file.height)
         window = Window(left, top, max(right - left, 1), max(bottom - top, 1))
-        shape = [max(1, min(1024, math.ceil(side))) for side in (window.height, window.width)]
-        try:
-            sample = self._file.read(
+        shape = tuple(
+            max(1, min(SAMPLE_PX, math.ceil(side))) for side in (window.height, window.width)
+        )
+        with self._errors_naming():
+            colour = self._file.read(
                 self._bands, window=window, out_shape=(len(self._bands), *shape)
             )
-            covered = self._file.dataset_mask(window=window, out_shape=tuple(shape)) > 0
-        except GDAL_ERRORS as error:
-            raise MapError(f'{self.path} cannot be read: {one_line(error)}') from None
-        return tuple(_percentile_pair(band[covered & np.isfinite(band)]) for band in sample)
+            covered = self._file.dataset_mask(window=window, out_shape=shape) > 0
+            if (band := alpha_band(self._file)) is not None:
+                alpha = self._file.read(band, window=window, out_shape=shape)
+                covered &= alpha > self._alpha_max / 2
+        scale = rasterio.Affine.scale(window.width / shape[1], window.height / shape[0])
+        transform = window_transform(window, self._file.transform) @ scale
+        covered &= np.isfinite(colour).all(axis=0)
+        return Sample(colour, covered, transform, self._file.crs)
 
 
 def _apply(affine: rasterio.Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
-
-
-def _open_raster(path: Path) -> DatasetReader:
-    if not path.exists():
-        raise MapError(f'{path} does not exist')
-    try:
-        return rasterio.open(path)
-    except GDAL_ERRORS as error:
-        raise MapError(
-            f'{path} is no raster that GDAL can read, or is damaged: {one_line(error)}'
-        ) from None
-
-
-def _check_georeferenced(file: DatasetReader) -> None:
-    if file.crs is None:
-        raise MapError(
-            f'{file.name} has no coordinate reference system; add it, for instance with '
-            '`gdal_edit.py -a_srs EPSG:32633 FILE` if it is in UTM zone 33 north'
-        )
-    if file.transform.is_identity:
-        raise MapError(
-            f'{file.name} has no geotransform, so its pixels have no place on earth; georeference '
-            'it, for instance with the Georeferencer of QGIS'
-        )
-    try:
-        transform(file.crs, WGS84, [file.transform.c], [file.transform.f])
-    except GDAL_ERRORS as error:
-        raise MapError(
-            f'{file.name} has a coordinate reference system that cannot be turned into latitude '
-            f'and longitude: {one_line(error)}'
-        ) from None
 
 
 def _colour_bands(file: DatasetReader, bands: Sequence[int] | None) -> list[int]:
@@ -203,6 +237,15 @@ def _colour_bands(file: DatasetReader, bands: Sequence[int] | None) -> list[int]
         return [meaning.index(colour) + 1 for colour in rgb]
     opaque = [band for band in range(1, file.count + 1) if meaning[band - 1] != ColorInterp.alpha]
     return opaque[:3] if len(opaque) >= 3 else opaque[:1]
+
+
+def _turn_of_longitude(file: DatasetReader, region: Region) -> float:
+    """Degrees to add to longitudes of a file that counts them from 0 to 360, so that they are
+    those of the region; 0 for every other file."""
+    left, _, right, _ = file.bounds
+    if file.crs.is_geographic and right > 180 and left <= region.longitude + 360 <= right:
+        return -360.0
+    return 0.0
 
 
 def _nodata(file: DatasetReader) -> dict[str, float]:

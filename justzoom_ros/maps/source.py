@@ -5,6 +5,7 @@ runs, how its values become 8 bit, and what a rectangle of the plane looks like.
 one new file with a class of that form, and one line in MAP_SOURCES.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,10 @@ if TYPE_CHECKING:  # the command line reads the names of the sources without loa
     from rasterio.windows import Window
 
     from justzoom_ros.region import Region
+
+
+GDAL_NAME = re.compile(r'/vsi[a-z0-9_]+/|[A-Za-z][A-Za-z0-9_]+:')
+"""How names begin that only GDAL understands: /vsizip/..., https://..., NETCDF:file:variable."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,9 @@ class SourceOptions:
 
     tiles: str | None = None
     """Order of a folder of tiles: 'xyz', 'tms' or 'zyx'; None: as its metadata says, else xyz."""
+
+    collar: bool = False
+    """Whether a border of one colour, connected to the edge of a raster file, is no imagery."""
 
 
 class MapSource(Protocol):
@@ -52,7 +60,7 @@ class MapSource(Protocol):
     def recognizes(path: Path) -> bool:
         """Whether a path looks like one of this kind; nothing is read to find out."""
 
-    def __init__(self, path: Path, options: SourceOptions) -> None:
+    def __init__(self, path: Path | str, options: SourceOptions) -> None:
         """Open it. Raises MapError where it cannot be used, ConfigError for options that do not
         apply."""
 
@@ -95,9 +103,16 @@ MAP_SOURCES: Registry[type[MapSource]] = Registry(
 files come first, since GDAL is asked about whatever nothing else knows."""
 
 
+def is_gdal_name(name: str) -> bool:
+    """Whether something is no path of this machine, but a name for GDAL."""
+    return bool(GDAL_NAME.match(name)) and not Path(name).exists()
+
+
 def open_source(path: str | Path, options: SourceOptions | None = None) -> MapSource:
     """The imagery at a path, a context manager. Raises MapError where no source recognizes it or
     it cannot be used, ConfigError for options that do not apply to it."""
+    if is_gdal_name(str(path)):  # Path would take one of its slashes
+        return MAP_SOURCES.get('raster file')(str(path), options or SourceOptions())
     path = Path(path)
     for name in reversed(MAP_SOURCES.list()):
         source = MAP_SOURCES.get(name)

@@ -56,11 +56,13 @@ class TileSource(MapSource):
         """A folder, or the layout.yaml in it."""
         return path.is_dir() or (path.name == LAYOUT_NAME and path.parent.is_dir())
 
-    def __init__(self, path: Path, options: SourceOptions) -> None:
+    def __init__(self, path: Path | str, options: SourceOptions) -> None:
+        path = Path(path)
         self.path = path.parent if path.name == LAYOUT_NAME else path
-        if options.bands is not None or options.stretch is not None:
+        if options != SourceOptions(tiles=options.tiles):
             raise ConfigError(
-                f'{self.path} is a folder of tiles, for which bands and stretch do not apply'
+                f'{self.path} is a folder of tiles, for which bands and stretch do not apply, '
+                'nor collars (transparent pixels are left out)'
             )
         self.stretch = None
         self._layout = read_layout(self.path, options.tiles)

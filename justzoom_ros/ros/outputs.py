@@ -1,6 +1,7 @@
 """What the configured node publishes for each frame."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class Outputs:
             picture = _picture(image, fix, localizer)
             made['zoom_image'] = messages.picture_message(picture, header)
         if fix.posterior and self._is_heard('belief') and self._belief_is_due():
-            made['belief'] = messages.belief_message(fix, header, map_frame)
+            made['belief'] = messages.belief_message(_on_tree(fix, localizer), header, map_frame)
         return made
 
     def publish(self, made: dict[str, Any]) -> None:
@@ -81,8 +82,18 @@ class Outputs:
         return True
 
 
+def _on_tree(fix: Fix, localizer: Localizer) -> Fix:
+    """The fix with its posterior over the terminal cells of the map: registration's own cells are
+    many more than anyone wants to be sent."""
+    fine = fix.require_posterior()
+    if fine.region == localizer.region:
+        return fix
+    return replace(fix, posterior=fine.coarsen(localizer.region))
+
+
 def _picture(image: np.ndarray, fix: Fix, localizer: Localizer) -> np.ndarray:
-    """The zoom, where the policy or a belief over its tree answered; else the place on the map."""
-    if fix.posterior is None or fix.posterior.region != localizer.region:
+    """The zoom, where there is a policy and an answer over its tree; else the place on the map."""
+    on_tree = fix.posterior and fix.posterior.region == localizer.region
+    if not (localizer.zoom and on_tree):
         return registration_picture(image, fix, localizer.map)
     return zoom_picture(image, fix, localizer.map)

@@ -1,0 +1,92 @@
+"""Opening a raster file that has, or can be given, a place on earth."""
+
+from pathlib import Path
+
+from rasterio import open as open_dataset
+from rasterio.enums import ColorInterp
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import transform
+
+from justzoom_ros.errors import MapError
+from justzoom_ros.maps.map_file import GDAL_ERRORS, one_line
+from justzoom_ros.maps.plane import WGS84
+from justzoom_ros.maps.source import is_gdal_name
+
+MAX_LISTED = 5
+
+
+def open_raster(path: Path | str) -> DatasetReader:
+    """Open a file, or what GDAL knows by a name. Raises MapError where GDAL cannot, or where it
+    has no place on earth, and says what to do."""
+    if not is_gdal_name(str(path)) and not Path(path).exists():
+        raise MapError(f'{path} does not exist')
+    try:
+        file = open_dataset(str(path))
+    except GDAL_ERRORS as error:
+        raise MapError(
+            f'{path} is no raster that GDAL can read, or is damaged: {one_line(error)}'
+        ) from None
+    try:
+        _check_values(file)
+        if file.crs is None and file.gcps[1] is not None and len(file.gcps[0]) >= 3:
+            return _warp_by_gcps(file)
+        _check_georeferenced(file)
+    except Exception:
+        file.close()
+        raise
+    return file
+
+
+def _check_values(file: DatasetReader) -> None:
+    if not file.count and file.subdatasets:
+        listed = ', '.join(file.subdatasets[:MAX_LISTED])
+        more = len(file.subdatasets) - MAX_LISTED
+        raise MapError(
+            f'{file.name} is a container of several rasters; give one of them: {listed}'
+            + (f' and {more} more (gdalinfo lists them)' if more > 0 else '')
+        )
+    if not file.count:
+        raise MapError(f'{file.name} has no bands')
+    if any(kind.startswith('complex') for kind in file.dtypes):
+        raise MapError(
+            f'{file.name} holds complex numbers, as of radar, and no picture; make one of their '
+            'amplitude first'
+        )
+
+
+def _warp_by_gcps(file: DatasetReader) -> WarpedVRT:
+    """The file as its ground control points place it, in their projection."""
+    alpha = ColorInterp.alpha not in file.colorinterp
+    try:
+        return WarpedVRT(file, src_crs=file.gcps[1], crs=file.gcps[1], add_alpha=alpha)
+    except GDAL_ERRORS as error:
+        raise MapError(
+            f'{file.name} cannot be placed by its ground control points: {one_line(error)}'
+        ) from None
+
+
+def _check_georeferenced(file: DatasetReader) -> None:
+    if file.crs is None and file.rpcs is not None:
+        raise MapError(
+            f'{file.name} is placed by rational polynomials (RPC) alone, which need the height '
+            'of the ground; orthorectify it first: gdalwarp -rpc -to RPC_DEM=DEM.tif -t_srs '
+            'EPSG:4326 IN OUT'
+        )
+    if file.crs is None:
+        raise MapError(
+            f'{file.name} has no coordinate reference system; add it, for instance with '
+            '`gdal_edit.py -a_srs EPSG:32633 FILE` if it is in UTM zone 33 north'
+        )
+    if file.transform.is_identity:
+        raise MapError(
+            f'{file.name} has no geotransform, so its pixels have no place on earth; georeference '
+            'it, for instance with the Georeferencer of QGIS'
+        )
+    try:
+        transform(file.crs, WGS84, [file.transform.c], [file.transform.f])
+    except GDAL_ERRORS as error:
+        raise MapError(
+            f'{file.name} has a coordinate reference system that cannot be turned into latitude '
+            f'and longitude: {one_line(error)}'
+        ) from None

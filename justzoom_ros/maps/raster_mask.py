@@ -1,0 +1,128 @@
+"""What of a raster file is imagery: alpha of every type, and collars that no mask tells of."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, Resampling
+from rasterio.io import DatasetReader
+from rasterio.warp import reproject
+
+SAMPLE_PX = 1024
+"""Pixels along a side of what is looked at to find out."""
+
+FULL_ALPHA = {'uint16': 65_535.0, 'int16': 32_767.0}
+"""What GDAL takes for opaque in alpha bands of these types; 255 in others."""
+
+MIN_SHARE = 0.02
+"""Least share of the imagery that looks like a collar."""
+
+MIN_BORDER_SHARE = 0.05
+"""Least share of the border that a collar's colour has."""
+
+LOSSY_TOLERANCE = 6
+"""How far (of 255) JPEG leaves the colour of a collar from what it was."""
+
+COLLAR_MARGIN_PX = 2
+"""Pixels of the sample that are left out beside a collar: they are mixed with it."""
+
+
+def alpha_band(file: DatasetReader) -> int | None:
+    """The number, from 1, of the alpha band; None without one."""
+    if ColorInterp.alpha not in file.colorinterp:
+        return None
+    return file.colorinterp.index(ColorInterp.alpha) + 1
+
+
+def alpha_max(file: DatasetReader) -> float:
+    """The value that is opaque in the alpha band: of wide types people write 1, 255 and the
+    greatest of the type alike, so the values themselves tell. Raises GDAL's errors."""
+    band = alpha_band(file)
+    if band is None or file.dtypes[band - 1] == 'uint8':
+        return 255.0
+    shape = min(SAMPLE_PX, file.height), min(SAMPLE_PX, file.width)
+    greatest = float(np.nanmax(file.read(band, out_shape=shape), initial=0.0))
+    if greatest <= 255:
+        return 1.0 if greatest <= 1 else 255.0
+    return FULL_ALPHA.get(file.dtypes[band - 1], greatest)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A part of a raster file, at fewer pixels."""
+
+    colour: np.ndarray
+    """Its bands (1 or 3, h, w)."""
+
+    covered: np.ndarray
+    """Where masks, nodata, alpha and NaN leave imagery, bool (h, w)."""
+
+    transform: rasterio.Affine
+    """From its pixels to the file's projection."""
+
+    crs: object
+    """That projection."""
+
+
+@dataclass(frozen=True)
+class Collar:
+    """A border of one colour round imagery, which may mean that there is none."""
+
+    colour: tuple[float, ...]
+    """Its value in each band."""
+
+    share: float
+    """Share (0..1) of the covered pixels that belong to it."""
+
+    flags: np.ndarray
+    """Where it is in the sample, bool (h, w)."""
+
+    sample: Sample
+    """What it was found in."""
+
+    def within(self, transform: rasterio.Affine, crs: str, shape: tuple[int, int]) -> np.ndarray:
+        """Where it is, bool `shape`, in pixels of another plane; with a margin round it."""
+        size = 2 * COLLAR_MARGIN_PX + 1
+        grown = cv2.dilate(self.flags.astype(np.uint8), np.ones((size, size), np.uint8))
+        result = np.zeros(shape, np.uint8)
+        reproject(
+            grown,
+            result,
+            src_transform=self.sample.transform,
+            src_crs=self.sample.crs,
+            dst_transform=transform,
+            dst_crs=crs,
+            resampling=Resampling.nearest,
+        )
+        return result > 0
+
+
+def find_collar(sample: Sample, lossy: bool) -> Collar | None:
+    """The `Collar` of a sample, None where nothing looks like one: the most frequent colour of
+    its border, where what is connected to it is a good share of the imagery. `lossy`: whether
+    the file's compression blurs colours."""
+    border = np.ones(sample.covered.shape, bool)
+    border[1:-1, 1:-1] = False
+    border &= sample.covered
+    values = sample.colour[:, border].T
+    if not len(values):
+        return None
+    colours, counts = np.unique(values, axis=0, return_counts=True)
+    colour = colours[counts.argmax()]
+    tolerance = LOSSY_TOLERANCE if lossy else 0
+    alike = sample.covered & (np.abs(_float(sample.colour) - _float(colour)) <= tolerance).all(0)
+    if (alike & border).sum() < MIN_BORDER_SHARE * border.sum():
+        return None
+    _, labels = cv2.connectedComponents(alike.astype(np.uint8))
+    flags = alike & np.isin(labels, np.unique(labels[alike & border]))
+    share = float(flags.sum() / sample.covered.sum())
+    if not MIN_SHARE <= share < 1:
+        return None
+    return Collar(tuple(float(v) for v in colour), share, flags, sample)
+
+
+def _float(values: np.ndarray) -> np.ndarray:
+    """Values as float64, bands first: (bands, 1, 1) for one colour."""
+    result = values.astype(np.float64)
+    return result[:, None, None] if result.ndim == 1 else result

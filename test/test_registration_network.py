@@ -169,4 +169,4 @@ def test_the_shipped_weights_are_small_and_say_what_they_were_trained_on():
     assert SHIPPED.stat().st_size < 5e6
     card = RegistrationNetwork.shipped().card
     assert card['trained_on'] and card['limits']
-    assert not any('SA' in source for source in card['trained_on'])
+    assert not any('BY-SA' in source for source in card['trained_on'])

@@ -167,7 +167,7 @@ def test_an_index_gives_places_grouped_by_dates_and_leaves_share_alike_and_fligh
         ('pair/1.tif', 'CC0', 5, 'A', 'pair'),
         ('pair/2.tif', 'CC0', 5, 'A', 'pair'),
         ('one.tif', 'CC BY 4.0', 0.5, 'B', 'single'),
-        ('grey.tif', 'CC0', 2, 'C', 'single'),
+        ('grey.tif', 'Public domain (USDA-FSA NAIP)', 2, 'C', 'single'),
         ('sa.tif', 'CC BY-SA 4.0', 1, 'D', 'single'),
         ('flight.tif', 'CC0', 1, 'E', 'flight'),
     ])  # fmt: skip

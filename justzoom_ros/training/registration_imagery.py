@@ -22,8 +22,8 @@ SEGMENT_COLORS = 7
 """Clusters of colour into which a picture is cut; their connected parts are its segments."""
 GENERATED = 'generated'
 """Kind of pictures that were drawn by a program."""
-SHARE_ALIKE = 'SA'
-"""Part of the names of licences that might be said to reach weights: CC BY-SA."""
+SHARE_ALIKE = 'BY-SA'
+"""Part of the names of licences that might be said to reach weights."""
 LARGEST_PX = 4096
 """Pictures with a longer side are averaged down to it: training needs their ground, not their
 finest detail."""

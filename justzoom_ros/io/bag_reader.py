@@ -196,8 +196,9 @@ def _tolerant_schemas() -> Iterator[None]:
     def get_known_msgdef(schema: Any) -> MessageDefinition:
         return get_msgdef(schema if schema and schema.encoding in KNOWN_SCHEMAS else None)
 
-    storage_mcap.read_string, storage_mcap.get_msgdef = read_any_string, get_known_msgdef
+    module: Any = storage_mcap
+    module.read_string, module.get_msgdef = read_any_string, get_known_msgdef
     try:
         yield
     finally:
-        storage_mcap.read_string, storage_mcap.get_msgdef = read_string, get_msgdef
+        module.read_string, module.get_msgdef = read_string, get_msgdef

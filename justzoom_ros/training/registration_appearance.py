@@ -194,8 +194,8 @@ def smear(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     kernel = np.zeros((length, length), np.float32)
     ends = np.array([np.cos(a := rng.uniform(0, np.pi)), np.sin(a)]) * length / 2
     middle = np.array([length - 1, length - 1]) / 2
-    points = [tuple(np.round(middle + s * ends).astype(int).tolist()) for s in (-1, 1)]
-    cv2.line(kernel, *points, 1.0)
+    start, end = (np.round(middle + s * ends).astype(int).tolist() for s in (-1, 1))
+    cv2.line(kernel, start, end, 1.0)
     return cv2.filter2D(x, -1, kernel / max(kernel.sum(), 1))
 
 
@@ -225,7 +225,9 @@ def compress(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """JPEG."""
     pixels = np.clip(x * 255, 0, 255).astype(np.uint8)
     coded = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 80))])[1]
-    return cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    decoded = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    assert decoded is not None  # it was encoded a moment ago
+    return decoded.astype(np.float32) / 255
 
 
 def cover_patches(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -55,7 +55,7 @@ def gradient(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 def clouds(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Smooth shapes: clouds, fog, water, a picture out of all focus."""
-    field = sum(smooth_field(shape, rng, knots) / knots for knots in (3, 6, 12, 24))
+    field = np.sum([smooth_field(shape, rng, knots) / knots for knots in (3, 6, 12, 24)], axis=0)
     return rng.uniform(0.2, 0.8, 3) + field[..., None] * rng.uniform(0.05, 0.5, 3)
 
 

@@ -62,6 +62,7 @@ def run(args: argparse.Namespace) -> None:
     if images:
         bar = lambda items: tqdm(items, desc='calibrate', unit='image')  # noqa: E731
         found = fit_temperature(*logits_along(localizer, images, bar), 'images', found)
+        _check_gain('temperature', found.temperature_nll_before, found.temperature_nll_after)
         said.append(
             f'temperature {found.temperature:.2f} from {found.temperature_samples} images, NLL '
             f'{found.temperature_nll_before:.2f} -> {found.temperature_nll_after:.2f} nats'
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         localizer.calibrate(found)
     if args.bags or args.sequence:
         exponent, scale, fixes = _motion(args, localizer, images)
+        _check_gain('exponent', exponent.nll_before, exponent.nll_after)
         found = replace(exponent.added_to(found), covariance_scale=scale, covariance_fixes=fixes)
         said.append(
             f'exponent {exponent.likelihood_exponent:g} from {exponent.frames} frames of '
@@ -99,6 +101,19 @@ def _check(args: argparse.Namespace) -> None:
     if args.report:
         require_matplotlib()
         output_file(args.report)
+
+
+def _check_gain(name: str, before: float, after: float) -> None:
+    """Refuse what a fit made worse: weights that say they are calibrated are believed."""
+    import math
+
+    from justzoom_ros.errors import DatasetError
+
+    if not (math.isfinite(after) and after <= before + 1e-6):
+        raise DatasetError(
+            f'the {name} did not get better by fitting it (NLL {before:.2f} -> {after:.2f} nats), '
+            'so nothing is written; are the true positions those of the images?'
+        )
 
 
 def _images(args: argparse.Namespace, localizer: Any) -> list[Any]:

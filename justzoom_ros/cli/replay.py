@@ -89,8 +89,8 @@ def add_parser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(args: argparse.Namespace) -> None:
-    """Replay, write the results, print the summary."""
+def run(args: argparse.Namespace) -> int:
+    """Replay, write the results, print the summary; status 2 where no image could be used."""
     import json
     from pathlib import Path
 
@@ -108,18 +108,25 @@ def run(args: argparse.Namespace) -> None:
     if len(args.bags) == 1:
         summary = _replay(args, args.bags[0], map, localizer, out)
         print(json.dumps(summary) if args.json else f'{args.out}: {describe(summary)}')
-        return
+        return _status([summary])
     names = _names(args.bags)
-    sequences = {
-        name: _replay(args, bag, map, localizer, output_folder(out / name))['sequence']
+    summaries = {
+        name: _replay(args, bag, map, localizer, output_folder(out / name))
         for name, bag in names.items()
     }
+    sequences = {name: of_bag['sequence'] for name, of_bag in summaries.items()}
     summary = {
         'all': sequence_metrics.summarize_sequences(list(filter(None, sequences.values()))),
         'sequences': sequences,
     }
     write_json(Path(args.out) / 'summary.json', summary)
     print(json.dumps(summary) if args.json else sequence_metrics.describe(summary['all']))
+    return _status(list(summaries.values()))
+
+
+def _status(summaries: list[dict[str, Any]]) -> int:
+    """2 where none of the images of any bag could be used."""
+    return 2 if all(summary['error'] == summary['images'] for summary in summaries) else 0
 
 
 def _names(bags: list[str]) -> dict[str, str]:
@@ -142,18 +149,22 @@ def _replay(
     localizer: 'Localizer | None',
     out: 'Path',
 ) -> dict[str, Any]:
-    """Replay one bag into one folder; returns its summary."""
-    from justzoom_ros.evaluation.replay_results import write_results
-    from justzoom_ros.io.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
+    """Replay one bag into one folder and say what is odd about it; returns its summary."""
+    import sys
+
+    from justzoom_ros.evaluation.replay_results import remarks, write_results
+    from justzoom_ros.io.bags import IMAGE_TYPES, Bag, find_track
 
     with Bag(path) as bag:
-        has_truth = args.truth or any(kind in TRUTH_TYPES for kind in bag.topics.values())
-        track = read_track(bag, bag.topic(TRUTH_TYPES, args.truth)) if has_truth else None
+        track = find_track(bag, args.truth)
         if localizer is None:
             fixes = _live(args, bag, bag.topic(IMAGE_TYPES, args.image_topic))
         else:
             fixes = _in_process(args, bag, localizer, track)
-    return write_results(out, map, fixes, track, args.max_gap)
+    summary = write_results(out, map, fixes, track, args.max_gap)
+    for remark in remarks(summary):
+        print(f'justzoom: {path}: {remark}', file=sys.stderr)
+    return summary
 
 
 def _check(args: argparse.Namespace) -> None:

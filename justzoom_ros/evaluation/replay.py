@@ -13,6 +13,7 @@ import numpy as np
 
 from justzoom_ros.errors import ImageError
 from justzoom_ros.evaluation.image_camera import CameraKnowledge
+from justzoom_ros.evaluation.odometry_watch import OdometryWatch
 from justzoom_ros.evaluation.sequence_camera import SequenceCamera, listen
 from justzoom_ros.inference.fix import Fix
 from justzoom_ros.io.bags import Track, sort_by_time
@@ -92,19 +93,25 @@ def track_frames(
 ) -> Iterator[ReplayedFix]:
     """Yield the ReplayedFix of each frame in the light of those before it and of the odometry and
     headings among the events, by a `Tracker`, which is reset first. `camera`: what is known of
-    it. Of frames with a truth it tells the mass near that."""
+    it. Of frames with a truth it tells the mass near that. As long as the odometry cannot be
+    used, each frame is localized by itself, and a warning says so once."""
     camera = camera or SequenceCamera(CameraKnowledge(tracker.localizer.camera))
     tracker.reset()
+    watch = OdometryWatch(tracker)
     for event in listen(events, camera):
         match event:
             case OdometryEvent():
-                tracker.add_odometry(event.pose)
+                watch.add(event.pose)
             case HeadingEvent():
                 tracker.add_heading(event.yaw_rad, event.std_rad)
             case ClockJumpEvent():
                 tracker.reset()
+            case FrameEvent() if watch.is_alone(event.stamp_ns):
+                alone = partial(_locate, tracker.localizer, camera, event)
+                yield _replay_frame(event, alone, event.truth)
             case FrameEvent():
                 yield _replay_frame(event, partial(_track, tracker, camera, event), event.truth)
+    watch.report()
 
 
 def _track(tracker: Tracker, camera: SequenceCamera, frame: FrameEvent) -> Fix:

@@ -30,6 +30,10 @@ CSV_COLUMNS = (
 )
 
 
+MAX_REASONS = 3
+"""Reasons that are told on the console; summary.json has all."""
+
+
 @dataclass(frozen=True)
 class ScoredFix:
     """A ReplayedFix beside the truth. None is: the truth where it is not known, the position of an
@@ -86,6 +90,8 @@ def summarize(
         **{status: counts[status] for status in STATUSES},
         'truth_unknown': len(scored) - sum(item.truth is not None for item in scored),
         'truth_outside_region': len(known) - len(inside),
+        'reasons': _reasons(scored),
+        'truth_remark': _truth_remark(scored, region, track),
         'truth_messages_dropped': track.dropped if track else 0,
         'share_fix': counts['fix'] / len(scored) if scored else None,
         'protocol': 'full grid',
@@ -93,6 +99,28 @@ def summarize(
         'fix_only': _figures([item for item in inside if item.fix.status == 'fix'], region),
         'sequence': sequence_figures(inside),
     }
+
+
+def _reasons(scored: Sequence[ScoredFix]) -> dict[str, int]:
+    """{why there is no fix: of how many images}, the most frequent first."""
+    return dict(Counter(item.fix.reason for item in scored if item.fix.reason).most_common())
+
+
+def _truth_remark(scored: Sequence[ScoredFix], region: Region, track: Track | None) -> str | None:
+    """What is wrong where no image has a truth on the map; None where one has, or there is no
+    truth at all."""
+    truths = [item.truth for item in scored if item.truth is not None]
+    if track is None or not scored or any(region.contains(*truth) for truth in truths):
+        return None
+    if not truths:
+        nearest = np.abs(track.stamps_ns[:, None] - [[item.fix.stamp_ns for item in scored]])
+        return f'images and true positions are {nearest.min() / 1e9:.1f} s apart'
+    hint = ''
+    if all(truth == (0.0, 0.0) for truth in truths):
+        hint = ' (they are at 0, 0: a receiver that never had a fix?)'
+    elif any(abs(lon) <= 90 and region.contains(lon, lat) for lat, lon in truths):
+        hint = ' (latitude and longitude are swapped)'
+    return f'all {len(truths)} true positions lie outside the map{hint}'
 
 
 def sequence_figures(scored: Sequence[ScoredFix]) -> dict[str, Any] | None:
@@ -195,6 +223,19 @@ def describe(summary: dict[str, Any]) -> str:
         parts.append(f'median error of fixes {figures["median_m"]:.1f} m')
         parts.append(f'{100 * summary["all"]["coverage_90_ellipse"]:.0f} % in 90 % ellipses')
     return ', '.join(parts)
+
+
+def remarks(summary: dict[str, Any]) -> list[str]:
+    """What else a reader of the summary should know: why images cannot be used, what is wrong
+    with the truth."""
+    said = []
+    if summary['no_fix'] or summary['error']:
+        listed = [f'{count} x {reason}' for reason, count in summary['reasons'].items()]
+        more = [f'{len(listed) - MAX_REASONS} other reasons'] if len(listed) > MAX_REASONS else []
+        said += ['; '.join(listed[:MAX_REASONS] + more)] if listed else []
+    if summary['truth_remark']:
+        said.append(summary['truth_remark'])
+    return said
 
 
 def describe_sequence(summary: dict[str, Any]) -> str:

@@ -95,7 +95,8 @@ def observe(
 ) -> list[Observation]:
     """The Observations of the frames among events, each with the motion of the odometry since the
     one before. Raises ImageError or DatasetError for a frame that cannot be used, BagError with
-    the `name` of the sequence for one whose truth is not known."""
+    the `name` of the sequence for one whose truth is not known or outside the map, and where the
+    robot does not move."""
     odometry, before_ns, found = Odometry(), None, []
     for event in events:
         match event:
@@ -108,10 +109,27 @@ def observe(
                 before_ns = event.stamp_ns
                 if event.truth is None:
                     raise BagError(f'{name} has no true position at the image {event.stamp_ns}')
+                if not localizer.region.contains(*event.truth):
+                    raise BagError(
+                        f'{name} has the true position {event.truth[0]:.6f}, '
+                        f'{event.truth[1]:.6f}, outside the map; leave it out, or see whether '
+                        'latitude and longitude are swapped'
+                    )
                 posterior = localizer.posterior(event.load())
                 truth_m = localizer.region.to_enu(*event.truth)
                 found.append(Observation(motion, posterior, truth_m))
+    _check_moves(found, name)
     return found
+
+
+def _check_moves(found: Sequence[Observation], name: str) -> None:
+    """Frames of a robot that stands, or whose odometry says nothing, are one observation: there
+    is nothing to learn from them about what several are worth. Raises BagError."""
+    if len(found) > 1 and not any(item.motion.distance_m > 0 for item in found):
+        raise BagError(
+            f'{name} has no movement between its images by its odometry; calibrate on one in '
+            'which the robot moves and its odometry can be used'
+        )
 
 
 def fit_exponent(

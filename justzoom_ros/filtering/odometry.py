@@ -20,6 +20,14 @@ KEPT_S = 60.0
 
 LATE = 'a stamp of the odometry is not later than the one before; it is left out'
 NOT_FINITE = 'a pose of the odometry is not finite; it is left out'
+NO_ROTATION = (
+    'a pose of the odometry is not finite: its orientation is no rotation (a quaternion of '
+    'zeros?); it is left out'
+)
+UNSET = 'the odometry has no stamps (header.stamp is zero); it is left out'
+REFUSED = (LATE, NOT_FINITE, NO_ROTATION, UNSET)
+"""What is wrong with samples that are left out."""
+
 JUMPED = 'the odometry jumps, faster than the robot can move'
 FROZEN = 'the odometry is frozen: its pose stands while its twist moves'
 
@@ -71,8 +79,10 @@ class Odometry:
         time without measurement, as does the time of a frozen pose. Where time jumps back, a bag
         that loops, everything begins anew.
         """
-        if not np.all(np.isfinite([pose.x_m, pose.y_m, pose.yaw_rad])):
+        if not np.isfinite([pose.x_m, pose.y_m]).all():
             return NOT_FINITE
+        if not np.isfinite(pose.yaw_rad):
+            return NO_ROTATION
         if self._last is None:
             return self._begin(pose)
         if has_jumped_back(self._last.stamp_ns, pose.stamp_ns):
@@ -80,7 +90,7 @@ class Odometry:
             return self._begin(pose)
         seconds = (pose.stamp_ns - self._last.stamp_ns) / 1e9
         if seconds <= 0:
-            return LATE
+            return UNSET if pose.stamp_ns <= 0 else LATE
         problem, step = self._step(self._last, pose, seconds)
         self._samples.append(_Sample(pose.stamp_ns, self._samples[-1].path + step))
         self._last = pose
@@ -106,6 +116,18 @@ class Odometry:
             unknown_s=min(seconds, step[6]),
             position_variance_m2=step[4], yaw_variance_rad2=step[5],
         )  # fmt: skip
+
+    def covers(self, stamp_ns: int) -> bool:
+        """Whether a moment lies among the samples, or no more than `max_gap_s` beside them."""
+        return bool(self._samples) and self.seconds_from(stamp_ns) <= self.config.max_gap_s
+
+    def seconds_from(self, stamp_ns: int) -> float:
+        """Seconds from a moment to the samples that are kept; 0 among them, infinite where there
+        are none."""
+        if not self._samples:
+            return np.inf
+        first, last = self._samples[0].stamp_ns, self._samples[-1].stamp_ns
+        return max(first - stamp_ns, stamp_ns - last, 0) / 1e9
 
     def _begin(self, pose: Pose) -> str:
         self._samples.append(_Sample(pose.stamp_ns, np.zeros(7)))

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, BinaryIO
 
 import yaml
 from rosbags.highlevel import AnyReader
@@ -190,8 +190,8 @@ def _tolerant_schemas() -> Iterator[None]:
     binary: they count as types without a definition."""
     read_string, get_msgdef = storage_mcap.read_string, storage_mcap.get_msgdef
 
-    def read_any_string(file: Any) -> str:
-        return storage_mcap.read_bytes(file).decode(errors='replace')
+    def read_any_string(bio: BinaryIO) -> str:
+        return storage_mcap.read_bytes(bio).decode(errors='replace')
 
     def get_known_msgdef(schema: Any) -> MessageDefinition:
         return get_msgdef(schema if schema and schema.encoding in KNOWN_SCHEMAS else None)

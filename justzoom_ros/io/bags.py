@@ -103,10 +103,13 @@ class Bag:
     ) -> None:
         self._stack.close()
 
-    def topic(self, types: Collection[str], wanted: str | None = None) -> str:
+    def topic(
+        self, types: Collection[str], wanted: str | None = None, may_be_empty: bool = False
+    ) -> str:
         """The name of the topic `wanted`, or of the only one that has one of `types`.
 
-        Raises BagError, listing the topics there are, where there is none or a choice of them.
+        Raises BagError, listing the topics there are, where there is none or a choice of them,
+        and, unless it `may_be_empty`, where it has no messages.
         """
         if wanted is not None:
             if wanted not in self.topics:
@@ -124,7 +127,7 @@ class Bag:
             raise BagError(
                 f'bag {self.path} has {found} of type {" or ".join(types)}; {self._topics_text()}'
             )
-        if not self.counts[candidates[0]]:
+        if not (may_be_empty or self.counts[candidates[0]]):
             raise BagError(f'topic {candidates[0]} of bag {self.path} has no messages')
         return candidates[0]
 
@@ -224,6 +227,10 @@ class Track:
         return float(lat[0] + share * (lat[1] - lat[0])), float(longitude)
 
 
+class NoPositionError(BagError):
+    """No message of a topic has a position."""
+
+
 def read_track(bag: Bag, topic: str) -> Track:
     """The Track of a NavSatFix topic. Raises BagError where no message has a position."""
     samples: dict[int, tuple[float, float]] = {}
@@ -236,10 +243,24 @@ def read_track(bag: Bag, topic: str) -> Track:
         else:
             dropped += 1
     if not samples:
-        raise BagError(f'topic {topic} of bag {bag.path} has no message with a position')
+        raise NoPositionError(f'topic {topic} of bag {bag.path} has no message with a position')
     stamps_ns = np.array(sorted(samples), np.int64)
     latitudes, longitudes = np.array([samples[stamp] for stamp in sorted(samples)]).T
     return Track(stamps_ns, latitudes, longitudes, dropped)
+
+
+def find_track(bag: Bag, wanted: str | None = None) -> Track | None:
+    """The Track of the topic `wanted`, or of the bag's only one of NavSatFix; None, with
+    a warning, where that has no position: a robot whose GPS never had a fix. None, without one,
+    where the bag has no such topic. Raises BagError for a wrong name and for a choice."""
+    if wanted is None and not bag.candidates(TRUTH_TYPES):
+        return None
+    topic = bag.topic(TRUTH_TYPES, wanted, may_be_empty=True)
+    try:
+        return read_track(bag, topic)
+    except NoPositionError as error:
+        log.warning(f'{error}: there are no true positions to compare with')
+        return None
 
 
 # --- writing -----------------------------------------------------------------------------------

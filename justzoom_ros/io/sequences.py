@@ -14,6 +14,7 @@ Replay, calibration and what is published to a running node all read sequences w
 they agree on the order, on which frames a node would leave out and on what a jump of the clock is.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +35,8 @@ from justzoom_ros.region import Region
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 """Wraps what is gone through, as tqdm does."""
+
+log = logging.getLogger(__name__)
 
 IMU_TYPES = ('sensor_msgs/msg/Imu',)
 CAMERA_INFO_TYPES = ('sensor_msgs/msg/CameraInfo',)
@@ -185,10 +188,9 @@ class SequenceTopics:
         """The topics named, or the bag's only ones of frames and, where it has any, of odometry.
         Headings are used where they are named: an orientation need not be absolute. Raises
         BagError where a topic is not there, of another type, or one of several."""
-        has_odometry = odometry or any(kind in ODOMETRY_TYPES for kind in bag.topics.values())
         return cls(
             frames=bag.topic(IMAGE_TYPES, frames),
-            odometry=bag.topic(ODOMETRY_TYPES, odometry) if has_odometry else None,
+            odometry=_odometry_topic(bag, odometry),
             headings=bag.topic(IMU_TYPES, headings) if headings else None,
         )
 
@@ -198,6 +200,17 @@ class SequenceTopics:
         camera = self.camera_info, self.heights
         named = (self.frames, self.odometry, self.headings, *camera, *self.others)
         return list(dict.fromkeys(name for name in named if name))
+
+
+def _odometry_topic(bag: Bag, wanted: str | None) -> str | None:
+    """The topic of the odometry; None where there is none or, with a warning, an empty one."""
+    if wanted is None and not bag.candidates(ODOMETRY_TYPES):
+        return None
+    topic = bag.topic(ODOMETRY_TYPES, wanted, may_be_empty=True)
+    if bag.counts[topic]:
+        return topic
+    log.warning(f'topic {topic} of bag {bag.path} has no messages: there is no odometry')
+    return None
 
 
 def events_of_bag(

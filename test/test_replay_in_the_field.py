@@ -1,0 +1,228 @@
+"""Replay of what robots really record: odometry that cannot be used, truths that are none."""
+
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+from tiny import REGION, make_map, make_weights
+
+from justzoom_ros.cli.main import main
+from justzoom_ros.errors import BagError
+from justzoom_ros.evaluation.replay import localize_frames, track_frames
+from justzoom_ros.evaluation.sequence_calibration import observe
+from justzoom_ros.filtering.odometry import Odometry
+from justzoom_ros.io.bags import Bag, write_bag
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.io.sequences import FrameEvent, OdometryEvent
+from justzoom_ros.localizer import Localizer
+from justzoom_ros.pose import Pose
+from justzoom_ros.tracker import Tracker
+
+STORE = get_typestore(Stores.ROS2_KILTED)
+START_NS, STEP_NS = 1_700_000_000 * 10**9, 250_000_000
+FRAMES = 4
+
+
+@pytest.fixture(scope='module')
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('replay')
+    make_weights(folder, make_map(folder), gain=100.0)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def localizer(files):
+    return Localizer.open(map=files / 'map', weights=files / 'weights.safetensors')
+
+
+@pytest.fixture(scope='module')
+def images(files):
+    """Images of noise along a diagonal, a quarter of a second apart."""
+    made = []
+    for i in range(FRAMES):
+        pixels = np.random.default_rng(i).integers(0, 256, (24, 24, 3), np.uint8)
+        Image.fromarray(pixels).save(files / f'{i}.png')
+        lat, lon = REGION.to_latlon(-100 + 25 * i, 100 - 20 * i)
+        stamp_ns = START_NS + i * STEP_NS
+        made.append(GeoImage(f'{i}.png', files / f'{i}.png', lat, lon, stamp_ns, f'row {i}'))
+    return made
+
+
+def frames(images, truth=None):
+    return [FrameEvent(image.stamp_ns, image.load, truth) for image in images]
+
+
+def with_odometry(frames, poses):
+    """The frames, each after its pose."""
+    pairs = zip(poses, frames, strict=True)
+    return [event for pose, frame in pairs for event in (OdometryEvent(pose), frame)]
+
+
+def poses(stamps_ns, yaw_rad=0.0, x_m=0.0):
+    return [Pose(stamp_ns, x_m + i, 0.0, yaw_rad) for i, stamp_ns in enumerate(stamps_ns)]
+
+
+STAMPS = [START_NS + i * STEP_NS for i in range(FRAMES)]
+USELESS = {
+    'zero quaternion': (poses(STAMPS, yaw_rad=np.nan), 'a quaternion of zeros'),
+    'not a number': (poses(STAMPS, x_m=np.nan), 'not finite'),
+    'no stamps': (poses([0] * FRAMES), 'header.stamp is zero'),
+    'another clock': (poses([10**9 + s - START_NS for s in STAMPS]), '1699999999.0 s apart'),
+}
+
+
+@pytest.mark.parametrize('kind', USELESS)
+def test_odometry_that_cannot_be_used_is_told_once_and_frames_stand_alone(
+    localizer, images, kind, caplog
+):
+    samples, reason = USELESS[kind]
+    alone = list(localize_frames(frames(images), localizer))
+    with caplog.at_level(logging.WARNING):
+        found = list(track_frames(with_odometry(frames(images), samples), Tracker(localizer)))
+    assert [(f.status, f.latitude, f.longitude) for f in found] == [
+        (f.status, f.latitude, f.longitude) for f in alone
+    ]
+    (message,) = [r.getMessage() for r in caplog.records if 'odometry' in r.getMessage()]
+    assert message.startswith('no odometry could be used (4 samples')
+    assert reason in message and '4 images was localized by itself' in message
+
+
+def test_odometry_that_can_be_used_is_used_and_what_is_left_out_is_counted(
+    localizer, images, caplog
+):
+    good = poses(STAMPS)
+    found, expected = [], []
+    for samples in (good, [good[0], *poses([STAMPS[1]], np.nan), *good[2:]]):
+        found.append(
+            list(track_frames(with_odometry(frames(images), samples), Tracker(localizer)))
+        )
+    tracker = Tracker(localizer)
+    for image, pose in zip(images, good, strict=True):
+        tracker.add_odometry(pose)
+        fix = tracker.locate(image.load(), image.stamp_ns)
+        expected.append((fix.latitude, fix.longitude))
+    assert [(f.latitude, f.longitude) for f in found[0]] == expected
+    told = [r.getMessage() for r in caplog.records if 'odometry' in r.getMessage()]
+    assert len(told) == 1 and told[0].startswith('of 4 samples of the odometry some were not used')
+
+
+def test_how_far_a_moment_is_from_the_odometry():
+    odometry = Odometry()
+    assert not odometry.covers(0) and odometry.seconds_from(0) == np.inf
+    for pose in poses([10 * 10**9, 12 * 10**9]):
+        odometry.add(pose)
+    assert odometry.covers(11 * 10**9) and odometry.covers(12_400_000_000)
+    assert not odometry.covers(14 * 10**9)
+    assert odometry.seconds_from(14 * 10**9) == pytest.approx(2)
+    assert odometry.seconds_from(7 * 10**9) == pytest.approx(3)
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def edited(images, out, edit, odometry=()):
+    """The bag of the images with messages that `edit(topic, number, message)` changes, or leaves
+    out where it says False."""
+    plain = out.with_name('plain')
+    write_bag(images, plain, '/camera', '/gps/fix', poses=odometry)
+    with Bag(plain) as bag, Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections, counts = {}, dict.fromkeys(bag.topics, 0)
+        for name, kind in bag.topics.items():
+            connections[name] = writer.add_connection(name, kind, typestore=STORE)
+        for item in bag.messages(bag.topics):
+            keep = edit(item.topic, counts[item.topic], item.message)
+            counts[item.topic] += 1
+            if keep is not False:
+                raw = STORE.serialize_cdr(item.message, item.type)
+                writer.write(connections[item.topic], item.stamp_ns, raw)
+    shutil.rmtree(plain)
+    return out
+
+
+def replay(files, bag, tmp_path, capsys, caplog):
+    """(status, what is said, summary)."""
+    options = ['--map', files / 'map', '--weights', files / 'weights.safetensors', '--json']
+    with caplog.at_level(logging.WARNING):
+        status = main(['replay', *map(str, [bag, *options, '-o', tmp_path / 'out'])])
+    said = capsys.readouterr()
+    return status, said.err + caplog.text, json.loads(said.out)
+
+
+@pytest.fixture
+def run(files, images, tmp_path, capsys, caplog):
+    def of(edit, **options):
+        bag = edited(images, tmp_path / 'bag', edit, **options)
+        return replay(files, bag, tmp_path, capsys, caplog)
+
+    return of
+
+
+def test_frames_that_cannot_be_used_give_status_2_and_their_reason(run):
+    def spoil(topic, number, message):
+        if topic == '/camera':
+            message.data = message.data[:50]
+
+    status, said, summary = run(spoil)
+    assert status == 2 and summary['error'] == FRAMES
+    assert f'{FRAMES} x compressed image' in said and 'cannot be decoded' in said
+
+
+@pytest.mark.parametrize(('place', 'hint'), [
+    ((0.0, 0.0), 'never had a fix'), ('swapped', 'swapped'), ((52.6, 13.4), 'outside the map'),
+])  # fmt: skip
+def test_a_truth_that_is_not_on_the_map_is_told(run, place, hint):
+    def move(topic, number, message):
+        if topic == '/gps/fix':
+            swapped = message.longitude, message.latitude
+            message.latitude, message.longitude = swapped if place == 'swapped' else place
+
+    status, said, summary = run(move)
+    assert status == 0 and summary['truth_remark'] in said
+    assert f'all {FRAMES} true positions lie outside the map' in said and hint in said
+
+
+def test_clocks_that_do_not_overlap_are_told_with_their_distance(run):
+    def delay(topic, number, message):
+        if topic == '/gps/fix':
+            message.header.stamp.sec += 7200
+
+    _, said, summary = run(delay)
+    # The last image is 0.75 s after the first.
+    assert 'images and true positions are 7199.2 s apart' in said
+    assert summary['truth_unknown'] == FRAMES
+
+
+def test_a_gps_that_never_had_a_fix_is_no_truth(run):
+    def lose(topic, number, message):
+        if topic == '/gps/fix':
+            message.status.status = -1
+
+    status, said, summary = run(lose)
+    assert status == 0 and 'no true positions' in said and summary['truth_unknown'] == FRAMES
+
+
+def test_topics_without_messages_are_as_if_they_were_not_there(run, images):
+    status, said, summary = run(lambda topic, *_: topic == '/camera', odometry=poses(STAMPS))
+    assert status == 0 and 'no true positions' in said and 'there is no odometry' in said
+    assert summary['images'] == FRAMES and summary['error'] == 0
+
+
+# --- calibration -------------------------------------------------------------------------------
+
+
+def test_calibration_refuses_a_truth_outside_the_map_and_a_robot_that_stands(localizer, images):
+    inside = REGION.latitude, REGION.longitude
+    outside = with_odometry(frames(images, (13.4, 52.5)), poses(STAMPS))
+    with pytest.raises(BagError, match='bag a has the true position 13.4.*outside the map'):
+        observe(outside, localizer, 'bag a')
+    still = [Pose(stamp_ns, 0.0, 0.0, 0.0) for stamp_ns in STAMPS]
+    with pytest.raises(BagError, match='bag a has no movement'):
+        observe(with_odometry(frames(images, inside), still), localizer, 'bag a')
+    useless = poses(STAMPS, yaw_rad=np.nan)
+    with pytest.raises(BagError, match='bag a has no movement'):
+        observe(with_odometry(frames(images, inside), useless), localizer, 'bag a')

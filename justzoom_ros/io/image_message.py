@@ -40,12 +40,33 @@ YUV422 = {
     'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUY2,
     'yuyv': cv2.COLOR_YUV2RGB_YUY2,
 }
+YUV420 = {'nv21': cv2.COLOR_YUV2RGB_NV21, 'nv12': cv2.COLOR_YUV2RGB_NV12}
+"""nv12 is in no list of ROS, but what drivers of phones' and depth cameras publish."""
 
 
-def image_from_message(message: Any, enough_px: tuple[int, int] | None = None) -> np.ndarray:
+class UsedDepth:
+    """How many bits the 16-bit pictures of one camera use: sensors of 10, 12 or 14 bits leave the
+    upper ones empty, so that their pictures would be black. Kept over frames, so that a dark
+    frame among bright ones stays dark. From one thread at a time."""
+
+    def __init__(self) -> None:
+        self.bits = 8
+
+    def white(self, samples: np.ndarray) -> int:
+        """What is white (255 .. 65535) after one more picture, uint16 of any shape: the
+        greatest number of as many bits as its brightest pixels but one in a thousand take."""
+        bright = np.percentile(samples[:: max(1, len(samples) // 256)], 99.9)
+        self.bits = max(self.bits, int(bright).bit_length())
+        return 2**self.bits - 1
+
+
+def image_from_message(
+    message: Any, enough_px: tuple[int, int] | None = None, depth: UsedDepth | None = None
+) -> np.ndarray:
     """The picture of a `sensor_msgs/Image` or `CompressedImage` as RGB uint8 (height, width, 3).
 
-    Depths of 16 bits, `16UC1` included, are scaled from 0..65535 to 0..255. An orientation tag
+    Depths of 16 bits, `16UC1` included, are scaled from 0..65535 to 0..255, or with `depth` from
+    what the camera uses of them. An orientation tag
     inside a JPEG is ignored, as image_transport does: the pixels are the sensor's. A JPEG whose
     half is no smaller than `enough_px` (width, height) is decoded at half its size: three
     quarters of its cosines are then left out.
@@ -54,33 +75,33 @@ def image_from_message(message: Any, enough_px: tuple[int, int] | None = None) -
     if message is None:
         raise ImageError('there is no image message (None)')
     if hasattr(message, 'encoding'):
-        return _decode_raw(message)
+        return _decode_raw(message, depth)
     if hasattr(message, 'format'):
-        return _decode_compressed(message, enough_px)
+        return _decode_compressed(message, enough_px, depth)
     raise ImageError(
         f'a message of type {type(message).__name__} is neither sensor_msgs/Image nor '
         'sensor_msgs/CompressedImage'
     )
 
 
-def _decode_raw(message: Any) -> np.ndarray:
+def _decode_raw(message: Any, depth: UsedDepth | None) -> np.ndarray:
     name = str(message.encoding)
     encoding = name if name in PLAIN else name.lower()
     if encoding in PLAIN:
-        return _decode_plain(message, encoding)
+        return _decode_plain(message, encoding, depth)
     if encoding in BAYER:
-        return _decode_bayer(message, encoding)
+        return _decode_bayer(message, encoding, depth)
     if encoding in YUV422:
         return _decode_yuv422(message, encoding)
-    if encoding == 'nv21':
-        return _decode_nv21(message)
-    known = sorted([*PLAIN, *BAYER, *YUV422, 'nv21'])
+    if encoding in YUV420:
+        return _decode_yuv420(message, encoding)
+    known = sorted([*PLAIN, *BAYER, *YUV422, *YUV420])
     raise ImageError(f'image encoding {name!r} is not a known picture; use {", ".join(known)}')
 
 
-def _decode_plain(message: Any, encoding: str) -> np.ndarray:
+def _decode_plain(message: Any, encoding: str, depth: UsedDepth | None) -> np.ndarray:
     channels, bits = PLAIN[encoding]
-    pixels = _to_8_bits(_rows(message, channels, bits))
+    pixels = _to_8_bits(_rows(message, channels, bits), depth)
     pixels = pixels.reshape(len(pixels), -1, channels)
     if channels == 1:
         return np.repeat(pixels, 3, axis=2)
@@ -89,9 +110,9 @@ def _decode_plain(message: Any, encoding: str) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., order])
 
 
-def _decode_bayer(message: Any, encoding: str) -> np.ndarray:
+def _decode_bayer(message: Any, encoding: str, depth: UsedDepth | None) -> np.ndarray:
     code, bits = BAYER[encoding]
-    mosaic = _to_8_bits(_rows(message, 1, bits))
+    mosaic = _to_8_bits(_rows(message, 1, bits), depth)
     if min(mosaic.shape) < 3:
         raise _error(message, 'a Bayer mosaic needs at least 3 x 3 pixels')
     return cv2.cvtColor(mosaic, code)
@@ -104,12 +125,12 @@ def _decode_yuv422(message: Any, encoding: str) -> np.ndarray:
     return cv2.cvtColor(pixels.reshape(len(pixels), -1, 2), YUV422[encoding])
 
 
-def _decode_nv21(message: Any) -> np.ndarray:
+def _decode_yuv420(message: Any, encoding: str) -> np.ndarray:
     if message.width % 2 or message.height % 2:
         raise _error(message, 'width and height must be even, four pixels share their colour')
-    # The rows of the half-resolution VU plane follow those of the Y plane.
+    # The rows of the half-resolution plane of both colours follow those of the Y plane.
     planes = _rows(message, 1, 8, rows=int(message.height) * 3 // 2)
-    return cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_NV21)
+    return cv2.cvtColor(planes, YUV420[encoding])
 
 
 def _rows(message: Any, channels: int, bits: int, rows: int | None = None) -> np.ndarray:
@@ -120,6 +141,8 @@ def _rows(message: Any, channels: int, bits: int, rows: int | None = None) -> np
     if height <= 0 or width <= 0:
         raise _error(message, 'it has no pixels')
     used = width * channels * bits // 8
+    if step == 0 and len(message.data) == used * rows:
+        step = used  # as drivers leave it that have no padding
     if step < used:
         raise _error(message, f'step is {step} bytes, but a row takes {used}')
     data = _bytes(message)
@@ -136,10 +159,13 @@ def _rows(message: Any, channels: int, bits: int, rows: int | None = None) -> np
     return rows_of_bytes.view(f'{order}u2').astype(np.uint16)
 
 
-def _to_8_bits(samples: np.ndarray) -> np.ndarray:
-    """0..65535 to 0..255, rounded to the nearest; uint8 passes."""
+def _to_8_bits(samples: np.ndarray, depth: UsedDepth | None = None) -> np.ndarray:
+    """0..65535, or 0..what `depth` finds white, to 0..255, rounded to the nearest; uint8
+    passes."""
     if samples.dtype == np.uint8:
         return samples
+    if depth is not None and (white := depth.white(samples)) < 65_535:
+        return np.rint(samples.clip(0, white) * np.float32(255 / white)).astype(np.uint8)
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
@@ -151,7 +177,9 @@ def _bytes(message: Any) -> np.ndarray:
     return np.ascontiguousarray(data, dtype=np.uint8).ravel()
 
 
-def _decode_compressed(message: Any, enough_px: tuple[int, int] | None) -> np.ndarray:
+def _decode_compressed(
+    message: Any, enough_px: tuple[int, int] | None, depth: UsedDepth | None
+) -> np.ndarray:
     data = _bytes(message)
     if data.size == 0:
         raise _error(message, 'it is empty')
@@ -159,7 +187,7 @@ def _decode_compressed(message: Any, enough_px: tuple[int, int] | None) -> np.nd
         with Image.open(io.BytesIO(data.tobytes()), formats=COMPRESSED_FORMATS) as picture:
             if enough_px and _half_is_enough(picture.size, enough_px):
                 picture.draft(None, [side // 2 for side in picture.size])
-            return _picture_pixels(picture)
+            return _picture_pixels(picture, depth)
     except UnidentifiedImageError:
         formats = ', '.join(COMPRESSED_FORMATS)
         raise _error(message, f'the data is not one of {formats}') from None
@@ -172,9 +200,9 @@ def _half_is_enough(size: tuple[int, int], enough_px: tuple[int, int]) -> bool:
     return all(side // 2 >= enough for side, enough in zip(size, enough_px, strict=True))
 
 
-def _picture_pixels(picture: Image.Image) -> np.ndarray:
+def _picture_pixels(picture: Image.Image, depth: UsedDepth | None) -> np.ndarray:
     if picture.mode.startswith('I;16'):
-        grey = _to_8_bits(np.asarray(picture).astype(np.uint16))
+        grey = _to_8_bits(np.asarray(picture).astype(np.uint16), depth)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(picture if picture.mode == 'RGB' else picture.convert('RGB'))
 

@@ -27,7 +27,7 @@ from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, BagMessage, T
 from justzoom_ros.io.camera_message import range_from_message
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
-from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.io.image_message import UsedDepth, image_from_message
 from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
 from justzoom_ros.io.stamps import StampGate, to_nanoseconds
 from justzoom_ros.pose import Pose
@@ -218,10 +218,10 @@ def events_of_bag(
 ) -> Iterator[Event]:
     """Yield the events of an open bag in the order of its recording, which is how a node gets to
     hear of them. With the Track of true positions, frames know theirs. Raises BagError."""
-    gate = StampGate()
+    gate, depth = StampGate(), UsedDepth()
     for item in progress(bag.messages(topics.names)):
         if item.topic == topics.frames:
-            yield from _frame_events(item, gate, track)
+            yield from _frame_events(item, gate, depth, track)
         elif item.topic == topics.odometry:
             yield OdometryEvent(pose_from_message(item.message))
         elif item.topic == topics.headings:
@@ -234,18 +234,20 @@ def events_of_bag(
             yield OtherEvent(item.stamp_ns, item)
 
 
-def _frame_events(item: BagMessage, gate: StampGate, track: Track | None) -> Iterator[Event]:
+def _frame_events(
+    item: BagMessage, gate: StampGate, depth: UsedDepth, track: Track | None
+) -> Iterator[Event]:
     verdict = gate.judge(to_nanoseconds(item.message.header.stamp))
     if verdict == 'jump':
         yield ClockJumpEvent(item.stamp_ns)
     truth = track.at(item.stamp_ns) if track else None
-    yield FrameEvent(item.stamp_ns, partial(_decode, item, verdict), truth, item)
+    yield FrameEvent(item.stamp_ns, partial(_decode, item, verdict, depth), truth, item)
 
 
-def _decode(item: BagMessage, verdict: str) -> np.ndarray:
+def _decode(item: BagMessage, verdict: str, depth: UsedDepth) -> np.ndarray:
     if verdict in UNUSABLE:
         raise ImageError(UNUSABLE[verdict])
-    return image_from_message(item.message)
+    return image_from_message(item.message, depth=depth)
 
 
 def _heading_events(item: BagMessage) -> Iterator[HeadingEvent]:

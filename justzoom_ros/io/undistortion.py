@@ -12,7 +12,10 @@ import numpy as np
 from justzoom_ros.errors import ImageError
 
 PINHOLE_MODELS = ('plumb_bob', 'rational_polynomial', 'thin_prism')
-FISHEYE_MODEL = 'equidistant'
+FISHEYE_MODELS = ('equidistant', 'fisheye')
+FISHEYE_LENGTH = 4
+PINHOLE_LENGTHS = (4, 5, 8, 12, 14)
+"""Coefficients that OpenCV's models have; drivers publish fewer, or zeros behind them."""
 
 
 class Undistorter:
@@ -54,18 +57,31 @@ def _tables(info: Any) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(distortion).all():
         raise ImageError('camera_info has distortion coefficients that are not finite')
     size, straight = (info.width, info.height), np.eye(3)
-    if info.distortion_model == FISHEYE_MODEL and len(distortion) == 4:
-        make_tables: Callable = cv2.fisheye.initUndistortRectifyMap
-    elif _is_pinhole(info.distortion_model, len(distortion)):
-        make_tables = cv2.initUndistortRectifyMap
-    else:
+    fitted = _fitted(info.distortion_model, distortion)
+    if fitted is None:
         raise ImageError(
             f'camera_info has distortion model {info.distortion_model!r} with '
             f'{len(distortion)} coefficients, which is not known'
         )
-    return make_tables(matrix, distortion, straight, matrix, size, cv2.CV_16SC2)
+    make_tables: Callable = cv2.initUndistortRectifyMap
+    if info.distortion_model in FISHEYE_MODELS and len(distortion):
+        make_tables = cv2.fisheye.initUndistortRectifyMap
+    return make_tables(matrix, fitted, straight, matrix, size, cv2.CV_16SC2)
 
 
-def _is_pinhole(model: str, coefficients: int) -> bool:
-    known = model in PINHOLE_MODELS and coefficients in (4, 5, 8, 12, 14)
-    return known or coefficients == 0
+def _fitted(model: str, distortion: np.ndarray) -> np.ndarray | None:
+    """The coefficients (N,) in a length that OpenCV takes: padded with zeros, which change
+    nothing, or without the zeros behind the last that counts. None for what is not known."""
+    used = len(np.trim_zeros(distortion, 'b'))
+    if model in FISHEYE_MODELS:
+        lengths: tuple[int, ...] = (FISHEYE_LENGTH,)
+    elif model in PINHOLE_MODELS or used == 0:
+        lengths = PINHOLE_LENGTHS
+    else:
+        return None
+    length = next((length for length in lengths if length >= used), None)
+    if length is None:
+        return None
+    result = np.zeros(length)
+    result[:used] = distortion[:used]
+    return result

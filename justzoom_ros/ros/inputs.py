@@ -16,7 +16,7 @@ from std_msgs.msg import Float64
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.multi_view import Mount
-from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.io.image_message import UsedDepth, image_from_message
 from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.live.camera_sensors import HEIGHT_TOPICS, CameraSensors
@@ -38,6 +38,7 @@ class Inputs:
         self._node = node
         self.subscriptions: list[Subscription[Any]] = []
         self.others: dict[int, Any] = {}
+        self._depths: dict[int, UsedDepth] = {}
         self.mounts: list[Mount] = []
         self.undistorter: Undistorter | None = None
 
@@ -91,7 +92,11 @@ class Inputs:
         decoded smaller, but not below `enough_px` (width, height), if given. Raises ImageError."""
         # Undistortion knows the camera's own pixels only.
         enough = None if self.undistorter else enough_px
-        images = [image_from_message(message, enough) for message in rig.values()]
+        depths = [self._depths.setdefault(number, UsedDepth()) for number in rig]
+        images = [
+            image_from_message(message, enough, depth)
+            for message, depth in zip(rig.values(), depths, strict=True)
+        ]
         if self.undistorter:
             images[0] = self.undistorter.undistort(images[0])
         return images, [self.mounts[number] for number in rig]

@@ -7,6 +7,7 @@ map as a real camera's is (`appearance.py`).
 
 from dataclasses import dataclass
 from math import pi
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from justzoom_ros.io.images import resize
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.training.appearance import Appearance, develop
+
+TRIED = 100
+"""Poses that are drawn for one that sees enough imagery."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +79,29 @@ class NadirViews:
         self._covered = np.argwhere(self._mask)
         if not len(self._covered):
             raise ConfigError(f'{satellite_map.path}: the map has no imagery to draw views from')
+        self._check_size(satellite_map.path)
+
+    def _check_size(self, path: Path) -> None:
+        """Raise ConfigError where views would show more than there is: a run on them would learn
+        nothing, and take its time to."""
+        high, side_m = self.config.footprint_m[1], self.region.side_m
+        if high > side_m:
+            raise ConfigError(
+                f'a footprint of {high:g} m is wider than {path}, a map that is {side_m:g} m wide'
+            )
+        rng, best = np.random.default_rng(0), 0.0
+        for _ in range(TRIED):
+            best = max(best, self._look(self._pose(rng))[1].mean() / 255)
+            if best >= self.config.min_coverage:
+                return
+        raise ConfigError(
+            f'views of {path} show at most {best:.0%} imagery and {self.config.min_coverage:.0%} '
+            'are needed (min_coverage); take a smaller footprint or a map with more imagery'
+        )
 
     def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, NadirPose]:
         """One view: (uint8 (h, w, 3) RGB, NadirPose)."""
-        for _ in range(100):
+        for _ in range(TRIED):
             pose = self._pose(rng)
             view, seen = self._look(pose)
             if seen.mean() >= self.config.min_coverage * 255:

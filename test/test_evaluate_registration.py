@@ -21,6 +21,7 @@ from justzoom_ros.evaluation.image_camera import (
 )
 from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.localizer import Localizer
+from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.camera import Camera
 
 FOV_DEG = float(np.degrees(FOV_RAD))
@@ -172,6 +173,24 @@ def test_a_view_that_is_larger_than_the_map_gives_no_fix_with_a_reason(town, fol
     figures = json.loads(capsys.readouterr().out)['searches']['registration']
     assert figures['share_fix'] == 0.0 and sum(figures['no_fix'].values()) == len(POSES)
     write_flight(folder, town)
+
+
+def test_a_sequence_is_followed_with_what_each_row_says(town, tmp_path, capsys):
+    poses = [(east_m, 10.0, 0.0) for east_m in (-60.0, -35.0, -10.0, 15.0)]
+    columns = 'altitude', 'fov_deg', 'stamp'
+    flight = write_flight(tmp_path, town, columns, poses)
+    assert run(town, flight, '--sequence', '--height-std', 0.5, '--json') == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary['fix'] >= 2 and summary['fix_only']['median_m'] < 3.0
+
+
+def test_a_map_that_is_coarser_than_the_weights_want_is_named(town, folder, flight, capsys):
+    coarse = SatelliteMap.build(
+        folder / 'town.tif', town.region, folder / 'coarse', resolution_m=4.0, attribution='x'
+    )
+    assert run(coarse, flight) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert 'coarse' in error and '4 m per pixel' in error and 'Traceback' not in error
 
 
 def test_features_that_cannot_be_read_are_made_again_with_a_warning(town, flight, capsys, caplog):

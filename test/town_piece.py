@@ -48,11 +48,13 @@ def take_view(satellite_map, east_m, north_m, yaw_rad, footprint_m=FOOTPRINT_M):
     return look_down(satellite_map.pixels, SIDE_M, pose, (128, 96), FOV_RAD)
 
 
-def write_flight(folder, satellite_map, columns=('altitude', 'fov_deg', 'heading_deg')):
-    """Views at POSES as PNGs in `folder` with a CSV, whose path is returned; `columns` besides
-    positions."""
+def write_flight(
+    folder, satellite_map, columns=('altitude', 'fov_deg', 'heading_deg'), poses=POSES
+):
+    """Views at some poses as PNGs in `folder` with a CSV, whose path is returned; `columns`
+    besides positions. `stamp` is 10 s from one to the next."""
     rows = []
-    for number, (east_m, north_m, yaw_rad) in enumerate(POSES):
+    for number, (east_m, north_m, yaw_rad) in enumerate(poses):
         name = f'view{number}.png'
         Image.fromarray(take_view(satellite_map, east_m, north_m, yaw_rad)).save(folder / name)
         latitude, longitude = satellite_map.region.to_latlon(east_m, north_m)
@@ -60,6 +62,7 @@ def write_flight(folder, satellite_map, columns=('altitude', 'fov_deg', 'heading
             'altitude': HEIGHT_M,
             'fov_deg': np.degrees(FOV_RAD),
             'heading_deg': (90 - np.degrees(yaw_rad)) % 360,
+            'stamp': 1_700_000_000.0 + 10 * number,
         }
         row = {'file': name, 'lat': repr(latitude), 'lon': repr(longitude)}
         rows.append(row | {column: f'{known[column]:.4f}' for column in columns})

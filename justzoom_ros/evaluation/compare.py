@@ -115,7 +115,9 @@ def compare(
 
 def _protocol(config: CompareConfig, rows: Sequence[dict[str, Any]]) -> str:
     cells = 'cells in which an image was taken' if config.occupied else 'all cells with imagery'
-    line = f'{cells} compete; point@50m is the point with most mass within {NEAR_M:g} m'
+    line = f'{cells} compete'
+    if config.map is None:
+        line += f'; point@50m is the point with most mass within {NEAR_M:g} m'
     said = dict.fromkeys(row['knows'] for row in rows if row.get('knows'))
     return '; '.join([line, *said])
 

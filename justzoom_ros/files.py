@@ -52,8 +52,13 @@ def _swap_folders(new: Path, old: Path) -> None:
 @contextmanager
 def writing(path: str | Path) -> Iterator[Path]:
     """`replacing` for what a user asked for: where it cannot be written, OutputError says so."""
+    named = Path(path)
+    if named.name in ('', '..'):  # '.', which has no name to put another beside
+        named = named.resolve()
+    if not named.name:
+        raise OutputError(f'{path} cannot be written: it is the root of all files')
     try:
-        with replacing(path) as temporary:
+        with replacing(named) as temporary:
             yield temporary
     except OSError as error:
         raise OutputError(f'{path} cannot be written: {error.strerror or error}') from error

@@ -5,6 +5,8 @@ each adds its parser and runs its job, importing what is heavy only then.
 """
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -54,10 +56,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     args = build_parser().parse_args(arguments)
     try:
-        return args.run(args) or 0
+        status = args.run(args) or 0
+        sys.stdout.flush()
+        return status
     except JustZoomError as error:
         print(f'justzoom: error: {error}', file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Who reads has enough, as `head` does; the interpreter must not try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print('justzoom: interrupted', file=sys.stderr)
         return 130

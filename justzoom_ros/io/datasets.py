@@ -9,24 +9,27 @@ Nothing is left out silently: whatever cannot be used is a DatasetError naming t
 """
 
 import csv
-import math
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from justzoom_ros.errors import DatasetError, ImageError
+from justzoom_ros.io.exif import exif_position, exif_stamp_ns, parse_stamp, read_exif
 from justzoom_ros.io.images import read_picture
-from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.region import Region
 
+log = logging.getLogger(__name__)
+
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.tif', '.tiff', '.webp')
+UNREAD_SUFFIXES = (
+    *('.heic', '.heif', '.avif', '.dng', '.arw', '.cr2', '.cr3', '.nef', '.orf', '.raf', '.rw2'),
+)
+"""Pictures of cameras and phones that Pillow does not read."""
+
 FILE_COLUMNS = ('file', 'path', 'image', 'filename')
 LATITUDE_COLUMNS = ('latitude', 'lat')
 LONGITUDE_COLUMNS = ('longitude', 'lon', 'lng')
@@ -40,13 +43,6 @@ ROUNDING_M = 0.2
 
 Row = tuple[str, dict[str, str]]
 """Where a row is and what it says, {column: text}."""
-
-Tags = dict[int, Any]
-"""EXIF tags, {number: value}."""
-
-_GPS_IFD, _EXIF_IFD = 0x8825, 0x8769
-_LATITUDE_TAGS, _LONGITUDE_TAGS = (1, 2), (3, 4)
-_TIME_TAG, _OFFSET_TAG, _SUBSECOND_TAG = 36867, 36881, 37521
 
 
 @dataclass(frozen=True)
@@ -189,8 +185,8 @@ def _published_image(
         _check_sequence(row, values['sequence'], lat, lon, region)
     name = PANORAMA_FILE if path.name == PANORAMAS else PUBLISHED_FILE
     file = _find_file(row, name.format(values['image_id']), path.resolve().parents[:3])
-    _, photo = _exif(row, file)
-    stamp_ns = _exif_stamp_ns(row, photo)
+    _, photo = read_exif(row, file)
+    stamp_ns = exif_stamp_ns(row, photo)
     return GeoImage(values['image_id'], file, lat, lon, stamp_ns, row, values)
 
 
@@ -241,9 +237,9 @@ def _listed_image(
     folder = path.resolve().parent
     file = _find_file(row, values[file_column], (folder, folder / 'images'))
     lat, lon = _position(row, values[lat_column], values[lon_column])
-    _, photo = _exif(row, file)
+    _, photo = read_exif(row, file)
     text = values[stamp_column] if stamp_column else ''
-    stamp_ns = parse_stamp(text, row) if text else _exif_stamp_ns(row, photo)
+    stamp_ns = parse_stamp(text, row) if text else exif_stamp_ns(row, photo)
     return GeoImage(values[file_column], file, lat, lon, stamp_ns, row, dict(values))
 
 
@@ -270,103 +266,35 @@ def _check_position(row: str, lat: float, lon: float) -> None:
         )
 
 
-# --- time --------------------------------------------------------------------------------------
-
-
-def parse_stamp(text: str, row: str = '') -> int:
-    """Seconds since 1970, ISO 8601 or EXIF's '2013:06:04 13:37:35' -> nanoseconds since 1970.
-
-    A time without an offset is taken as UTC. Raises DatasetError where it is none of these, or
-    beyond what a ROS stamp holds (1970 to 2038).
-    """
-    try:
-        stamp_ns = int(Decimal(text).scaleb(9).to_integral_value())
-    except (InvalidOperation, ValueError, OverflowError):
-        stamp_ns = _calendar_ns(text, row)
-    if not 0 <= stamp_ns < 2**31 * NS_PER_S:
-        raise DatasetError(f'{row}: time {text} is not within 1970 to 2038; is it in seconds?')
-    return stamp_ns
-
-
-def _calendar_ns(text: str, row: str) -> int:
-    iso = re.sub(r'^(\d{4}):(\d\d):(\d\d)', r'\1-\2-\3', text.strip()).replace('Z', '+00:00')
-    # Microseconds are all that datetime keeps, so the fraction of a second goes beside it.
-    fraction = re.search(r'(?<=:\d\d)\.(\d{1,9})', iso)
-    try:
-        moment = datetime.fromisoformat(iso.replace(fraction[0], '') if fraction else iso)
-    except ValueError:
-        raise DatasetError(
-            f'{row}: {text!r} is no time; give seconds since 1970, ISO 8601 or EXIF form'
-        ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    whole_s = (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(seconds=1)
-    return whole_s * NS_PER_S + (int(fraction[1].ljust(9, '0')) if fraction else 0)
-
-
-# --- EXIF --------------------------------------------------------------------------------------
+# --- folders -----------------------------------------------------------------------------------
 
 
 def _read_folder(folder: Path) -> list[GeoImage]:
-    files = sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+    """The images of a folder and of those in it, as cameras number them (DCIM/100MEDIA)."""
+    there = sorted(file for file in folder.rglob('*') if not _is_hidden(file, folder))
+    files = [file for file in there if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+    left_out = [_name(f, folder) for f in there if f.suffix.lower() in UNREAD_SUFFIXES]
+    if left_out:
+        log.warning(
+            f'{folder}: left out, since HEIC and raw pictures are not read (save them as JPEG): '
+            + ', '.join(left_out)
+        )
     if not files:
         raise DatasetError(f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}); give a CSV?')
-    return [_tagged_image(file) for file in files]
+    return [_tagged_image(file, _name(file, folder)) for file in files]
 
 
-def _tagged_image(file: Path) -> GeoImage:
-    gps, photo = _exif(file.name, file)
-    lat = _exif_degrees(file, gps, 'latitude', _LATITUDE_TAGS, 'NS')
-    lon = _exif_degrees(file, gps, 'longitude', _LONGITUDE_TAGS, 'EW')
-    _check_position(file.name, lat, lon)
-    stamp_ns = _exif_stamp_ns(file.name, photo)
-    return GeoImage(file.name, file, lat, lon, stamp_ns, file.name)
+def _is_hidden(file: Path, folder: Path) -> bool:
+    """Whether it is, or lies in, what starts with a dot: thumbnails, the trash."""
+    return any(part.startswith('.') for part in file.relative_to(folder).parts)
 
 
-def _exif(row: str, file: Path) -> tuple[Tags, Tags]:
-    """The GPS and photo tags of an image as two dictionaries; this also checks its header."""
-    try:
-        with Image.open(file) as image:
-            exif = image.getexif()
-            return dict(exif.get_ifd(_GPS_IFD)), dict(exif.get_ifd(_EXIF_IFD))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise DatasetError(f'{row}: {file} is not a readable image: {error}') from error
+def _name(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).as_posix()
 
 
-def _exif_stamp_ns(row: str, photo: Tags) -> int | None:
-    text = _exif_text(photo.get(_TIME_TAG))
-    if not any(digit in text for digit in '123456789'):
-        return None  # absent, or blanks or zeros, which is how cameras without a clock say so
-    subsecond = _beginning(r'\d{0,9}', _exif_text(photo.get(_SUBSECOND_TAG)))
-    offset = _beginning(r'[+-]\d\d:\d\d', _exif_text(photo.get(_OFFSET_TAG)))
-    return parse_stamp(f'{text}{"." if subsecond else ""}{subsecond}{offset}', row)
-
-
-def _beginning(pattern: str, text: str) -> str:
-    """What a text begins with of a pattern, '' where it does not."""
-    found = re.match(pattern, text)
-    return found[0] if found else ''
-
-
-def _exif_text(value: Any) -> str:
-    text = value.decode('ascii', 'replace') if isinstance(value, bytes) else str(value or '')
-    return text.replace('\0', ' ').strip()
-
-
-def _exif_degrees(file: Path, gps: Tags, name: str, tags: tuple[int, int], letters: str) -> float:
-    """Signed degrees from a hemisphere letter and three rationals (degrees, minutes, seconds)."""
-    letter, parts = _exif_text(gps.get(tags[0])).upper(), gps.get(tags[1])
-    if parts is None:
-        raise DatasetError(f'{file} has no GPS {name} in its EXIF; give a CSV with positions')
-    if letter not in tuple(letters):
-        raise DatasetError(
-            f'{file}: its EXIF says {letter!r}, neither {letters[0]} nor {letters[1]}, for the '
-            f'hemisphere of its {name}'
-        )
-    try:
-        degrees = sum(float(p) / 60**i for i, p in enumerate(parts))
-    except (TypeError, ValueError, ZeroDivisionError):
-        degrees = math.nan
-    if not math.isfinite(degrees):
-        raise DatasetError(f'{file}: its EXIF {name} {parts} is not a number')
-    return -degrees if letter == letters[1] else degrees
+def _tagged_image(file: Path, name: str) -> GeoImage:
+    gps, photo = read_exif(name, file)
+    lat, lon = exif_position(file, gps)
+    _check_position(name, lat, lon)
+    return GeoImage(name, file, lat, lon, exif_stamp_ns(name, photo), name)

@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from justzoom_ros.errors import ImageError
+from justzoom_ros.errors import ImageError, first_line
+
+HEIC_SUFFIXES = ('.heic', '.heif', '.avif')
 
 
 def read_picture(path: str | Path) -> np.ndarray:
@@ -19,8 +21,16 @@ def read_picture(path: str | Path) -> np.ndarray:
             return np.array(ImageOps.exif_transpose(picture).convert('RGB'))
     except FileNotFoundError as error:
         raise ImageError(f'{path}: no such picture') from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f'{path} is corrupt: {error}') from error
+    except IsADirectoryError as error:
+        raise ImageError(f'{path} is a folder; name the pictures in it') from error
+    except PermissionError as error:
+        raise ImageError(f'{path} cannot be read: permission denied') from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f'{path} is too large: {first_line(error)}') from error
+    except (OSError, SyntaxError, ValueError) as error:
+        if Path(path).suffix.lower() in HEIC_SUFFIXES:
+            raise ImageError(f'{path}: HEIC is not read; save it as JPEG or PNG') from error
+        raise ImageError(f'{path} is corrupt: {first_line(error)}') from error
 
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from launch.actions import (
 )
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
 from lifecycle_msgs.msg import Transition
@@ -32,6 +32,8 @@ OVERRIDES = (
 """Launch arguments that are parameters of the node, which are words."""
 NUMBERS = {'height_m': 'height_m', 'fov_deg': 'camera_fov_deg', 'footprint': 'footprint_m'}
 """{launch argument: parameter}: numbers, two of them with a space between for the footprint."""
+SHOWN = ('map_image', 'belief', 'markers', 'hypotheses', 'pose', 'zoom_image', 'tf', 'tf_static')
+"""Topics of config/justzoom.rviz."""
 SWITCH = {'choices': ['true', 'false', 'True', 'False']}
 
 
@@ -86,7 +88,14 @@ def generate_launch_description():
                 description='Configure and activate the node at once.',
                 **SWITCH,
             ),
+            DeclareLaunchArgument(
+                'rviz',
+                default_value='false',
+                description='Show everything in RViz.',
+                **SWITCH,
+            ),
             OpaqueFunction(function=_start),
+            OpaqueFunction(function=_show),
         ]
     )
 
@@ -149,6 +158,24 @@ def _numbers(context):
                 raise RuntimeError(f'{name}:={text} must be {wanted}')
             found[parameter] = values if many else values[0]
     return found
+
+
+def _show(context):
+    if not _is_true(context, 'rviz'):
+        return []
+    share = get_package_share_directory('justzoom_ros')
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            name='rviz',
+            namespace=LaunchConfiguration('namespace'),
+            arguments=['-d', f'{share}/config/justzoom.rviz'],
+            parameters=[{'use_sim_time': _is_true(context, 'use_sim_time')}],
+            # The file names them as they are without a namespace.
+            remappings=[(f'/{topic}', topic) for topic in SHOWN],
+        )
+    ]
 
 
 def _activate_when_configured(node):

@@ -60,6 +60,7 @@ def execute(description, **given):
     Arguments that are not declared, or not among their choices, are refused as launch does.
     """
     (entities,) = description.positional
+    sys.modules['launch'].descriptions = [entities]
     declared = {e.positional[0]: e for e in entities if e.kind == 'DeclareLaunchArgument'}
     assert set(given) <= set(declared), f'{set(given) - set(declared)} are no arguments'
     values = {name: given.get(name, e.named.get('default_value')) for name, e in declared.items()}

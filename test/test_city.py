@@ -433,7 +433,7 @@ def test_a_drive_is_a_bag_whose_odometry_drifts_as_stated(dataset):
         types = {name: kind.split('/')[-1] for name, kind in bag.topics.items()}
         assert types == {
             '/camera/image/compressed': 'CompressedImage', '/camera/camera_info': 'CameraInfo',
-            '/odom': 'Odometry', '/imu': 'Imu', '/gps/fix': 'NavSatFix',
+            '/odom': 'Odometry', '/imu': 'Imu', '/gps/fix': 'NavSatFix', '/tf_static': 'TFMessage',
         }  # fmt: skip
         items = list(bag.messages(list(bag.topics)))
         track = read_track(bag, '/gps/fix')

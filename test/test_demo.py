@@ -91,7 +91,7 @@ def test_a_short_flight_is_the_beginning_of_the_long_one():
 def test_the_bag_holds_the_frames_and_where_they_were_taken(flown):
     poses = flight.flight_poses(SHORT, DEMO_REGION.side_m)
     with Bag(flown / 'bag') as bag:
-        expected = {flight.IMAGE_TOPIC: 12, flight.TRUTH_TOPIC: 12, '/odom': 111}
+        expected = {flight.IMAGE_TOPIC: 12, flight.TRUTH_TOPIC: 12, '/odom': 111, '/tf_static': 1}
         assert bag.counts == expected
         track = read_track(bag, flight.TRUTH_TOPIC)
         messages = list(bag.messages([flight.IMAGE_TOPIC]))
@@ -104,6 +104,20 @@ def test_the_bag_holds_the_frames_and_where_they_were_taken(flown):
         east_m = away_m * np.sin(np.radians(azimuth_deg))
         north_m = away_m * np.cos(np.radians(azimuth_deg))
         assert (east_m, north_m) == pytest.approx((pose.east_m, pose.north_m), abs=0.01)
+
+
+def test_the_bag_says_where_the_camera_is(flown):
+    """Its optical axis points down, the top of its image ahead; who comes later hears it too."""
+    with Bag(flown / 'bag') as bag:
+        (message,) = bag.messages(['/tf_static'])
+    (transform,) = message.message.transforms
+    assert (transform.header.frame_id, transform.child_frame_id) == ('base_link', 'camera')
+    x, y, z, w = (getattr(transform.transform.rotation, name) for name in 'xyzw')
+    # Columns of the matrix of a quaternion: right, down in the image, along the lens.
+    down_image = [2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)]
+    along = [2 * (x * z + y * w), 2 * (y * z - x * w), 1 - 2 * (x * x + y * y)]
+    assert along == pytest.approx([0, 0, -1]) and down_image == pytest.approx([-1, 0, 0])
+    assert 'durability: transient_local' in (flown / 'bag' / 'metadata.yaml').read_text()
 
 
 def test_a_frame_shows_what_the_map_has_there():

@@ -380,7 +380,8 @@ def test_cv_bridge_agrees(encoding):
         pytest.skip('the pure Python cv_bridge fails on several channels and ignores the step')
     sensor_msgs = pytest.importorskip('sensor_msgs.msg')
     channels = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono16': 2, 'yuv422': 2}
-    step = WIDTH * channels.get(encoding, 1) + 4
+    # cv_bridge mishandles rows that are no multiple of a pixel of 1, 2 or 3 bytes.
+    step = WIDTH * channels.get(encoding, 1) + (8 if 'a8' in encoding else 6)
     data = np.random.default_rng(6).integers(0, 256, HEIGHT * step, np.uint8)
     live = sensor_msgs.Image(height=HEIGHT, width=WIDTH, encoding=encoding, step=step)
     live.data = array.array('B', data.tobytes())

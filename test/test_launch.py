@@ -4,6 +4,7 @@ that it starts, run for real with the arguments that launch_ros would pass."""
 import contextlib
 import importlib.util
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,11 +40,15 @@ def prefix():
 @pytest.fixture
 def recorded(monkeypatch):
     """Runs the launch file against the doubles: recorded(argument=value, ...)."""
+    return recorder(monkeypatch, LAUNCH_FILE)
+
+
+def recorder(monkeypatch, file):
     launch_doubles.install(monkeypatch)
     index = types.ModuleType('ament_index_python.packages')
     index.get_package_share_directory = lambda name: f'{prefix()}/share/{name}'
     monkeypatch.setitem(sys.modules, 'ament_index_python.packages', index)
-    spec = importlib.util.spec_from_file_location('localize_launch', LAUNCH_FILE)
+    spec = importlib.util.spec_from_file_location('launch_file', file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return lambda **given: launch_doubles.execute(module.generate_launch_description(), **given)
@@ -54,7 +59,7 @@ def test_every_launch_argument_is_described_with_its_choices(recorded):
     declared, _ = recorded()
     assert set(declared) == {
         *('params_file', 'map', 'weights', 'runtime', 'image_topic', 'image_transport'),
-        *('camera_info_topic', 'namespace', 'use_sim_time', 'autostart'),
+        *('camera_info_topic', 'namespace', 'use_sim_time', 'autostart', 'rviz'),
         *('motion', 'odom_topic', 'imu_topic', 'height_m', 'fov_deg', 'footprint'),
         *('height_source', 'height_topic', 'attitude_source'),
     }
@@ -70,6 +75,16 @@ def test_a_switch_may_be_written_as_python_does(recorded, word):
     _, actions = recorded(use_sim_time=word, autostart='False')
     (node,) = actions
     assert node.named['parameters'][1] == {'use_sim_time': True}
+
+
+def test_rviz_is_started_if_asked_and_follows_the_namespace(recorded):
+    _, actions = recorded(rviz='true', namespace='robot1', autostart='false')
+    _, rviz = actions
+    assert rviz.named['package'] == 'rviz2' and rviz.named['namespace'] == 'robot1'
+    option, file = rviz.named['arguments']
+    assert option == '-d' and Path(file).name == 'justzoom.rviz'
+    shown = re.findall(r'Value: (/\S+)', (REPO / 'config' / 'justzoom.rviz').read_text())
+    assert {(topic, topic[1:]) for topic in shown} <= set(rviz.named['remappings'])
 
 
 def test_a_parameters_file_that_is_not_there_is_an_error(recorded):
@@ -132,6 +147,24 @@ def test_the_node_is_configured_then_activated_and_only_if_asked(recorded):
     assert on_transition['entities'][-1].named['event'].named['transition_id'] == 3
     _, actions = recorded(autostart='false')
     assert [action.kind for action in actions] == ['LifecycleNode']
+
+
+def test_nav2s_manager_starts_the_node_and_expects_no_bond(monkeypatch):
+    """It configures and activates what the launch file leaves alone, by the node's name."""
+    record = recorder(monkeypatch, REPO / 'launch' / 'nav2.launch.py')
+    declared, (manager,) = record(namespace='robot1', use_sim_time='True')
+    assert manager.named['package'] == 'nav2_lifecycle_manager'
+    assert manager.named['namespace'] == 'robot1'
+    (parameters,) = manager.named['parameters']
+    assert parameters == {
+        **{'use_sim_time': True, 'autostart': True},
+        **{'node_names': ['justzoom'], 'bond_timeout': 0.0},
+    }
+    assert all(e.named['description'].endswith('.') for e in declared.values())
+    (include,) = (
+        e for e in sys.modules['launch'].descriptions[-1] if e.kind == 'IncludeLaunchDescription'
+    )
+    assert include.named['launch_arguments'] == [('autostart', 'false')]
 
 
 @pytest.mark.ros
@@ -239,6 +272,21 @@ def test_wrong_arguments_end_the_executable_with_one_line(arguments, problem):
     assert process.returncode == 2, output
     (line,) = (li for li in output.splitlines() if li.startswith('justzoom: error: '))
     assert problem in line and 'Traceback' not in output
+
+
+@pytest.mark.ros
+def test_a_misspelt_parameter_is_told_with_what_may_be_meant(tmp_path):
+    file = tmp_path / 'parameters.yaml'
+    file.write_text('/**: {ros__parameters: {min_confidense: 0.9, tracker: {noise: {yaw: 1.0}}}}')
+    with (
+        started(executable('--params-file', str(file))) as (process, domain),
+        peer(domain) as base,
+    ):
+        assert base.state() == 'unconfigured'
+        output = interrupt(process)
+    assert 'min_confidense is no parameter of this node; is min_confidence meant?' in output
+    assert 'tracker.noise.yaw is no parameter of this node' in output
+    assert output.count('is no parameter') == 2
 
 
 # --- for real ------------------------------------------------------------------------------------

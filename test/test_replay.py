@@ -257,6 +257,7 @@ def test_nothing_to_draw(files, localizer, tmp_path):
         ('bag', '--weights weights.safetensors --truth /gps', 'has no topic /gps; it has'),
         ('bag', '--weights weights.safetensors --image-topic /gps/fix', 'is a sensor_msgs/msg/Na'),
         ('bag', '--weights weights.safetensors --rate 2', '--rate is for --live'),
+        ('bag', '--weights weights.safetensors --clock', '--clock is for --live'),
         ('bag', '--weights weights.safetensors --max-gap nan', '--max-gap is nan'),
         ('bag', '--weights weights.safetensors --min-confidence 2', 'min_confidence is 2'),
         ('bag', '--weights weights.safetensors --map nothing', 'nothing'),
@@ -341,6 +342,30 @@ def test_live_at_a_rate(node, files, bag, tmp_path):
         statuses = [row['status'] for row in read_csv(out / 'fixes.csv')]
         assert len(statuses) == 8 and set(statuses) <= {'fix', 'no_fix', 'missed'}
         assert statuses[-1] != 'missed'
+
+
+def test_live_tells_the_time_if_asked(node, files, bag, tmp_path):
+    """Every stamp of the bag is on /clock, in its order."""
+    import ros_support as support
+    from rosgraph_msgs.msg import Clock
+
+    context = support.rclpy.Context()
+    support.rclpy.init(context=context)
+    peer = support.rclpy.create_node('clock_peer', context=context)
+    executor = support.rclpy.executors.SingleThreadedExecutor(context=context)
+    executor.add_node(peer)
+    ticks = []
+    peer.create_subscription(Clock, '/clock', lambda m: ticks.append(m.clock), 1000)
+    assert live(files, bag, tmp_path, '--clock') == 0
+    with Bag(bag) as opened:
+        sent = [message.stamp_ns for message in opened.messages(opened.topics)]
+    for _ in range(len(sent) + 20):
+        executor.spin_once(0.1)
+    executor.shutdown()
+    peer.destroy_node()
+    support.rclpy.shutdown(context=context)
+    heard = [tick.sec * 10**9 + tick.nanosec for tick in ticks]
+    assert heard == sent[-len(heard) :] and len(heard) >= len(sent) / 2
 
 
 def test_live_with_nobody_there(node, files, bag, tmp_path, capsys):

@@ -86,6 +86,8 @@ def add_parser(subparsers: Any) -> None:
         'fix of the one before')  # fmt: skip
     add('--timeout', type=float, default=60.0, metavar='S', help='how long to wait for the node '
         'and for each fix (default 60)')  # fmt: skip
+    add('--clock', action='store_true', help='publish the stamps on /clock, for a node with '
+        'use_sim_time')  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -174,6 +176,8 @@ def _check(args: argparse.Namespace) -> None:
 
     if args.rate is not None and not args.live:
         raise ConfigError('--rate is for --live; in process every image is localized')
+    if args.clock and not args.live:
+        raise ConfigError('--clock is for --live; in process the stamps are the time')
     for name in ('rate', 'timeout', 'max_gap'):
         value = getattr(args, name)
         if value is not None and not (math.isfinite(value) and value > 0):
@@ -267,7 +271,7 @@ def _live(args: argparse.Namespace, bag: Any, topic: Any) -> list[Any]:
         raise RuntimeUnavailableError(
             f'--live needs ROS 2 in Python, source its setup file: {error}'
         ) from error
-    with LiveNode(bag.topics, topic, args.fix_topic, args.timeout) as node:
+    with LiveNode(bag.topics, topic, args.fix_topic, args.timeout, args.clock) as node:
         for left_out in node.left_out:
             print(f'justzoom: {left_out} of the bag is not published', file=sys.stderr)
         progress = partial(tqdm, desc='live', unit='msg', total=sum(bag.counts.values()))

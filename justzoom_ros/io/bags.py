@@ -25,6 +25,7 @@ from justzoom_ros.files import writing
 from justzoom_ros.io.bag_reader import StorageReader, open_reader
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.stamps import from_nanoseconds, to_nanoseconds
+from justzoom_ros.io.static_transform import StaticTransform, write_static_transform
 from justzoom_ros.pose import Pose
 
 log = logging.getLogger(__name__)
@@ -292,10 +293,11 @@ def write_bag(
     progress: Callable[[list[GeoImage]], Iterable[GeoImage]] = iter,
     poses: Sequence[Pose] = (),
     samples: Sequence[SensorSample] = (),
+    camera: StaticTransform | None = None,
 ) -> None:
     """Write GeoImages as a rosbag2 (mcap): CompressedImage on `topic`, NavSatFix on `truth_topic`,
-    the `Pose`s of a robot, where there are any, as Odometry on ODOM_TOPIC, and whatever other
-    sensors said.
+    the `Pose`s of a robot, where there are any, as Odometry on ODOM_TOPIC, whatever other sensors
+    said, and where the camera is, if given, on /tf_static.
 
     Stamps are the images' times; a file that is an upright JPEG goes in as it is. `progress`
     wraps the list of images, as tqdm does. Raises DatasetError for an image without a time or
@@ -314,6 +316,9 @@ def write_bag(
                 topic: writer.add_connection(topic, kind, typestore=store)
                 for topic, kind in dict.fromkeys((one.topic, one.kind) for one in others)
             }
+
+            if camera and in_order:
+                write_static_transform(writer, store, camera, _stamp_of(in_order[0]))
 
             def write(connection: Any, stamp_ns: int, message: object) -> None:
                 raw = store.serialize_cdr(message, connection.msgtype)

@@ -160,6 +160,14 @@ NODE_PARAMETERS = (
         'Undistort images by `camera_info` before localizing.',
         START,
     ),
+    Parameter(
+        'decoder',
+        'auto',
+        'Who decodes raw images: our own decoder, or cv_bridge for what both decode alike; auto '
+        'takes cv_bridge where it works.',
+        START,
+        choices=('auto', 'cv_bridge', 'own'),
+    ),
 )
 """The node's own, without those of the configurations below it: readable without torch."""
 

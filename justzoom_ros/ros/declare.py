@@ -1,6 +1,7 @@
 """The parameters of live/parameters.py on a node: declared, checked, read."""
 
 import math
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,20 @@ def declare(node: Node) -> None:
         given = former.get(name)
         default = parameter.default if given is None else given
         node.declare_parameter(name, default, _descriptor(parameter))
+    _warn_of_unknown(node)
+
+
+def _warn_of_unknown(node: Node) -> None:
+    """Tell what a file or the command line gives that is no parameter of the node: ROS itself
+    passes over it without a word."""
+    # The only place where rclpy keeps them.
+    given = getattr(node, '_parameter_overrides', {})
+    for name in sorted(set(given) - set(all_parameters()) - set(RENAMED)):
+        if node.has_parameter(name) or name.startswith('qos_overrides.'):
+            continue
+        near = get_close_matches(name, all_parameters(), 1)
+        hint = f'; is {near[0]} meant?' if near else ''
+        node.get_logger().warning(f'{name} is no parameter of this node{hint}')
 
 
 def _former_value(node: Node, old: str, new: str) -> Any:

@@ -16,12 +16,13 @@ from std_msgs.msg import Float64
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.multi_view import Mount
-from justzoom_ros.io.image_message import UsedDepth, image_from_message
+from justzoom_ros.io.image_message import UsedDepth
 from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.live.camera_sensors import HEIGHT_TOPICS, CameraSensors
 from justzoom_ros.live.frame_processor import FrameProcessor
 from justzoom_ros.ros.declare import value_of
+from justzoom_ros.ros.decoder import Decoder
 
 RIG_FOV_DEG = 90.0
 """Field of view of a rig's cameras where it is not given."""
@@ -41,6 +42,7 @@ class Inputs:
         self._depths: dict[int, UsedDepth] = {}
         self.mounts: list[Mount] = []
         self.undistorter: Undistorter | None = None
+        self.decoder = Decoder('own')
 
     @property
     def image_topic(self) -> str:
@@ -56,6 +58,7 @@ class Inputs:
         """Subscribe: images of the first camera go to `on_image`, start positions to `on_prior`,
         movement to the processor. Raises ConfigError where there is no camera."""
         self.mounts = self._choose_mounts()
+        self.decoder = Decoder(self._value('decoder'))
         self.undistorter = Undistorter() if self._value('undistort') else None
         self._subscribe_images(on_image)
         if self._value('motion') != 'never':
@@ -94,7 +97,7 @@ class Inputs:
         enough = None if self.undistorter else enough_px
         depths = [self._depths.setdefault(number, UsedDepth()) for number in rig]
         images = [
-            image_from_message(message, enough, depth)
+            self.decoder.decode(message, enough, depth)
             for message, depth in zip(rig.values(), depths, strict=True)
         ]
         if self.undistorter:

@@ -7,8 +7,10 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from nav_msgs.msg import OccupancyGrid
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import NavSatFix, NavSatStatus
 from std_srvs.srv import Trigger
 
@@ -16,7 +18,7 @@ from justzoom_ros.errors import ImageError, LiveError
 from justzoom_ros.evaluation.replay import ReplayedFix
 from justzoom_ros.io.bags import Bag, BagMessage
 from justzoom_ros.io.sequences import FrameEvent, OtherEvent, SequenceTopics, events_of_bag
-from justzoom_ros.io.stamps import to_nanoseconds
+from justzoom_ros.io.stamps import from_nanoseconds, to_nanoseconds
 from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.ros.client import POLL_S, Client
 
@@ -33,7 +35,8 @@ class LiveNode(Client):
     """A running localizer node as seen over DDS: messages to it, its fixes from it.
 
     Use as a context manager. `types` {topic: type} are the topics to publish on; those whose
-    message package is not installed are left out and named in `left_out`.
+    message package is not installed are left out and named in `left_out`. With `clock` each
+    message's stamp is published on /clock before it, for a node with use_sim_time.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class LiveNode(Client):
         image_topic: str,
         fix_topic: str = 'fix',
         timeout_s: float = 60.0,
+        clock: bool = False,
     ) -> None:
         self.image_topic, self.timeout_s = image_topic, timeout_s
         self.fixes: dict[int, NavSatFix] = {}
@@ -59,6 +63,7 @@ class LiveNode(Client):
                 publisher: Any = self._node.create_publisher(message_type, topic, QOS)
                 self._publishers[topic] = publisher
         self.left_out = sorted(set(types) - set(self._publishers))
+        self._clock = self._node.create_publisher(Clock, '/clock', QOS) if clock else None
 
     def wait_until_there(self) -> None:
         """Return once the node listens to the images and offers fixes, and has been reset: it
@@ -79,6 +84,9 @@ class LiveNode(Client):
 
     def send(self, item: BagMessage) -> None:
         """Publish a BagMessage as it was recorded."""
+        if self._clock:
+            sec, nanosec = from_nanoseconds(item.stamp_ns)
+            self._clock.publish(Clock(clock=Time(sec=sec, nanosec=nanosec)))
         if item.topic in self._publishers:
             self._publishers[item.topic].publish(item.raw)
 

@@ -8,14 +8,16 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid
 from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image, NavSatFix, PointCloud2
 from std_msgs.msg import Header
+from visualization_msgs.msg import MarkerArray
 
 from justzoom_ros.inference.fix import Fix, FixStatus
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.plots.registration_picture import registration_picture
 from justzoom_ros.plots.zoom_picture import zoom_picture
-from justzoom_ros.ros import messages
+from justzoom_ros.ros import markers, messages
 from justzoom_ros.ros.declare import value_of
 
 TYPES = {
@@ -24,7 +26,11 @@ TYPES = {
     'hypotheses': PointCloud2,
     'belief': OccupancyGrid,
     'zoom_image': Image,
+    'markers': MarkerArray,
+    'map_image': OccupancyGrid,
 }
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Of the map's picture, which is published once and kept for who comes later."""
 
 
 class Outputs:
@@ -32,8 +38,11 @@ class Outputs:
 
     def __init__(self, node: LifecycleNode) -> None:
         self._node, self._belief_due_s = node, 0.0
+        self._map_is_told = False
         self.publishers = {
-            topic: node.create_lifecycle_publisher(kind, topic, 10)
+            topic: node.create_lifecycle_publisher(
+                kind, topic, LATCHED if topic == 'map_image' else 10
+            )
             for topic, kind in TYPES.items()
         }
 
@@ -61,12 +70,17 @@ class Outputs:
             made['zoom_image'] = messages.picture_message(picture, header)
         if fix.posterior and self._is_heard('belief') and self._belief_is_due():
             made['belief'] = messages.belief_message(_on_tree(fix, localizer), header, map_frame)
+        if self._is_heard('markers'):
+            made['markers'] = markers.markers_message(fix, header, map_frame)
+        if not self._map_is_told:
+            made['map_image'] = markers.map_image_message(localizer.map, header, map_frame)
         return made
 
     def publish(self, made: dict[str, Any]) -> None:
         """Publish what `make` gave."""
         for topic, message in made.items():
             self.publishers[topic].publish(message)
+        self._map_is_told |= 'map_image' in made
 
     def _value(self, name: str) -> Any:
         return value_of(self._node, name)

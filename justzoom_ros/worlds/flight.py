@@ -16,6 +16,7 @@ from justzoom_ros.io.camera_effects import blur, corner_distance, encode_jpeg
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.stamps import NS_PER_S
+from justzoom_ros.io.static_transform import LOOKS_DOWN, StaticTransform
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.pose import Pose
 from justzoom_ros.registration.attitude import Attitude
@@ -24,6 +25,7 @@ from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
 IMAGE_TOPIC = '/camera/image/compressed'
 TRUTH_TOPIC = '/gps/fix'
 HEIGHT_TOPIC, GIMBAL_TOPIC = '/height', '/gimbal'
+CAMERA = StaticTransform('camera', LOOKS_DOWN)
 START_NS = 1_790_000_000 * NS_PER_S
 """The flight's first stamp: an afternoon of September 2026."""
 
@@ -151,7 +153,15 @@ def make_flight(
         stamp_ns = START_NS + round(number * config.period_s * 1e9)
         images.append(GeoImage(path.stem, path, *position, stamp_ns, path.name))
     odometry, sensors = flight_odometry(config), flight_sensors(config)
-    write_bag(images, out / 'bag', IMAGE_TOPIC, TRUTH_TOPIC, poses=odometry, samples=sensors)
+    write_bag(
+        images,
+        out / 'bag',
+        IMAGE_TOPIC,
+        TRUTH_TOPIC,
+        poses=odometry,
+        samples=sensors,
+        camera=CAMERA,
+    )
 
 
 def flight_sensors(config: FlightConfig) -> list[SensorSample]:

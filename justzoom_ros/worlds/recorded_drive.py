@@ -18,7 +18,7 @@ from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.sequences import OdometryEvent, SequenceTopics, events_of_bag
 from justzoom_ros.maps.nadir_camera import NadirPose
 from justzoom_ros.region import Region
-from justzoom_ros.worlds.flight import IMAGE_TOPIC, TRUTH_TOPIC, FlightConfig, take_picture
+from justzoom_ros.worlds.flight import CAMERA, IMAGE_TOPIC, TRUTH_TOPIC, FlightConfig, take_picture
 from justzoom_ros.worlds.town import DEMO_REGION, FLIGHT_DAY, landscape
 
 FOOTPRINT_M = 110.0
@@ -54,7 +54,8 @@ def draw_along(
             path.write_bytes(take_picture(ground, DEMO_REGION.side_m, pose, config, number))
             position = DEMO_REGION.to_latlon(east, north)
             images.append(GeoImage(path.stem, path, *position, int(stamp_ns), path.name))
-        write_bag(images, temporary / 'bag', IMAGE_TOPIC, TRUTH_TOPIC, poses=poses)
+        bag = temporary / 'bag'
+        write_bag(images, bag, IMAGE_TOPIC, TRUTH_TOPIC, poses=poses, camera=CAMERA)
 
 
 def _move_to_demo(track, stamps_ns):

@@ -12,6 +12,11 @@ from rosbags.typesys import Stores, get_typestore
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.files import writing
 from justzoom_ros.io.stamps import NS_PER_S, from_nanoseconds
+from justzoom_ros.io.static_transform import (
+    LOOKS_AHEAD,
+    StaticTransform,
+    write_static_transform,
+)
 from justzoom_ros.worlds.aliases import Progress
 from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.city import make_city
@@ -173,6 +178,9 @@ class _BagWriter:
             name: self.writer.add_connection(topic, kind, typestore=self.store)
             for name, (topic, kind) in TOPICS.items()
         }
+        camera = StaticTransform('camera', LOOKS_AHEAD, CAMERA_UP_M)
+        start_ns = self.moment.stamp_s * NS_PER_S
+        write_static_transform(self.writer, self.store, camera, start_ns)
         return self
 
     def __exit__(self, *failure):

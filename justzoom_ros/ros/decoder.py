@@ -18,7 +18,8 @@ class Decoder:
     cv_bridge where it is installed and works. Raises ConfigError where 'cv_bridge' does not."""
 
     def __init__(self, choice: str) -> None:
-        self._bridge, problem = (None, '') if choice == 'own' else _find_bridge()
+        found: tuple[Any, str] = (None, '') if choice == 'own' else _find_bridge()
+        self._bridge, problem = found
         if choice == 'cv_bridge' and self._bridge is None:
             raise ConfigError(f'decoder is cv_bridge, which does not work here: {problem}')
 

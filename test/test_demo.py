@@ -92,6 +92,7 @@ def test_the_bag_holds_the_frames_and_where_they_were_taken(flown):
     poses = flight.flight_poses(SHORT, DEMO_REGION.side_m)
     with Bag(flown / 'bag') as bag:
         expected = {flight.IMAGE_TOPIC: 12, flight.TRUTH_TOPIC: 12, '/odom': 111, '/tf_static': 1}
+        expected |= {flight.HEIGHT_TOPIC: 12, flight.GIMBAL_TOPIC: 12}
         assert bag.counts == expected
         track = read_track(bag, flight.TRUTH_TOPIC)
         messages = list(bag.messages([flight.IMAGE_TOPIC]))

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -98,9 +99,8 @@ def _draw(png: str, localizer: 'Localizer', path: str, fix: 'Fix', state: 'Camer
     likelihood = localizer.require_registrar().likelihood(localizer.view(image, state))
     mark = Mark(np.array([fix.east_m, fix.north_m]), fix.covariance_m2, fix.status)
     ratios = likelihood.log_ratio.cpu().numpy()
-    draw_registration(
-        image, localizer.map, ratios, likelihood.yaws_rad, mark, png, _line(path, fix)
-    )
+    title = _line(Path(path).name, fix)
+    draw_registration(image, localizer.map, ratios, likelihood.yaws_rad, mark, png, title)
 
 
 def _plain(fix: 'Fix') -> dict[str, Any]:

@@ -19,9 +19,11 @@ from justzoom_ros.plots.figures import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PLACES_BELOW, HEADINGS_BELOW = 30.0, 10.0
-"""Log likelihood ratios of places and of headings that are further below the highest are not told
-apart."""
+SHOWN = (-10.0, 10.0)
+"""Log likelihood ratios of places beyond these are not told apart: so much is certainty."""
+
+HEADINGS_BELOW = 10.0
+"""Headings that are further below the best are not drawn."""
 
 
 def draw_registration(
@@ -51,15 +53,14 @@ def draw_registration(
     _draw_mark(imagery, mark)
     imagery.set_title('the map, and the place found', fontsize=10, color=INK)
     plane = log_ratio.max(0)
-    highest = float(plane.max())
     half = map.region.side_m / 2
     heat = places.imshow(
-        np.clip(plane, highest - PLACES_BELOW, highest),
+        np.clip(plane, *SHOWN),
         extent=(-half, half, -half, half),
         cmap='magma',
     )
     places.plot(*mark.mean_m, 'o', mfc='none', mec='white', ms=16, mew=1.2)
-    places.set_title('log likelihood ratio of each place', fontsize=10, color=INK)
+    places.set_title('log likelihood ratio of each place, -10 to 10', fontsize=10, color=INK)
     places.axis('off')
     figure.colorbar(heat, ax=places, fraction=0.04, pad=0.02).ax.tick_params(labelsize=8)
     row, column = np.unravel_index(int(plane.argmax()), plane.shape)

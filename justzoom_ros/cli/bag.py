@@ -39,9 +39,11 @@ def run(args: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
+    from justzoom_ros.cli.topic_names import check_topics
     from justzoom_ros.io.bags import write_bag
     from justzoom_ros.io.datasets import parse_select, read_images
 
+    check_topics(args.topic, args.truth_topic)
     images = read_images(args.images, parse_select(args.select))
     progress = partial(tqdm, desc='bag', unit='image')
     write_bag(images, args.out, args.topic, args.truth_topic, args.frame_id, progress)

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from justzoom_ros import __version__
 from justzoom_ros.errors import JustZoomError
@@ -35,6 +35,24 @@ COMMANDS = (
 
 class Parser(argparse.ArgumentParser):
     """Says what is wrong on one line, as every other error is told."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but what is unknown is told by the command that it was given to."""
+        found, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            words = sys.argv[1:] if args is None else list(args)
+            self.command(words).error(f'unrecognized arguments: {" ".join(unknown)}')
+        return found
+
+    def command(self, words: Sequence[str]) -> 'Parser':
+        """The parser of the command, or of its job, that the words of a command line name."""
+        for action in self._actions:
+            for number, word in enumerate(words):
+                # Of all actions only those of commands have parsers to choose from.
+                chosen = action.choices.get(word) if isinstance(action.choices, dict) else None
+                if isinstance(chosen, Parser):
+                    return chosen.command(words[number + 1 :])
+        return self
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: error: {message} (see {self.prog} --help)\n')

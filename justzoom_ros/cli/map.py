@@ -159,7 +159,13 @@ def _region(args: argparse.Namespace) -> 'Region':
         latitude, longitude = args.center
         return Region(latitude, longitude, args.side, args.grid, args.depth, args.plane)
     with open_source(args.source, SourceOptions(tiles=args.tiles)) as imagery:
-        region = enclosing_region(imagery, args.grid, args.depth, args.plane)
+        try:
+            region = enclosing_region(imagery, args.grid, args.depth, args.plane)
+        except ConfigError as error:
+            raise ConfigError(
+                f'the square that encloses {args.source} can be no map ({error}); choose a '
+                'part of it with --center LAT LON --side M'
+            ) from None
     print(
         f'taking the square that encloses {args.source}: --center {region.latitude:.7f} '
         f'{region.longitude:.7f} --side {region.side_m:g}',

@@ -172,8 +172,11 @@ def _replay(
 def _check(args: argparse.Namespace) -> None:
     import math
 
+    from justzoom_ros.cli.topic_names import check_topics
     from justzoom_ros.errors import ConfigError
 
+    check_topics(*filter(None, (args.image_topic, args.truth, args.odom, args.imu)))
+    check_topics(args.fix_topic)
     if args.rate is not None and not args.live:
         raise ConfigError('--rate is for --live; in process every image is localized')
     if args.clock and not args.live:

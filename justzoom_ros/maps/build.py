@@ -37,6 +37,9 @@ from justzoom_ros.region import Region
 
 WINDOW_PX = 1024
 BLOCK_PX = 256
+MAP_BYTES_PER_PX = 16 / 3
+"""Three colours and the mask, and a third as much again for the reduced layers."""
+
 DEFAULT_CROP_PX = 96
 MAP_ENTRIES = {YAML_NAME, TIF_NAME, f'{TIF_NAME}.aux.xml', 'embeddings', ADAPTED_NAME}
 """What may be deleted with a map: its files, statistics left by a GIS, a cache made from it, a
@@ -83,6 +86,7 @@ def build(
     with open_source(source, options) as imagery:
         _check_overlap(imagery, region)
         side_px = choose_side_px(region, imagery.resolution_m(region), crop_px, resolution_m)
+        check_memory(side_px)
         imagery.prepare(region, side_px)
         with writing(out) as folder:
             folder.mkdir()
@@ -134,6 +138,27 @@ def choose_side_px(
             'choose a smaller depth, grid, crop_px or a coarser resolution'
         )
     return side_px
+
+
+def check_memory(side_px: int) -> None:
+    """Raise ConfigError where a map of so many pixels along a side does not fit into the memory
+    that is free: a map is held whole, and read back when it is built."""
+    needed, free = MAP_BYTES_PER_PX * side_px**2, _free_memory_bytes()
+    if free is not None and needed > free:
+        raise ConfigError(
+            f'the map would have {side_px} pixels along a side and take {needed / 1e9:.1f} GB of '
+            f'memory, of which {free / 1e9:.1f} GB are free; choose a smaller --side, --depth or '
+            'a coarser --resolution'
+        )
+
+
+def _free_memory_bytes() -> int | None:
+    """Memory that programs may still take; None where the system does not say."""
+    try:
+        text = Path('/proc/meminfo').read_text()
+        return 1024 * int(text.split('MemAvailable:')[1].split()[0])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def enclosing_region(

@@ -54,8 +54,8 @@ def draw_along(
             path.write_bytes(take_picture(ground, DEMO_REGION.side_m, pose, config, number))
             position = DEMO_REGION.to_latlon(east, north)
             images.append(GeoImage(path.stem, path, *position, int(stamp_ns), path.name))
-        bag = temporary / 'bag'
-        write_bag(images, bag, IMAGE_TOPIC, TRUTH_TOPIC, poses=poses, camera=CAMERA)
+        folder = temporary / 'bag'
+        write_bag(images, folder, IMAGE_TOPIC, TRUTH_TOPIC, poses=poses, camera=CAMERA)
 
 
 def _move_to_demo(track, stamps_ns):

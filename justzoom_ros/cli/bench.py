@@ -12,13 +12,14 @@ EXAMPLE = """examples:
 
 Times are medians of runs taken in turns in one process; compare their ratios, not their values.
 The parts: published, the published way of a frame against a map that is encoded once; searches,
-posteriors over 65,536 cells; input, everything else of a frame; embeddings, building them; node,
-the real node over DDS; memory, growth of a tracker and of the real node over thousands of frames.
+posteriors over 65,536 cells; input, everything else of a frame; embeddings, building them;
+registration, a frame against a whole map and near a known place; node, the real node over DDS;
+memory, growth of a tracker and of the real node over thousands of frames.
 """
 SIZES = ('small', 'base')
 SIZED = ('published', 'searches', 'embeddings')
 """Parts that are measured at each size."""
-PARTS = ('published', 'searches', 'input', 'embeddings', 'node', 'memory')
+PARTS = ('published', 'searches', 'input', 'embeddings', 'registration', 'node', 'memory')
 
 
 def add_parser(subparsers: Any) -> None:
@@ -95,9 +96,12 @@ def _measure_demo(part: str, frames: int, out: Path) -> dict[str, Any]:
 
     from justzoom_ros.bench.memory import measure_memory
     from justzoom_ros.bench.node import measure_node, measure_node_memory
+    from justzoom_ros.bench.registration import measure_registration
     from justzoom_ros.worlds.demo import demo_map
 
     map_path = demo_map()
+    if part == 'registration':
+        return measure_registration(map_path)
     weights = map_path / 'weights.safetensors'
     if part == 'node':
         return measure_node(out, map_path, weights)

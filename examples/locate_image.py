@@ -1,6 +1,6 @@
 """Where was this picture taken?
 
-python examples/locate_image.py out/examples/flight/frames/0006.jpg maps/demo
+python examples/locate_image.py out/examples/flight/frames/0003.jpg maps/demo
 """
 
 import sys

@@ -17,7 +17,7 @@ def main(out: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Half a metre per pixel instead of a quarter: coarser than the demo's flight, and quick.
     ground = landscape(day=FLIGHT_DAY, resolution_m=0.5)
-    make_flight(folder / 'flight', FlightConfig(frames=12), ground=ground)
+    make_flight(folder / 'flight', FlightConfig(frames=6), ground=ground)
     write_geotiff(landscape(resolution_m=0.5), DEMO_REGION, folder / 'ortho.tif')
     print(f'made {folder}/flight/frames, {folder}/flight/bag and {folder}/ortho.tif')
 

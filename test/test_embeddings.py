@@ -139,7 +139,9 @@ def test_half_precision_rounds_each_number_and_hardly_moves_a_posterior(tmp_path
         assert (one.dtype, other.dtype) == (torch.float32, torch.float16)
         bound = one.abs() * 2.0**-11 + 2.0**-25
         assert bool(((one - other.float()).abs() <= bound).all())
-    assert localizer.map_bytes == 2 * localizer.zoom._runtime.width * sum(map(len, half.levels))
+    assert localizer.zoom.map_bytes == 2 * localizer.zoom._runtime.width * sum(
+        map(len, half.levels)
+    )
     frames = [*pictures(3, 120, 160), *(localizer.map.crop((a,), 160)[20:140] for a in (5, 9))]
     for frame in frames:
         ground = localizer.require_zoom().embed(frame)

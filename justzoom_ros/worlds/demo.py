@@ -73,7 +73,8 @@ def run_demo(
     else:
         fly = partial(make_flight, config=config, progress=partial(_count, progress, 'fly'))
         bag_path = _record(folder / 'flight', fly)
-    parameters = {} if policy else REGISTERED
+    # A forward camera's policy works alone; what looks down is registered, also after a policy.
+    parameters = {} if street else REGISTERED
     with (
         own_domain(),
         running_node(folder, map_path, policy, **parameters) as alive,

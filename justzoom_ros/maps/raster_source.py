@@ -157,7 +157,9 @@ class RasterSource(MapSource):
     @contextmanager
     def _errors_naming(self, hint: str = '') -> Iterator[None]:
         try:
-            yield
+            # In rasterio's environment GDAL logs what it would print to the terminal itself.
+            with rasterio.Env():
+                yield
         except GDAL_ERRORS as error:
             raise MapError(f'{self.path} cannot be read: {one_line(error)}{hint}') from None
 

@@ -73,7 +73,7 @@ def generate_launch_description():
             DeclareLaunchArgument(
                 'respawn',
                 default_value='false',
-                description='Start a node of the fusion again when it dies.',
+                description='Start a node again when it dies.',
                 **SWITCH,
             ),
             DeclareLaunchArgument(

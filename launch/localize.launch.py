@@ -14,6 +14,7 @@ from launch.actions import (
     OpaqueFunction,
     RegisterEventHandler,
 )
+from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
@@ -89,6 +90,12 @@ def generate_launch_description():
                 **SWITCH,
             ),
             DeclareLaunchArgument(
+                'respawn',
+                default_value='false',
+                description='Start the node again when it dies, and with autostart configure it.',
+                **SWITCH,
+            ),
+            DeclareLaunchArgument(
                 'rviz',
                 default_value='false',
                 description='Show everything in RViz.',
@@ -135,11 +142,18 @@ def _start(context):
             ('odom', LaunchConfiguration('odom_topic')),
             ('imu', LaunchConfiguration('imu_topic')),
         ],
+        respawn=_is_true(context, 'respawn'),
+        respawn_delay=2.0,
         output='screen',
     )
     if not _is_true(context, 'autostart'):
         return [node]
-    return [_activate_when_configured(node), node, _change(node, Transition.TRANSITION_CONFIGURE)]
+    configure = _change(node, Transition.TRANSITION_CONFIGURE)
+    if _is_true(context, 'respawn'):
+        # With every start: a node that comes back is unconfigured.
+        started = OnProcessStart(target_action=node, on_start=[configure])
+        return [_activate_when_configured(node), RegisterEventHandler(started), node]
+    return [_activate_when_configured(node), node, configure]
 
 
 def _numbers(context):

@@ -19,6 +19,7 @@ MODULES = {
         'OpaqueFunction',
         'RegisterEventHandler',
     ],
+    'launch.event_handlers': ['OnProcessStart'],
     'launch.events': ['matches_action'],
     'launch.launch_description_sources': ['PythonLaunchDescriptionSource'],
     'launch.substitutions': ['LaunchConfiguration'],

@@ -14,6 +14,7 @@ from justzoom_ros.localizer import Localizer
 from justzoom_ros.training.temperature import fit_temperature, logits_along
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('truth', [0.5, 1.0, 2.5])
 def test_the_temperature_that_made_the_actions_is_found(truth):
     generator = torch.Generator().manual_seed(0)

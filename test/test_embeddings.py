@@ -129,6 +129,7 @@ def test_any_cells_come_in_single_precision_and_in_the_order_asked_for(town):
         assert found.ahead(1, indices).shape == (len(wanted), 16, 32)
 
 
+@pytest.mark.slow
 def test_half_precision_rounds_each_number_and_hardly_moves_a_posterior(tmp_path):
     """Of the weights that are shipped, on pictures known to none and on the map's own ground."""
     demo = Path(shutil.copytree(REPO / 'maps/demo', tmp_path / 'demo'))

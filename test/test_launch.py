@@ -59,7 +59,7 @@ def test_every_launch_argument_is_described_with_its_choices(recorded):
     declared, _ = recorded()
     assert set(declared) == {
         *('params_file', 'map', 'weights', 'runtime', 'image_topic', 'image_transport'),
-        *('camera_info_topic', 'namespace', 'use_sim_time', 'autostart', 'rviz'),
+        *('camera_info_topic', 'namespace', 'use_sim_time', 'autostart', 'rviz', 'respawn'),
         *('motion', 'odom_topic', 'imu_topic', 'height_m', 'fov_deg', 'footprint'),
         *('height_source', 'height_topic', 'attitude_source'),
     }
@@ -75,6 +75,18 @@ def test_a_switch_may_be_written_as_python_does(recorded, word):
     _, actions = recorded(use_sim_time=word, autostart='False')
     (node,) = actions
     assert node.named['parameters'][1] == {'use_sim_time': True}
+
+
+def test_a_node_that_comes_back_is_configured_again(recorded):
+    _, (activate, handler, node) = recorded(respawn='true')
+    assert node.named['respawn'] is True
+    started = handler.positional[0]
+    assert started.kind == 'OnProcessStart' and started.named['target_action'] is node
+    (configure,) = started.named['on_start']
+    assert configure.named['event'].named['transition_id'] == 1
+    assert activate.positional[0].named['target_lifecycle_node'] is node
+    _, (node,) = recorded(respawn='true', autostart='false')
+    assert node.kind == 'LifecycleNode'
 
 
 def test_rviz_is_started_if_asked_and_follows_the_namespace(recorded):

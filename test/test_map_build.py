@@ -679,6 +679,7 @@ except OutputError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('limit', [0, 4096, 300_000, 1_000_000])
 def test_a_full_disk_leaves_nothing(tmp_path, limit):
     """A limit on the size of files makes writing fail as a full disk does, at any point."""

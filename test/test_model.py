@@ -43,6 +43,7 @@ def tiny_policy(seed=0, **changes):
     return ZoomPolicy(tiny_config(**changes)).eval()
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_teacher_forcing_reproduces_the_published_implementation(published, reference):
     io = reference['io']

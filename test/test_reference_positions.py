@@ -14,6 +14,7 @@ from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 DEMO = Path(__file__).resolve().parents[1] / 'maps' / 'demo'
 
 
+@pytest.mark.slow
 def test_positions_that_are_metres_off_are_put_right_and_doubtful_ones_left_out(tmp_path, capsys):
     satellite_map = SatelliteMap.open(DEMO)
     region = satellite_map.region

@@ -312,6 +312,7 @@ def satellite_map(tmp_path_factory):
     return SatelliteMap.build(folder / 'source.tif', region, folder / 'map', resolution_m=1.0)
 
 
+@pytest.mark.slow
 def test_fitting_keeps_the_given_weights_where_views_kept_back_do_not_improve(
     satellite_map, tmp_path, monkeypatch
 ):
@@ -360,6 +361,7 @@ team.leave()
 """
 
 
+@pytest.mark.slow
 def test_processes_go_on_from_the_mean_of_their_weights():
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
@@ -378,6 +380,7 @@ def test_processes_go_on_from_the_mean_of_their_weights():
     assert said == ['[[1.5, 1.5]] [5.0] [2.0, 1.0]'] * 2
 
 
+@pytest.mark.slow
 def test_towns_on_several_days_are_imagery_to_train_on(tmp_path, monkeypatch):
     monkeypatch.setattr(town_dates, 'RESOLUTION_M', 4.0)
     places = read_index(town_dates.write_towns(tmp_path, [5001, 5002], dates=2))

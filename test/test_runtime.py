@@ -83,6 +83,7 @@ def test_an_engine_says_what_torch_says(exported):
     np.testing.assert_allclose(one.masses, other.masses, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_auto_takes_the_engine_where_it_is_the_faster(exported, monkeypatch):
     map, weights, _, _ = exported
     for fast, slow in (('onnx', 'cpu'), ('cpu', 'onnx')):
@@ -214,6 +215,7 @@ def test_in_8_bits_only_camera_views_are_encoded_and_the_gate_measures_it(int8, 
     assert found['total_variation'] == parity(rounded, plain).total_variation > 0
 
 
+@pytest.mark.slow
 def test_auto_measures_every_precision_that_was_exported(int8, exported, monkeypatch):
     seconds = {'int8': 0.001, 'float32': 0.002}
     monkeypatch.setattr(selection, '_encode_s', lambda runtime: seconds[runtime.precision])

@@ -19,6 +19,7 @@ def baseline():
     return SiftBaseline(SatelliteMap.open(DEMO), SiftConfig(metres_per_px=0.5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('yaw_rad', [0.0, 1.0, -2.5])
 @pytest.mark.parametrize('width_m', [None, 120.0])
 def test_a_view_of_the_map_is_placed_to_a_metre(baseline, yaw_rad, width_m):

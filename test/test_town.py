@@ -88,6 +88,7 @@ def test_the_committed_map_is_this_town():
 # --- what is in it -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_no_place_of_sixty_metres_is_blank(survey):
     patches = survey[:1200, :1200].reshape(10, 120, 10, 120, 3).swapaxes(1, 2)
     spread = patches.reshape(100, -1, 3).std(axis=1).mean(axis=1)

@@ -26,6 +26,7 @@ def small(steps=2, **changes):
     return replace(recipe, train=learning, conv=conv, ground_px=32, crop_px=32)
 
 
+@pytest.mark.slow
 def test_python_and_the_command_make_the_same_weights(map_folder, tmp_path, capsys):
     weights = train(small(), [map_folder], tmp_path / 'python', progress=False)
     said = capsys.readouterr()
@@ -39,6 +40,7 @@ def test_python_and_the_command_make_the_same_weights(map_folder, tmp_path, caps
         assert torch.equal(tensor, theirs.state_dict()[name]), name
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was(map_folder, tmp_path):
     train(small(steps=3), [map_folder], tmp_path, progress=False)
     again = train(small(steps=3), [map_folder], tmp_path, resume=True, progress=False)

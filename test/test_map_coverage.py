@@ -101,6 +101,19 @@ def test_an_internal_mask_is_what_counts(tmp_path):
     assert built(source, tmp_path)[0].coverage == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
+def test_scans_in_which_0_is_white_are_no_negatives(tmp_path, dtype):
+    image = texture(SIZE, bands=1).astype(dtype)
+    white = np.iinfo(dtype).max
+    negative = write_raster(tmp_path / 'a.tif', white - image, TRANSFORM, photometric='MINISWHITE')
+    positive = write_raster(tmp_path / 'b.tif', image, TRANSFORM)
+    maps = [
+        build(source, REGION, tmp_path / source.stem, crop_px=64)[1]
+        for source in (negative, positive)
+    ]
+    assert np.abs(maps[0].astype(int) - maps[1]).max() <= 1
+
+
 # --- places ------------------------------------------------------------------------------------
 
 

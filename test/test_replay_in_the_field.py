@@ -13,7 +13,7 @@ from tiny import REGION, make_map, make_weights
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import BagError
-from justzoom_ros.evaluation.replay import localize_frames, track_frames
+from justzoom_ros.evaluation.replay import keep_finished, localize_frames, track_frames
 from justzoom_ros.evaluation.sequence_calibration import observe
 from justzoom_ros.filtering.odometry import Odometry
 from justzoom_ros.io.bags import Bag, write_bag
@@ -210,6 +210,19 @@ def test_topics_without_messages_are_as_if_they_were_not_there(run, images):
     status, said, summary = run(lambda topic, *_: topic == '/camera', odometry=poses(STAMPS))
     assert status == 0 and 'no true positions' in said and 'there is no odometry' in said
     assert summary['images'] == FRAMES and summary['error'] == 0
+
+
+def test_what_was_finished_before_the_damage_is_kept(localizer, images, caplog):
+    def events(count):
+        yield from frames(images)[:count]
+        raise BagError('bag a is damaged or truncated: crc')
+
+    with caplog.at_level(logging.WARNING):
+        kept = list(keep_finished(localize_frames(events(3), localizer)))
+    assert [fix.stamp_ns for fix in kept] == STAMPS[:3]
+    assert 'bag a is damaged or truncated: crc; the 3 images before that are kept' in caplog.text
+    with pytest.raises(BagError, match='crc'):
+        list(keep_finished(localize_frames(events(0), localizer)))
 
 
 # --- calibration -------------------------------------------------------------------------------

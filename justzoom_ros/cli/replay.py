@@ -231,7 +231,7 @@ def _in_process(
 
     from tqdm import tqdm
 
-    from justzoom_ros.evaluation.replay import localize_frames, track_frames
+    from justzoom_ros.evaluation.replay import keep_finished, localize_frames, track_frames
     from justzoom_ros.evaluation.sequence_camera import SequenceCamera
     from justzoom_ros.filtering import HistogramFilterConfig
     from justzoom_ros.io.bags import IMAGE_TYPES
@@ -255,9 +255,9 @@ def _in_process(
     progress = partial(tqdm, desc='replay', unit='image' if single else 'msg', total=total)
     events = events_of_bag(bag, topics, track, progress)
     if single:
-        return list(localize_frames(events, localizer, camera))
+        return list(keep_finished(localize_frames(events, localizer, camera)))
     tracker = Tracker(localizer, TrackerConfig(HistogramFilterConfig(headings=args.headings)))
-    return list(track_frames(events, tracker, camera))
+    return list(keep_finished(track_frames(events, tracker, camera)))
 
 
 def _live(args: argparse.Namespace, bag: Any, topic: Any) -> list[Any]:

@@ -5,13 +5,14 @@ Both functions take the events of `io/sequences.py` and yield `ReplayedFix`es, a
 the truth.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from justzoom_ros.errors import ImageError
+from justzoom_ros.errors import BagError, ImageError
 from justzoom_ros.evaluation.image_camera import CameraKnowledge
 from justzoom_ros.evaluation.odometry_watch import OdometryWatch
 from justzoom_ros.evaluation.sequence_camera import SequenceCamera, listen
@@ -29,6 +30,8 @@ from justzoom_ros.localizer import Localizer
 from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.radii import NEAR_M
 from justzoom_ros.tracker import Tracker
+
+log = logging.getLogger(__name__)
 
 STATUSES = ('fix', 'no_fix', 'error', 'missed')
 """What came of an image: a fix, none since unsure, an image that cannot be used, and (live
@@ -127,6 +130,20 @@ def _replay_frame(
     except ImageError as error:
         return ReplayedFix(frame.stamp_ns, 'error', str(error))
     return replayed_fix(fix, frame.stamp_ns, truth)
+
+
+def keep_finished(fixes: Iterable[ReplayedFix]) -> Iterator[ReplayedFix]:
+    """Yield ReplayedFixes up to where the bag is damaged, and warn of that; raises BagError where
+    it is before the first."""
+    found = 0
+    try:
+        for fix in fixes:
+            found += 1
+            yield fix
+    except BagError as error:
+        if not found:
+            raise
+        log.warning(f'{error}; the {found} images before that are kept')
 
 
 def replayed_fix(fix: Fix, stamp_ns: int, truth: tuple[float, float] | None = None) -> ReplayedFix:

@@ -144,7 +144,7 @@ class RasterSource(MapSource):
         with self._errors_naming(whole), WarpedVRT(self._file, **self._warp) as vrt:
             alpha = vrt.colorinterp.index(ColorInterp.alpha) + 1
             values = vrt.read([*self._bands, alpha], window=window)
-        colour, alpha = values[:-1], values[-1]
+        colour, alpha = _white_is_high(self._file, values[:-1]), values[-1]
         # An alpha band that GDAL adds is full in its own way.
         added = FULL_ALPHA.get(alpha.dtype.name, 255.0)
         full = self._alpha_max if alpha_band(self._file) else added
@@ -213,6 +213,7 @@ class RasterSource(MapSource):
         scale = rasterio.Affine.scale(window.width / shape[1], window.height / shape[0])
         transform = window_transform(window, self._file.transform) @ scale
         covered &= np.isfinite(colour).all(axis=0)
+        colour = _white_is_high(self._file, colour)
         return Sample(colour, covered, transform, self._file.crs)
 
 
@@ -230,7 +231,7 @@ def _colour_bands(file: DatasetReader, bands: Sequence[int] | None) -> list[int]
             )
         return list(bands)
     meaning = file.colorinterp
-    if ColorInterp.palette in meaning:
+    if ColorInterp.palette in meaning and not _is_negative(file):
         raise MapError(
             f'{file.name} is paletted; expand it first: gdal_translate -expand rgb IN OUT'
         )
@@ -239,6 +240,18 @@ def _colour_bands(file: DatasetReader, bands: Sequence[int] | None) -> list[int]
         return [meaning.index(colour) + 1 for colour in rgb]
     opaque = [band for band in range(1, file.count + 1) if meaning[band - 1] != ColorInterp.alpha]
     return opaque[:3] if len(opaque) >= 3 else opaque[:1]
+
+
+def _is_negative(file: DatasetReader) -> bool:
+    """Whether 0 is white, as in many scans (MINISWHITE); GDAL gives such values as they are."""
+    return file.tags(ns='IMAGE_STRUCTURE').get('MINISWHITE') == 'YES'
+
+
+def _white_is_high(file: DatasetReader, colour: np.ndarray) -> np.ndarray:
+    """Bands in which 0 is black."""
+    if not _is_negative(file) or not np.issubdtype(colour.dtype, np.unsignedinteger):
+        return colour
+    return np.iinfo(colour.dtype).max - colour
 
 
 def _turn_of_longitude(file: DatasetReader, region: Region) -> float:

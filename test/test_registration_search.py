@@ -242,3 +242,36 @@ def test_a_camera_without_a_height_is_refused():
 def test_searches_out_of_range_are_refused(change):
     with pytest.raises(ConfigError):
         replace(PoseSearchConfig(), **change)
+
+
+class NoiseNetwork(ToyNetwork):
+    """Features that are chance: of independent cells, whatever the picture. Its ratio is z."""
+
+    def view_features(self, pixels, mask=None):
+        shape = 8, pixels.shape[0] // 2, pixels.shape[1] // 2
+        values = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+        return values / values.norm(dim=0) * self.cell_mask(mask)
+
+    def map_features(self, pixels, mask=None):
+        return self.view_features(
+            pixels, np.ones(pixels.shape[:2], bool) if mask is None else mask
+        )
+
+    def log_ratio(self, mean_cosine, area_cells, background_mean, background_std):
+        return (mean_cosine - background_mean) / background_std
+
+
+def test_chance_stands_out_no_further_where_the_map_covers_half_of_the_view():
+    network, mask = NoiseNetwork(), np.ones((600, 600), bool)
+    mask[:, ::40] = mask[:, 240:360] = False
+    half_covered = map_of(network, ground(600), METRES, mask)
+    pose = NadirPose(0.0, 0.0, 0.0, 60.0)
+    view = View(network, picture(pose), camera_of(pose))
+    found = view.register(half_covered).log_ratio
+    (correlation,) = view.correlate_tiles(half_covered, [half_covered.window], 0)
+    least, most = correlation.share[correlation.valid].quantile(torch.tensor([0.02, 0.9]))
+    assert least < 0.65 and most > 0.9
+    few = correlation.valid & (correlation.share < least)
+    many = correlation.valid & (correlation.share > most)
+    assert correlation.score[few].std() / correlation.score[many].std() > 1.15
+    assert float(found[few].std() / found[many].std()) == pytest.approx(1, abs=0.08)

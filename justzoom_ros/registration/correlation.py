@@ -46,6 +46,9 @@ class Correlation:
     cells: torch.Tensor
     """float32 (K, n, m): number of cells in view that have imagery."""
 
+    share: torch.Tensor
+    """float32 (K, n, m): the same as a share, 0..1, of all cells in view."""
+
     valid: torch.Tensor
     """bool (K, n, m): enough of what the camera would see has imagery."""
 
@@ -210,15 +213,15 @@ def _tiles_at_once(map_features, templates, window):
 def _assembled(parts, templates, window):
     """The correlation over a window, put together from those of its tiles."""
     like, shape = templates.weights, (len(templates.yaws_rad), *window.shape)
-    score, cells = like.new_zeros(shape), like.new_zeros(shape)
+    score, cells, share = (like.new_zeros(shape) for _ in range(3))
     valid = like.new_zeros(shape, dtype=torch.bool)
     for tile in parts:
         part = _common(tile.window, window)
         to = (slice(None), *_within(part, window).slices)
         source = (slice(None), *_within(part, tile.window).slices)
         score[to], cells[to] = tile.score[source], tile.cells[source]
-        valid[to] = tile.valid[source]
-    return Correlation(score, cells, valid, window, templates.yaws_rad)
+        share[to], valid[to] = tile.share[source], tile.valid[source]
+    return Correlation(score, cells, share, valid, window, templates.yaws_rad)
 
 
 def _correlate_all(spectrum, templates, min_imagery):
@@ -233,7 +236,8 @@ def _correlate_all(spectrum, templates, min_imagery):
         # A share that is just reached must not fail by what a transform rounds.
         valid = cells >= (min_imagery * total).clamp(min=0.5) - 1e-4 * total
         score = torch.where(valid, sums / cells.clamp(min=0.5), 0.0)
-        yield Correlation(score, cells, valid, inside, templates.yaws_rad)
+        share = (cells / total.clamp(min=0.5)).clamp(max=1)
+        yield Correlation(score, cells, share, valid, inside, templates.yaws_rad)
 
 
 class _Workspace:

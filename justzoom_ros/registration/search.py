@@ -271,7 +271,12 @@ class View:
     @torch.no_grad()
     def log_ratio(self, correlation: Correlation, number: int) -> torch.Tensor:
         """float32 (K, n, m): log likelihood ratios of a `Correlation` at the height with a number,
-        -inf where a pose is not valid."""
+        -inf where a pose is not valid.
+
+        Where the map covers a part of the view only, fewer cells are averaged and chance reaches
+        higher: the deviation of a mean grows with the root of their share.
+        """
         mean, std = self.backgrounds[number] or correlation.background()
-        ratio = self.network.log_ratio(correlation.score, correlation.cells, mean, std)
+        spread = std / correlation.share.clamp(min=1e-3).sqrt()
+        ratio = self.network.log_ratio(correlation.score, correlation.cells, mean, spread)
         return torch.where(correlation.valid, ratio, -torch.inf)

@@ -152,6 +152,11 @@ def test_two_far_hypotheses_are_no_fix_and_the_covariance_covers_both():
         assert offset @ np.linalg.inv(fix.covariance_m2) @ offset < CHI2_2DOF[0.9]
 
 
+def test_a_share_just_below_the_least_does_not_read_as_if_it_were_reached():
+    posterior = posterior_of(picture(c1_1=0.797, c14_14=0.203))
+    assert 'holds 79%, less than 80%' in make_fix(posterior, FixCriteria(0.8, 50.0)).reason
+
+
 def test_a_wide_hypothesis_is_no_fix():
     fix = make_fix(posterior_of(np.ones((16, 16))), FixCriteria(0.8, 50.0))
     assert fix.status == 'no_fix' and 'too wide' in fix.reason

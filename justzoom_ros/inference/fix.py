@@ -6,6 +6,7 @@ posterior, other hypotheses included. In doubt the answer is 'no_fix', with the 
 covariance of everything.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -188,8 +189,10 @@ def _judge(
 def _doubt(modes: Sequence[Mode], radius: float, criteria: FixCriteria) -> str:
     """Why the first mode is not sure enough, '' where it is."""
     if modes[0].mass < criteria.min_confidence:
+        # Rounded down, since 79.9 % is not "80 %, less than 80 %".
+        share = math.floor(100 * modes[0].mass) / 100
         return (
-            f'ambiguous: the first of {len(modes)} hypotheses holds {modes[0].mass:.0%}, less '
+            f'ambiguous: the first of {len(modes)} hypotheses holds {share:.0%}, less '
             f'than {criteria.min_confidence:.0%}'
         )
     if radius > criteria.max_radius_m:

@@ -18,7 +18,7 @@ from justzoom_ros.embeddings.map_features import open_map_features
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import SearchArea
 from justzoom_ros.inference.calibration import Calibration
-from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus
+from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, widen
 from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.maps.map_file import ADAPTED_NAME
@@ -169,9 +169,12 @@ class Registrar:
     def fix(
         self, view: View, posterior: PosePosterior, criteria: FixCriteria | None = None
     ) -> Fix:
-        """The `Fix` of a posterior, its place finer than a cell where there is one clear peak."""
+        """The `Fix` of a posterior, its place finer than a cell where there is one clear peak; as
+        wide as what is known of the camera's tilt allows."""
         fix = posterior.fix(criteria)
-        return self._sharpen(view, fix) if fix.status is FixStatus.FIX else fix
+        if fix.status is FixStatus.FIX:
+            fix = self._sharpen(view, fix)
+        return widen(fix, view.tilt_std_m, criteria)
 
     def _prior(self, prior: CellPosterior | None) -> np.ndarray:
         """Weights (n, n) of the cells of the features: imagery, times what a policy says."""

@@ -28,7 +28,7 @@ from justzoom_ros.filtering import (
     PoseFilterConfig,
     make_filter,
 )
-from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, make_fix_from_modes
+from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, make_fix_from_modes, widen
 from justzoom_ros.inference.image_quality import images_fault
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.posterior import CellPosterior, Mode
@@ -116,6 +116,7 @@ class Tracker:
         self._heading: tuple[float, float] | None = None
         self._stamp_ns: int | None = None
         self._since_heading_m: float | None = None
+        self._tilt_std_m = 0.0
 
     def add_odometry(self, pose: Pose) -> str:
         """Take a `Pose` of the odometry; returns what was wrong with it, '' where nothing was."""
@@ -186,6 +187,7 @@ class Tracker:
                 min(1.0, self._novelty),
             )
         view = self.localizer.view(images[0], state)
+        self._tilt_std_m = view.tilt_std_m
         area = belief.search_area(self.config.unexplored_mass)
         self.update_poses(registrar.likelihood_in(view, area, state.mount_yaw_rad))
 
@@ -240,7 +242,8 @@ class Tracker:
         fix = replace(fix, yaw_rad=yaw, yaw_std_rad=_circular_std(length))
         if fix.status is FixStatus.NO_FIX:
             return fix
-        return _scale_covariance(fix, self.covariance_scale)
+        # Frames of one flight lean alike: the belief cannot average an unknown tilt away.
+        return widen(_scale_covariance(fix, self.covariance_scale), self._tilt_std_m, criteria)
 
     def expand_mask(self) -> list[np.ndarray]:
         """For each level 0 .. depth - 1 which cells a search shall expand: flags (cells,)."""

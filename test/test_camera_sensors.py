@@ -16,7 +16,7 @@ from justzoom_ros.live.samples import Moment, Samples
 from justzoom_ros.plots.registration_picture import registration_picture
 from justzoom_ros.plots.zoom_picture import YELLOW_RGB
 from justzoom_ros.region import Region
-from justzoom_ros.registration.attitude import Attitude
+from justzoom_ros.registration.attitude import UNKNOWN_TILT, Attitude
 
 SECOND = 1_000_000_000
 NOW = Moment(100 * SECOND, 5.0)
@@ -130,7 +130,7 @@ def config(**changes):
 def test_parameters_alone_make_a_camera_with_a_tenth_of_its_height_as_deviation():
     state = CameraSensors(config()).state_at(NOW)
     assert (state.camera.height_m, state.camera.height_std_m) == (100.0, 10.0)
-    assert (state.yaw_rad, state.attitude) == (None, Attitude())
+    assert (state.yaw_rad, state.attitude) == (None, UNKNOWN_TILT)
     state = CameraSensors(config(height_std_m=3.0, yaw_rad=0.5)).state_at(NOW)
     assert (state.camera.height_std_m, state.yaw_rad) == (3.0, 0.5)
     assert state.yaw_std_rad == pytest.approx(radians(10))

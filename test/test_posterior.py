@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from justzoom_ros.errors import ConfigError, OutsideRegionError
-from justzoom_ros.inference.fix import FixCriteria, make_fix
+from justzoom_ros.inference.fix import FixCriteria, make_fix, widen
 from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, radius_m
 from justzoom_ros.plots.zoom_picture import zoom_picture
 from justzoom_ros.region import Region
@@ -274,3 +274,13 @@ def test_unexplored_leaves_are_shared_among_the_cells_under_them():
     np.testing.assert_allclose(leaves.coarsen(same).to_grid(), leaves.to_grid(), atol=1e-12)
     with pytest.raises(ConfigError, match='own square'):
         leaves.coarsen(replace(REGION, side_m=200.0))
+
+
+def test_an_error_that_the_posterior_does_not_know_of_is_added_and_can_end_a_fix():
+    fix = make_fix(posterior_of(picture(c4_4=1.0)), FixCriteria(0.8, 50.0))
+    wider = widen(fix, 3.0, FixCriteria(0.8, 50.0))
+    np.testing.assert_allclose(wider.covariance_m2, fix.covariance_m2 + 9 * np.eye(2))
+    expected = 4.60517 * (16**2 / 12 + 9)
+    assert wider.status == 'fix' and wider.radius_90_m == pytest.approx(expected**0.5, rel=1e-5)
+    far = widen(fix, 30.0, FixCriteria(0.8, 50.0))
+    assert far.status == 'no_fix' and far.reason == 'too wide: the 90 % radius is 65 m, over 50 m'

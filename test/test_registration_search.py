@@ -275,3 +275,12 @@ def test_chance_stands_out_no_further_where_the_map_covers_half_of_the_view():
     many = correlation.valid & (correlation.share > most)
     assert correlation.score[few].std() / correlation.score[many].std() > 1.15
     assert float(found[few].std() / found[many].std()) == pytest.approx(1, abs=0.08)
+
+
+def test_an_unknown_tilt_may_move_the_camera_by_its_height_times_the_tangent():
+    pose = NadirPose(0.0, 0.0, 0.0, 60.0)
+    camera = Camera.from_fov(FOV).with_height(100.0, 10.0)
+    assert View(NETWORK, picture(pose), camera, Attitude()).tilt_std_m == 0.0
+    assert View(NETWORK, picture(pose), camera).tilt_std_m == pytest.approx(5.0, rel=0.02)
+    ahead = Attitude(radians(45), std_rad=0.05)  # a degree of pitch moves it twice as far
+    assert View(NETWORK, picture(pose), camera, ahead).tilt_std_m == pytest.approx(10.0, rel=0.02)

@@ -8,7 +8,7 @@ covariance of everything.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -186,6 +186,25 @@ def _judge(
     return (*everything, reason) if reason else (modes[0].mean_m, widened, '')
 
 
+def widen(fix: Fix, std_m: float, criteria: FixCriteria | None = None) -> Fix:
+    """The fix with an error of `std_m` metres in every direction added that its posterior does not
+    know of; NO_FIX where that makes it too wide for `criteria`, `FixCriteria()` unless given."""
+    added = std_m**2 * np.eye(2)
+    covariance_m2 = fix.covariance_m2 + added
+    wider = replace(
+        fix,
+        covariance_m2=covariance_m2,
+        radius_90_m=radius_m(covariance_m2),
+        hypotheses=tuple(
+            replace(one, covariance_m2=one.covariance_m2 + added) for one in fix.hypotheses
+        ),
+    )
+    reason = _too_wide(wider.radius_90_m, criteria or FixCriteria())
+    if fix.status is not FixStatus.FIX or not reason:
+        return wider
+    return replace(wider, status=FixStatus.NO_FIX, reason=reason)
+
+
 def _doubt(modes: Sequence[Mode], radius: float, criteria: FixCriteria) -> str:
     """Why the first mode is not sure enough, '' where it is."""
     if modes[0].mass < criteria.min_confidence:
@@ -195,6 +214,10 @@ def _doubt(modes: Sequence[Mode], radius: float, criteria: FixCriteria) -> str:
             f'ambiguous: the first of {len(modes)} hypotheses holds {share:.0%}, less '
             f'than {criteria.min_confidence:.0%}'
         )
+    return _too_wide(radius, criteria)
+
+
+def _too_wide(radius: float, criteria: FixCriteria) -> str:
     if radius > criteria.max_radius_m:
         return f'too wide: the 90 % radius is {radius:.0f} m, over {criteria.max_radius_m:.0f} m'
     return ''

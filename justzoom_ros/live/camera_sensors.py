@@ -6,6 +6,7 @@ time of a frame. Nothing that is heard raises an error before then.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from justzoom_ros.errors import ConfigError, ViewError
@@ -20,7 +21,7 @@ from justzoom_ros.io.motion_message import heading_from_message
 from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.live.camera_config import CameraConfig
 from justzoom_ros.live.samples import Moment, Samples
-from justzoom_ros.registration.attitude import FORWARD_MOUNT, Attitude
+from justzoom_ros.registration.attitude import FORWARD_MOUNT, TILT_STD_RAD, Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import CameraState
 
@@ -124,7 +125,7 @@ class CameraSensors:
         """The tilt, and the yaw where there is one."""
         source = self.config.attitude_source
         if source == 'none':
-            return self.config.mount, None
+            return replace(self.config.mount, std_rad=TILT_STD_RAD), None
         topic = self._resolve_topic(source)
         orientation = self._heard(self.orientations, moment, 'attitude', topic)
         mount = FORWARD_MOUNT if source == 'gimbal' else self.config.body_from_camera

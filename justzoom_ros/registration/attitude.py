@@ -39,7 +39,12 @@ class Attitude:
     roll_rad: float = 0.0
     """Tilt to the side, in radians: positive looks to the right."""
 
+    std_rad: float = 0.0
+    """Standard deviation of the tilt about either axis. It moves what is seen, and so the fix."""
+
     def __post_init__(self) -> None:
+        if not 0 <= self.std_rad < pi / 2:
+            raise ConfigError('the standard deviation of a tilt must lie in 0..90 degrees')
         if not (isfinite(self.pitch_rad) and isfinite(self.roll_rad)):
             raise ConfigError('pitch and roll of a camera must be finite numbers')
         if not (abs(self.pitch_rad) < pi / 2 and abs(self.roll_rad) < pi / 2):
@@ -95,6 +100,13 @@ class Attitude:
         """
         body = rotation_from_quaternion(orientation_xyzw)
         return cls.from_camera_rotation(body @ _checked_rotation(body_from_camera))
+
+
+TILT_STD_RAD = 0.05
+"""Standard deviation of a tilt that nobody measures, 3 degrees: a multirotor in light wind."""
+
+UNKNOWN_TILT = Attitude(std_rad=TILT_STD_RAD)
+"""Level as far as one knows."""
 
 
 def rotation_from_quaternion(xyzw: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -10,14 +10,14 @@ to each heading and correlated with the map's, and the scores become likelihood 
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from math import pi, radians
+from math import cos, exp, pi, radians, tan
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.registration.attitude import Attitude
+from justzoom_ros.registration.attitude import UNKNOWN_TILT, Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.correlation import (
     MIN_IMAGERY,
@@ -156,7 +156,7 @@ class View:
         config: PoseSearchConfig | None = None,
     ) -> None:
         self.network, self.image, self.camera = network, image_rgb, camera
-        self.attitude, self.config = attitude, config or PoseSearchConfig()
+        self.attitude, self.config = attitude or UNKNOWN_TILT, config or PoseSearchConfig()
         self.candidates = camera.scales(self.config.scale_step)
         self.yaws_rad = self.config.yaws_rad(yaw_rad, yaw_std_rad)
         self.yaw_step_rad = self.config.yaw_step_rad
@@ -167,6 +167,12 @@ class View:
     def log_priors(self) -> list[float]:
         """Logarithms of the prior probabilities of the heights."""
         return [candidate.log_prior for candidate in self.candidates]
+
+    @property
+    def tilt_std_m(self) -> float:
+        """How far, in metres, an error of the tilt moves the camera: one standard deviation."""
+        height_m = sum(exp(one.log_prior) * one.height_m for one in self.candidates)
+        return height_m * tan(self.attitude.std_rad) / cos(self.attitude.off_nadir_rad) ** 2
 
     def turned_to(self, yaws_rad: np.ndarray, yaw_step_rad: float) -> 'View':
         """The same view to be searched at other headings (K,), a step apart; features are

@@ -28,10 +28,17 @@ from justzoom_ros.filtering import (
     PoseFilterConfig,
     make_filter,
 )
-from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, make_fix_from_modes, widen
+from justzoom_ros.inference.fix import (
+    Fix,
+    FixCriteria,
+    FixStatus,
+    circular_std_rad,
+    make_fix_from_modes,
+    widen,
+)
 from justzoom_ros.inference.image_quality import images_fault
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
-from justzoom_ros.inference.posterior import CellPosterior, Mode
+from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
 from justzoom_ros.ranges import check_ranges, ranged
@@ -233,13 +240,13 @@ class Tracker:
         map included; the first hypothesis is exact to less than a cell."""
         belief = self.belief
         posterior = belief.posterior()
-        first, *others = [_scale_mass(mode, 1 - belief.off_map) for mode in posterior.modes()]
+        first, *others = [mode.scaled(1 - belief.off_map) for mode in posterior.modes()]
         mean, covariance, yaw, length = belief.moments(first.indices)
         first = replace(first, mean_m=mean, covariance_m2=covariance)
         criteria = criteria or self.localizer.criteria
         modes, off_map = (first, *others), belief.off_map
         fix = make_fix_from_modes(posterior, modes, criteria, off_map, belief.points())
-        fix = replace(fix, yaw_rad=yaw, yaw_std_rad=_circular_std(length))
+        fix = replace(fix, yaw_rad=yaw, yaw_std_rad=circular_std_rad(length))
         if fix.status is FixStatus.NO_FIX:
             return fix
         # Frames of one flight lean alike: the belief cannot average an unknown tilt away.
@@ -258,15 +265,6 @@ def _scale_covariance(fix: Fix, scale: float) -> Fix:
     decided."""
     radius_m = fix.radius_90_m * np.sqrt(scale)
     return replace(fix, covariance_m2=fix.covariance_m2 * scale, radius_90_m=float(radius_m))
-
-
-def _scale_mass(mode: Mode, share: float) -> Mode:
-    return replace(mode, mass=mode.mass * share, mass_upper=mode.mass_upper * share)
-
-
-def _circular_std(length: float) -> float:
-    """Standard deviation (radians) of headings whose mean vector has this length (0..1)."""
-    return float(np.sqrt(-2 * np.log(np.clip(length, 1e-12, 1.0))))
 
 
 def _heaviest(masses: np.ndarray, unexplored: float) -> np.ndarray:

@@ -28,6 +28,7 @@ from justzoom_ros.localizer import Localizer
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models.checkpoint import read_safetensors
 from justzoom_ros.radii import RECALL_RADII_M
+from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.retrieval import RetrievalModel
 
 SIFT, REGISTRATION, ZOOM_AND_REGISTRATION = 'sift', 'registration', 'zoom+registration'
@@ -35,8 +36,6 @@ SIFT, REGISTRATION, ZOOM_AND_REGISTRATION = 'sift', 'registration', 'zoom+regist
 
 DOWNWARD = (SIFT, REGISTRATION, ZOOM_AND_REGISTRATION)
 """Those for cameras that look down."""
-
-REGISTRATION_FORMAT = 'justzoom-registration'
 
 TIMED = 20
 """Queries that the median time is taken of."""
@@ -98,7 +97,7 @@ def open_method(
     if kind == RetrievalModel.FORMAT and weights:
         retrieval = RetrievalLocalizer(satellite_map, RetrievalModel.load(weights))
         return SearchMethod(retrieval, _bytes_in(weights))
-    registers = kind == REGISTRATION_FORMAT or name in (REGISTRATION, ZOOM_AND_REGISTRATION)
+    registers = kind == RegistrationNetwork.FORMAT or name in (REGISTRATION, ZOOM_AND_REGISTRATION)
     if not registers:
         policy = Localizer.open(satellite_map, weights, progress=False, registration=False)
         return SearchMethod(policy, _bytes_in(weights))

@@ -205,6 +205,12 @@ def widen(fix: Fix, std_m: float, criteria: FixCriteria | None = None) -> Fix:
     return replace(wider, status=FixStatus.NO_FIX, reason=reason)
 
 
+def circular_std_rad(length: float) -> float:
+    """Standard deviation, in radians, of headings whose mean vector has this length (0..1), as in
+    directional statistics: sqrt(-2 ln length)."""
+    return float(np.sqrt(-2 * np.log(np.clip(length, 1e-12, 1.0))))
+
+
 def _doubt(modes: Sequence[Mode], radius: float, criteria: FixCriteria) -> str:
     """Why the first mode is not sure enough, '' where it is."""
     if modes[0].mass < criteria.min_confidence:

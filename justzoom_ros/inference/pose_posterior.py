@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.inference.fix import Fix, FixCriteria, make_fix_from_modes
-from justzoom_ros.inference.posterior import CellPosterior, Mode
+from justzoom_ros.inference.fix import Fix, FixCriteria, circular_std_rad, make_fix_from_modes
+from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.region import Region
 from justzoom_ros.registration.likelihood import PoseLikelihood, probability_elsewhere
 
@@ -41,7 +41,7 @@ class PosePosterior:
     def fix(self, criteria: FixCriteria | None = None) -> Fix:
         """The `Fix` under some criteria, `FixCriteria()` unless given."""
         here = 1 - self.elsewhere
-        modes = [_scale_mass(mode, here) for mode in self.cells.modes(gap_m=GAP_M)]
+        modes = [mode.scaled(here) for mode in self.cells.modes(gap_m=GAP_M)]
         fix = make_fix_from_modes(self.cells, modes, criteria, self.elsewhere)
         if fix.reason and self.elsewhere > 0.5:
             fix = replace(fix, reason=ELSEWHERE_REASON)
@@ -53,8 +53,7 @@ class PosePosterior:
         inside = np.isin(self.cells.indices, indices)
         masses = self.cells.masses[inside]
         mean = masses @ self.headings[inside] / max(masses.sum(), 1e-300)
-        length = float(np.clip(abs(mean), 1e-12, 1.0))
-        return float(np.angle(mean)), float(np.sqrt(-2 * np.log(length)))
+        return float(np.angle(mean)), circular_std_rad(abs(mean))
 
 
 def pose_posterior(
@@ -114,7 +113,3 @@ def _heaviest(masses: np.ndarray) -> np.ndarray:
     order = some[np.argsort(-masses[some])]
     count = int(np.searchsorted(np.cumsum(masses[order]), (1 - NEGLIGIBLE) * masses.sum())) + 1
     return np.sort(order[:count])
-
-
-def _scale_mass(mode: Mode, share: float) -> Mode:
-    return replace(mode, mass=mode.mass * share, mass_upper=mode.mass_upper * share)

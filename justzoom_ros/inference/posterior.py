@@ -45,6 +45,10 @@ class Mode:
     indices: np.ndarray
     """Cell indices (N,) of its terminal cells."""
 
+    def scaled(self, share: float) -> 'Mode':
+        """The same where all modes together hold only a share (0..1) of everything."""
+        return replace(self, mass=self.mass * share, mass_upper=self.mass_upper * share)
+
 
 @dataclass(frozen=True)
 class CellPosterior:

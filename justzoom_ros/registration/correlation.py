@@ -46,8 +46,8 @@ class Correlation:
     cells: torch.Tensor
     """float32 (K, n, m): number of cells in view that have imagery."""
 
-    share: torch.Tensor
-    """float32 (K, n, m): the same as a share, 0..1, of all cells in view."""
+    in_view: torch.Tensor
+    """float32 (K,): number of cells in view, with imagery or without."""
 
     valid: torch.Tensor
     """bool (K, n, m): enough of what the camera would see has imagery."""
@@ -57,6 +57,11 @@ class Correlation:
 
     yaws_rad: np.ndarray
     """(K,) headings, counter-clockwise from east."""
+
+    @property
+    def share(self) -> torch.Tensor:
+        """float32 (K, n, m): of the cells in view, the share (0..1) that has imagery."""
+        return (self.cells / self.in_view.clamp(min=0.5)[:, None, None]).clamp(max=1)
 
     def sums(self) -> np.ndarray:
         """Number, sum and sum of squares of the scores of valid poses, in double precision."""
@@ -213,22 +218,23 @@ def _tiles_at_once(map_features, templates, window):
 def _assembled(parts, templates, window):
     """The correlation over a window, put together from those of its tiles."""
     like, shape = templates.weights, (len(templates.yaws_rad), *window.shape)
-    score, cells, share = (like.new_zeros(shape) for _ in range(3))
+    score, cells = like.new_zeros(shape), like.new_zeros(shape)
     valid = like.new_zeros(shape, dtype=torch.bool)
     for tile in parts:
         part = _common(tile.window, window)
         to = (slice(None), *_within(part, window).slices)
         source = (slice(None), *_within(part, tile.window).slices)
         score[to], cells[to] = tile.score[source], tile.cells[source]
-        share[to], valid[to] = tile.share[source], tile.valid[source]
-    return Correlation(score, cells, share, valid, window, templates.yaws_rad)
+        valid[to] = tile.valid[source]
+    return Correlation(score, cells, templates.cells.to(like), valid, window, templates.yaws_rad)
 
 
 def _correlate_all(spectrum, templates, min_imagery):
     """Yield the `Correlation` of each window of a spectrum."""
     work = _Workspace(spectrum, templates)
     planes = torch.stack([work.correlate(k) for k in range(len(templates.yaws_rad))], 2)
-    total = templates.cells.to(planes)[:, None, None]
+    in_view = templates.cells.to(planes)
+    total = in_view[:, None, None]
     for (sums, cells), window in zip(planes, spectrum.windows, strict=True):
         inside = _common(window, Window(0, 0, *spectrum.map_shape))
         rows, columns = _within(inside, window).slices
@@ -236,8 +242,7 @@ def _correlate_all(spectrum, templates, min_imagery):
         # A share that is just reached must not fail by what a transform rounds.
         valid = cells >= (min_imagery * total).clamp(min=0.5) - 1e-4 * total
         score = torch.where(valid, sums / cells.clamp(min=0.5), 0.0)
-        share = (cells / total.clamp(min=0.5)).clamp(max=1)
-        yield Correlation(score, cells, share, valid, inside, templates.yaws_rad)
+        yield Correlation(score, cells, in_view, valid, inside, templates.yaws_rad)
 
 
 class _Workspace:

@@ -27,6 +27,8 @@ class RegistrationNetwork(nn.Module):
     Map features have length 1; view features have length 0..1, which is how much a cell counts.
     """
 
+    FORMAT = 'justzoom-registration'
+
     def __init__(self, config: RegistrationConfig | None = None):
         super().__init__()
         self.config = config or RegistrationConfig()
@@ -108,7 +110,7 @@ class RegistrationNetwork(nn.Module):
     def save(self, path: str | Path, card: dict | None = None) -> None:
         """Write weights, configuration and card, whole or not at all. Raises OutputError."""
         self.card = card or self.card
-        metadata = {'format': 'justzoom-registration', 'config': self.config.to_json()}
+        metadata = {'format': self.FORMAT, 'config': self.config.to_json()}
         metadata['card'] = json.dumps(self.card, sort_keys=True)
         tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
         if self.config.shared:
@@ -128,7 +130,7 @@ class RegistrationNetwork(nn.Module):
             tensors = load_file(path)
         except (OSError, SafetensorError) as error:
             raise WeightsError(f'{path}: weights cannot be read ({error})') from error
-        if metadata.get('format') != 'justzoom-registration':
+        if metadata.get('format') != cls.FORMAT:
             raise WeightsError(
                 f'{path}: not the weights of a registration network; give a file that '
                 '`justzoom train --registration` wrote'

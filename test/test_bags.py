@@ -193,6 +193,7 @@ def test_an_empty_bag(tmp_path):
         pass
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_damaged_bags_are_bag_errors(bag, tmp_path_factory, data):
@@ -251,6 +252,7 @@ def test_a_real_drive(shared):
 # --- command -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_command(shared, tmp_path, capsys):
     frames = shared / 'data' / 'seneca' / 'frames.csv'
     out = tmp_path / 'seneca'

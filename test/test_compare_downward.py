@@ -46,6 +46,7 @@ def compared(town, flight, *methods):
     return main(['compare', str(flight), *words])
 
 
+@pytest.mark.slow
 def test_a_table_has_policy_registration_both_and_sift(town, flight, weights, tmp_path, capsys):
     methods = 'registration', f'zoom+registration={weights}', f'policy={weights}', 'sift'
     assert compared(town, flight, *methods, '-o', str(tmp_path / 'table.json')) == 0

@@ -103,6 +103,7 @@ def test_the_common_camera_sees_what_any_of_several_may():
 # --- evaluation ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_views_of_the_map_are_found_to_a_metre_with_any_heading(town, flight):
     images = read_images(flight)
     knowledge = CameraKnowledge(height_std_m=1.0, ignore_heading=True)

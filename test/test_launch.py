@@ -70,6 +70,7 @@ def test_every_launch_argument_is_described_with_its_choices(recorded):
     assert declared['use_sim_time'].named['choices'] == ['true', 'false', 'True', 'False']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('word', ['true', 'True'])
 def test_a_switch_may_be_written_as_python_does(recorded, word):
     _, actions = recorded(use_sim_time=word, autostart='False')

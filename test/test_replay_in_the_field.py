@@ -162,6 +162,7 @@ def run(files, images, tmp_path, capsys, caplog):
     return of
 
 
+@pytest.mark.slow
 def test_frames_that_cannot_be_used_give_status_2_and_their_reason(run):
     def spoil(topic, number, message):
         if topic == '/camera':
@@ -172,6 +173,7 @@ def test_frames_that_cannot_be_used_give_status_2_and_their_reason(run):
     assert f'{FRAMES} x compressed image' in said and 'cannot be decoded' in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('place', 'hint'), [
     ((0.0, 0.0), 'never had a fix'), ('swapped', 'swapped'), ((52.6, 13.4), 'outside the map'),
 ])  # fmt: skip

@@ -96,6 +96,7 @@ def replay(town, bag, out, *more):
     return main(['replay', str(bag), '--map', str(town.path), '-o', str(out), *more])
 
 
+@pytest.mark.slow
 def test_lens_and_height_come_from_the_bag(town, bag, tmp_path, capsys):
     options = '--height-topic', '/range', '--height-std', '1', '--min-confidence', '0', '--json'
     assert replay(town, bag, tmp_path, *options) == 0

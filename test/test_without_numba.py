@@ -19,6 +19,7 @@ def run(code):
     return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_flight_bench_and_command_line_are_imported_without_numba():
     done = run(
         'import justzoom_ros.worlds.demo, justzoom_ros.worlds.flight, justzoom_ros.cli.demo\n'
@@ -29,6 +30,7 @@ def test_flight_bench_and_command_line_are_imported_without_numba():
     assert (done.returncode, done.stdout) == (0, 'demo city\n'), done.stderr
 
 
+@pytest.mark.slow
 def test_a_flight_is_made_without_numba(tmp_path):
     done = run(
         'from pathlib import Path\n'
@@ -41,6 +43,7 @@ def test_a_flight_is_made_without_numba(tmp_path):
     assert (tmp_path / 'flight' / 'bag' / 'metadata.yaml').is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'command', [['demo', '--street', '-o', 'OUT'], ['city', 'OUT', '--side', '640']]
 )

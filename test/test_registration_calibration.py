@@ -8,8 +8,8 @@ import torch
 from test_registration_training import TINY, place
 
 from justzoom_ros.registration.network import MatchModel, RegistrationNetwork
-from justzoom_ros.training import registration_calibration
-from justzoom_ros.training.registration_calibration import (
+from justzoom_ros.training.registration import calibration
+from justzoom_ros.training.registration.calibration import (
     BINS,
     LEAST_Z,
     MOST_Z,
@@ -19,7 +19,7 @@ from justzoom_ros.training.registration_calibration import (
     fit_match,
     match_loss,
 )
-from justzoom_ros.training.registration_views import PairSource, ViewConfig
+from justzoom_ros.training.registration.views import PairSource, ViewConfig
 
 SMALL_VIEWS = ViewConfig(template_cells=40, tile_cells=64, smallest_cells=24)
 
@@ -65,7 +65,7 @@ def test_a_search_counts_every_valid_pose_once_and_finds_the_truth_among_them():
 
 
 def test_calibrating_changes_the_match_model_alone(monkeypatch):
-    monkeypatch.setattr(registration_calibration, 'VIEWS', SMALL_VIEWS)
+    monkeypatch.setattr(calibration, 'VIEWS', SMALL_VIEWS)
     network = RegistrationNetwork(TINY).eval()
     fitted = calibrate(network, [place('a', seed=1), place('b', seed=2)], pairs=4)
     pairs = zip(network.state_dict().items(), fitted.state_dict().values(), strict=True)

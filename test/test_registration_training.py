@@ -15,26 +15,27 @@ from justzoom_ros.errors import ConfigError, DatasetError, MapError, WeightsErro
 from justzoom_ros.region import Region
 from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import RegistrationNetwork
-from justzoom_ros.training import registration_calibration, registration_views
-from justzoom_ros.training.registration import adapt, cut_map, map_place, train_registration
-from justzoom_ros.training.registration_imagery import (
+from justzoom_ros.training.registration import calibration, views
+from justzoom_ros.training.registration.adapt import adapt, cut_map, map_place
+from justzoom_ros.training.registration.imagery import (
     Place,
     make_picture,
     place_weights,
     read_index,
     segment_colors,
 )
-from justzoom_ros.training.registration_loss import (
+from justzoom_ros.training.registration.loss import (
     Correlation,
     elsewhere_loss,
     here_loss,
     log_evidence,
     turn_templates,
 )
-from justzoom_ros.training.registration_negatives import draw_negative
-from justzoom_ros.training.registration_recipe import RegistrationRecipe
-from justzoom_ros.training.registration_trainer import RegistrationTrainer
-from justzoom_ros.training.registration_views import PairSource, ViewConfig
+from justzoom_ros.training.registration.negatives import draw_negative
+from justzoom_ros.training.registration.recipe import RegistrationRecipe
+from justzoom_ros.training.registration.train import train_registration
+from justzoom_ros.training.registration.trainer import RegistrationTrainer
+from justzoom_ros.training.registration.views import PairSource, ViewConfig
 from justzoom_ros.worlds import town_dates
 
 TINY = RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), shared=True)
@@ -74,7 +75,7 @@ def places():
 def unchanged(monkeypatch):
     """Pairs without changes of appearance."""
     for name in ('change_map', 'change_view'):
-        monkeypatch.setattr(registration_views, name, lambda x, segments, rng, strength: x)
+        monkeypatch.setattr(views, name, lambda x, segments, rng, strength: x)
 
 
 def test_the_truth_of_a_pair_leads_from_the_view_to_the_same_ground_in_the_tile(unchanged, places):
@@ -97,7 +98,7 @@ def test_the_truth_of_a_pair_leads_from_the_view_to_the_same_ground_in_the_tile(
 
 def test_the_middle_of_a_view_stays_where_it_is_under_tilt_and_parallax(unchanged, places):
     source = PairSource(places, config=ViewConfig(parallax_px=6, tilt_std=0.2))
-    grid = registration_views._pixel_grid(112)
+    grid = views._pixel_grid(112)
     moved = source._distort(grid, np.random.default_rng(0))
     assert np.abs(moved[55:57, 55:57].mean((0, 1))).max() < 0.7
     assert np.abs(moved - grid).max() > 3
@@ -254,7 +255,7 @@ def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(
     places, tmp_path, monkeypatch
 ):
     small = ViewConfig(template_cells=40, tile_cells=64)
-    monkeypatch.setattr(registration_calibration, 'VIEWS', small)
+    monkeypatch.setattr(calibration, 'VIEWS', small)
     minutes = []
     judge = [place('judge', seed=9)]
 
@@ -351,7 +352,7 @@ SHARED_RUN = """
 import sys
 import torch
 from torch import nn
-from justzoom_ros.training.registration_team import Team
+from justzoom_ros.training.registration.team import Team
 team, layer = Team(), nn.Linear(2, 1)
 nn.init.constant_(layer.weight, float(team.rank + 1))
 nn.init.constant_(layer.bias, 10.0 * team.rank)

@@ -12,9 +12,9 @@ from justzoom_ros.errors import ConfigError
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registrar import Registrar
 from justzoom_ros.registration.network import RegistrationNetwork
-from justzoom_ros.training import registration_runs
-from justzoom_ros.training.registration import Adaptation
-from justzoom_ros.training.registration_runs import split_places
+from justzoom_ros.training.registration import runs
+from justzoom_ros.training.registration.adapt import Adaptation
+from justzoom_ros.training.registration.runs import split_places
 
 BEFORE = {'here_nats': 4.0, 'within_3_cells': 0.5}
 AFTER = {'here_nats': 3.0, 'within_3_cells': 0.6}
@@ -33,7 +33,7 @@ def adapting(monkeypatch, improved):
         seen.update(minutes=minutes, metres_per_px=metres_per_px)
         return Adaptation(network, improved, BEFORE, AFTER)
 
-    monkeypatch.setattr(registration_runs, 'adapt', adapt)
+    monkeypatch.setattr(runs, 'adapt', adapt)
     return seen
 
 

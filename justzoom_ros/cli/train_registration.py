@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> Path:
-    from justzoom_ros.training.registration_recipe import RegistrationRecipe
-    from justzoom_ros.training.registration_runs import train_on_imagery
+    from justzoom_ros.training.registration.recipe import RegistrationRecipe
+    from justzoom_ros.training.registration.runs import train_on_imagery
 
     if args.out is None:
         raise ConfigError('give -o DIR, where checkpoint, logs and weights go')
@@ -94,7 +94,7 @@ def _towns(args: argparse.Namespace) -> list[Path]:
 def _adapt(args: argparse.Namespace, map_folder: str) -> str:
     """One line for people."""
     from justzoom_ros.registration.camera import Camera
-    from justzoom_ros.training.registration_runs import adapt_to_map
+    from justzoom_ros.training.registration.runs import adapt_to_map
 
     found = adapt_to_map(
         map_folder,

@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from justzoom_ros.registration.network import MatchModel, RegistrationNetwork
-from justzoom_ros.training.registration_batches import Batch, draw_batch
-from justzoom_ros.training.registration_imagery import Place
-from justzoom_ros.training.registration_loss import scores_of, spread
-from justzoom_ros.training.registration_views import PairSource, ViewConfig
+from justzoom_ros.training.registration.batches import Batch, draw_batch
+from justzoom_ros.training.registration.imagery import Place
+from justzoom_ros.training.registration.loss import scores_of, spread
+from justzoom_ros.training.registration.views import PairSource, ViewConfig
 
 HEADINGS = 36
 LEAST_Z, MOST_Z, BINS = -8.0, 32.0, 800

@@ -4,8 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from justzoom_ros.files import writing
-from justzoom_ros.training.registration_imagery import Place
-from justzoom_ros.training.registration_recipe import RegistrationRecipe
+from justzoom_ros.training.registration.imagery import Place
+from justzoom_ros.training.registration.recipe import RegistrationRecipe
 
 LIMITS = (
     'Downward views, lifted to the ground plane, at 0.3 to 2 m per pixel; height known to about '

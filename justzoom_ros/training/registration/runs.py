@@ -20,10 +20,11 @@ from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registrar import choose_resolution
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.network import RegistrationNetwork
-from justzoom_ros.training.registration import Adaptation, adapt, train_registration
-from justzoom_ros.training.registration_imagery import Place, read_index
-from justzoom_ros.training.registration_recipe import RegistrationRecipe
-from justzoom_ros.training.registration_trainer import CHECKPOINT
+from justzoom_ros.training.registration.adapt import Adaptation, adapt
+from justzoom_ros.training.registration.imagery import Place, read_index
+from justzoom_ros.training.registration.recipe import RegistrationRecipe
+from justzoom_ros.training.registration.train import train_registration
+from justzoom_ros.training.registration.trainer import CHECKPOINT
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Wraps what takes long: items, their name, how many there are."""

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from justzoom_ros.registration.network import RegistrationNetwork
-from justzoom_ros.training.registration_batches import Batch
-from justzoom_ros.training.registration_views import STRIDE
+from justzoom_ros.training.registration.batches import Batch
+from justzoom_ros.training.registration.views import STRIDE
 
 
 @dataclass(frozen=True)

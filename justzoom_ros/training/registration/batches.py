@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from justzoom_ros.registration.normalize import normalize_pixels
-from justzoom_ros.training.registration_negatives import draw_negative
-from justzoom_ros.training.registration_views import STRIDE, Pair, PairSource
+from justzoom_ros.training.registration.negatives import draw_negative
+from justzoom_ros.training.registration.views import STRIDE, Pair, PairSource
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from justzoom_ros.registration.config import RegistrationConfig
-from justzoom_ros.training.registration_views import ViewConfig
+from justzoom_ros.training.registration.views import ViewConfig
 
 
 @dataclass(frozen=True)

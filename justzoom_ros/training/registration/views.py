@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.training.registration_appearance import change_map, change_view, smooth_field
-from justzoom_ros.training.registration_imagery import Picture, Place, place_weights
+from justzoom_ros.training.registration.appearance import change_map, change_view, smooth_field
+from justzoom_ros.training.registration.imagery import Picture, Place, place_weights
 
 STRIDE = 2
 """Side of a cell in pixels."""

@@ -14,12 +14,12 @@ from torch import nn
 
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.registration.network import RegistrationNetwork
-from justzoom_ros.training.registration_batches import Batch, draw_batch
-from justzoom_ros.training.registration_checkpoint import load_checkpoint, save_checkpoint
-from justzoom_ros.training.registration_loss import log_evidence, losses_of
-from justzoom_ros.training.registration_recipe import RegistrationRecipe
-from justzoom_ros.training.registration_team import SYNC_STEPS, Team
-from justzoom_ros.training.registration_views import PairSource
+from justzoom_ros.training.registration.batches import Batch, draw_batch
+from justzoom_ros.training.registration.checkpoint import load_checkpoint, save_checkpoint
+from justzoom_ros.training.registration.loss import log_evidence, losses_of
+from justzoom_ros.training.registration.recipe import RegistrationRecipe
+from justzoom_ros.training.registration.team import SYNC_STEPS, Team
+from justzoom_ros.training.registration.views import PairSource
 
 CHECKPOINT, BEST, HISTORY = 'checkpoint.safetensors', 'nadir.safetensors', 'history.csv'
 FIGURES = ('loss_nats', 'here_nats', 'elsewhere_nats', 'within_3_cells', 'auc_here')

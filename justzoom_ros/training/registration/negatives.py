@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from justzoom_ros.training.registration_appearance import (
+from justzoom_ros.training.registration.appearance import (
     add_noise,
     compress,
     darken_corners,

@@ -95,17 +95,25 @@ def test_each_part_is_measured_at_each_of_its_sizes(monkeypatch, tmp_path, capsy
         return {'frames': frames}
 
     monkeypatch.setattr(bench, '_measure', measure)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     arguments = ['bench', '--json', '--frames', '20', '-o', str(tmp_path)]
     assert main(arguments) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / 'bench.json').read_text())
-    assert list(printed) == ['machine', *bench.PARTS]
+    assert list(printed) == ['machine', *(part for part in bench.PARTS if part != 'gpu')]
     assert printed['searches'] == {'small': {'frames': 20}, 'base': {'frames': 20}}
     assert printed['node'] == {'frames': 20}
-    assert {'date', 'processor', 'cores', 'load', 'torch', 'threads'} == set(printed['machine'])
+    machine = {'date', 'processor', 'cores', 'load', 'torch', 'threads', 'gpu'}
+    assert machine == set(printed['machine'])
     asked.clear()
     assert main([*arguments, 'node', 'searches', '--size', 'small']) == 0
     assert asked == [('node', ''), ('searches', 'small')]
+
+
+def test_measuring_a_gpu_that_is_not_there_is_refused(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert main(['bench', 'gpu', '-o', str(tmp_path)]) == 2
+    assert 'torch finds no CUDA device' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -264,7 +264,7 @@ def test_numbers_that_are_none_are_refused(made):
 @pytest.mark.parametrize(
     ('capability', 'half', 'precision', 'reason'),
     [
-        ((6, 1), TorchRuntime, 'float32', ''),
+        ((6, 1), TorchRuntime, 'float32', 'no graphs here'),
         ((8, 7), Nothing, 'float32', 'is refused'),
         ((8, 7), TorchRuntime, 'float16', '100.0 ms on cpu in float16, 200.0 ms'),
     ],
@@ -275,7 +275,11 @@ def test_half_precision_is_taken_on_gpus_that_have_it_if_it_passes_and_is_faster
     def on_the_cpu(policy, name, precision='float32'):
         return (half if precision == 'float16' else TorchRuntime)(policy, 'cpu', precision)
 
+    def no_graph(policy, precision='float16'):
+        raise RuntimeError('no graphs here')
+
     monkeypatch.setattr(selection, 'TorchRuntime', on_the_cpu)
+    monkeypatch.setattr(selection, 'CudaGraphRuntime', no_graph)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: capability)
     seconds = {'float16': 0.1, 'float32': 0.2}

@@ -14,6 +14,7 @@ from justzoom_ros.models.encoder import EncoderConfig
 from justzoom_ros.models.policy import ZoomPolicy
 from justzoom_ros.region import Region
 from justzoom_ros.runtimes.parity import pictures
+from justzoom_ros.runtimes.torch_runtime import TorchRuntime
 
 CITY = Region(latitude=38.9, longitude=-77.0, side_m=10_000.0, grid=4, depth=4)
 """The published city: 65,536 cells of 39 m."""
@@ -68,7 +69,9 @@ class PictureMap:
         return resize(np.ascontiguousarray(part), px, px)
 
 
-def random_maps(policy: ZoomPolicy, region: Region = CITY, seed: int = 1) -> MapEmbeddings:
+def random_maps(
+    policy: ZoomPolicy | TorchRuntime, region: Region = CITY, seed: int = 1
+) -> MapEmbeddings:
     """`MapEmbeddings` of random vectors, as a trained encoder's last norm leaves them."""
     generator = torch.Generator().manual_seed(seed)
     counts = [region.cell_count(k) for k in range(region.depth)]

@@ -14,12 +14,15 @@ Times are medians of runs taken in turns in one process; compare their ratios, n
 The parts: published, the published way of a frame against a map that is encoded once; searches,
 posteriors over 65,536 cells; input, everything else of a frame; embeddings, building them;
 registration, a frame against a whole map and near a known place; node, the real node over DDS;
-memory, growth of a tracker and of the real node over thousands of frames.
+memory, growth of a tracker and of the real node over thousands of frames; gpu, a frame in single
+and half precision and as a CUDA graph (left out where there is no GPU, unless it is named).
 """
 SIZES = ('small', 'base')
-SIZED = ('published', 'searches', 'embeddings')
+SIZED = ('published', 'searches', 'embeddings', 'gpu')
 """Parts that are measured at each size."""
-PARTS = ('published', 'searches', 'input', 'embeddings', 'registration', 'node', 'memory')
+PARTS = (
+    'published', 'searches', 'input', 'embeddings', 'registration', 'node', 'memory', 'gpu'
+)  # fmt: skip
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.files import output_folder, write_json
 
-    parts = args.parts or list(PARTS)
+    parts = args.parts or _default_parts()
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
         raise ConfigError(f'{", ".join(unknown)} is no part; choose of {", ".join(PARTS)}')
@@ -70,6 +73,12 @@ def run(args: argparse.Namespace) -> None:
     print(json.dumps(found) if args.json else '\n'.join(_lines(found)))
 
 
+def _default_parts() -> list[str]:
+    import torch
+
+    return [part for part in PARTS if part != 'gpu' or torch.cuda.is_available()]
+
+
 def _work(parts: Sequence[str], size: str) -> list[tuple[str, str]]:
     """[(part, size)] of what is to be measured; '' where a part has one size only."""
     sizes = SIZES if size == 'both' else (size,)
@@ -77,7 +86,7 @@ def _work(parts: Sequence[str], size: str) -> list[tuple[str, str]]:
 
 
 def _measure(part: str, size: str, frames: int, out: Path) -> dict[str, Any]:
-    from justzoom_ros.bench import embeddings, parts
+    from justzoom_ros.bench import embeddings, gpu, parts
 
     if part == 'published':
         return parts.measure_published(size)
@@ -85,6 +94,8 @@ def _measure(part: str, size: str, frames: int, out: Path) -> dict[str, Any]:
         return parts.measure_searches(size)
     if part == 'embeddings':
         return embeddings.measure_embeddings(size)
+    if part == 'gpu':
+        return gpu.measure_gpu(size)
     return parts.measure_inputs() if part == 'input' else _measure_demo(part, frames, out)
 
 
@@ -132,6 +143,7 @@ def _machine() -> dict[str, Any]:
         'load': round(os.getloadavg()[0], 2),
         'torch': torch.__version__,
         'threads': torch.get_num_threads(),
+        'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
 
 

@@ -21,6 +21,7 @@ RUNTIMES: Registry[Callable[..., 'Runtime']] = Registry(
         'auto': 'justzoom_ros.runtimes.selection:open_best',
         'cpu': 'justzoom_ros.runtimes.torch_runtime:open_cpu',
         'cuda': 'justzoom_ros.runtimes.selection:open_cuda',
+        'cuda_graph': 'justzoom_ros.runtimes.cuda_graph:CudaGraphRuntime',
         'compile': 'justzoom_ros.runtimes.torch_runtime:CompiledRuntime',
         'onnx': 'justzoom_ros.runtimes.onnx_runtime:OnnxRuntime',
         'tensorrt': 'justzoom_ros.runtimes.tensorrt_runtime:TensorRtRuntime',

@@ -2,14 +2,16 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
-from justzoom_ros.errors import RuntimeUnavailableError
+from justzoom_ros.errors import RuntimeUnavailableError, first_line
 from justzoom_ros.models.policy import ZoomPolicy
 from justzoom_ros.runtimes.base import Runtime
+from justzoom_ros.runtimes.cuda_graph import CudaGraphRuntime
 from justzoom_ros.runtimes.engines import engines_of
 from justzoom_ros.runtimes.parity import check_parity
 from justzoom_ros.runtimes.registry import open_runtime
@@ -47,19 +49,38 @@ def open_best(policy: ZoomPolicy) -> Runtime:
 
 
 def open_cuda(policy: ZoomPolicy) -> Runtime:
-    """Torch on the GPU, in half precision where that passes the parity gate and is faster. Raises
-    RuntimeUnavailableError without a GPU."""
+    """Torch on the GPU: in half precision and as a CUDA graph where those pass the parity gate
+    and are faster. Raises RuntimeUnavailableError without a GPU."""
     require_cuda('cuda')
     plain = TorchRuntime(policy, 'cuda')
+    passed, refusals = _pass_gate(_faster_on_cuda(policy), plain)
+    chosen = fastest([*passed, plain]) if passed else plain
+    chosen.selection_reason = '; '.join(filter(None, [chosen.selection_reason, *refusals]))
+    return chosen
+
+
+def _faster_on_cuda(policy: ZoomPolicy) -> list[Callable[[], TorchRuntime]]:
+    """What makes the runtimes that may beat plain torch on this GPU."""
     if torch.cuda.get_device_capability() < HALF_FROM:
-        return plain
-    half = TorchRuntime(policy, 'cuda', 'float16')
-    try:
-        check_parity(half, plain)
-    except RuntimeUnavailableError as error:
-        plain.selection_reason = str(error)
-        return plain
-    return fastest([half, plain])
+        return [partial(CudaGraphRuntime, policy, 'float32')]
+    return [partial(TorchRuntime, policy, 'cuda', 'float16'), partial(CudaGraphRuntime, policy)]
+
+
+def _pass_gate(
+    makers: Iterable[Callable[[], TorchRuntime]], reference: Runtime
+) -> tuple[list[TorchRuntime], list[str]]:
+    """The runtimes that can be made and pass the parity gate, and why the others do not."""
+    passed, refusals = [], []
+    for make in makers:
+        try:
+            runtime = make()
+            check_parity(runtime, reference)
+        # Torch raises RuntimeError where a graph cannot be recorded.
+        except (RuntimeUnavailableError, RuntimeError) as error:
+            refusals.append(first_line(error))
+        else:
+            passed.append(runtime)
+    return passed, refusals
 
 
 def fastest(runtimes: Sequence[Runtime]) -> Runtime:

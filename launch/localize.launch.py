@@ -4,6 +4,7 @@ ros2 launch justzoom_ros localize.launch.py map:=/maps/town image_topic:=/camera
     height_m:=120 fov_deg:=70
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -96,6 +97,12 @@ def generate_launch_description():
                 **SWITCH,
             ),
             DeclareLaunchArgument(
+                'memory_file',
+                default_value='',
+                description='File that keeps the last fix over a crash. Empty: with respawn one '
+                'below ROS_HOME (~/.ros), else as in params_file.',
+            ),
+            DeclareLaunchArgument(
                 'rviz',
                 default_value='false',
                 description='Show everything in RViz.',
@@ -129,6 +136,7 @@ def _start(context):
     if camera_info:
         changes['lens_source'] = 'camera_info'
     changes['use_sim_time'] = _is_true(context, 'use_sim_time')
+    changes |= _memory(context)
     node = LifecycleNode(
         package='justzoom_ros',
         executable='localize',
@@ -172,6 +180,17 @@ def _numbers(context):
                 raise RuntimeError(f'{name}:={text} must be {wanted}')
             found[parameter] = values if many else values[0]
     return found
+
+
+def _memory(context):
+    """{parameter: path} of the file that keeps the last fix, {} where nobody wants one."""
+    path = LaunchConfiguration('memory_file').perform(context)
+    if not path and _is_true(context, 'respawn'):
+        namespace = LaunchConfiguration('namespace').perform(context).strip('/')
+        name = '_'.join(['justzoom', *filter(None, namespace.split('/'))])
+        home = os.environ.get('ROS_HOME') or Path.home() / '.ros'
+        path = str(Path(home) / f'{name}_memory.json')
+    return {'memory_file': path} if path else {}
 
 
 def _show(context):

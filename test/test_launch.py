@@ -60,6 +60,7 @@ def test_every_launch_argument_is_described_with_its_choices(recorded):
     assert set(declared) == {
         *('params_file', 'map', 'weights', 'runtime', 'image_topic', 'image_transport'),
         *('camera_info_topic', 'namespace', 'use_sim_time', 'autostart', 'rviz', 'respawn'),
+        'memory_file',
         *('motion', 'odom_topic', 'imu_topic', 'height_m', 'fov_deg', 'footprint'),
         *('height_source', 'height_topic', 'attitude_source'),
     }
@@ -130,6 +131,19 @@ def test_numbers_of_the_camera_reach_the_node_as_numbers(recorded):
 def test_what_is_no_number_of_the_camera_is_named(recorded, given):
     with pytest.raises(RuntimeError, match=next(iter(given.values()))):
         recorded(**given)
+
+
+def test_a_node_that_comes_back_has_a_file_to_remember_by(recorded, monkeypatch):
+    def file_of(**given):
+        _, actions = recorded(**given)
+        (node,) = (action for action in actions if action.kind == 'LifecycleNode')
+        return node.named['parameters'][1].get('memory_file')
+
+    monkeypatch.setenv('ROS_HOME', '/home/robot/.ros')
+    assert file_of() is None
+    assert file_of(respawn='true') == '/home/robot/.ros/justzoom_memory.json'
+    assert file_of(respawn='true', namespace='/a/b') == '/home/robot/.ros/justzoom_a_b_memory.json'
+    assert file_of(memory_file='/tmp/here.json') == '/tmp/here.json'
 
 
 def flat(values, prefix=''):

@@ -601,6 +601,29 @@ def test_a_start_position_makes_a_fix_of_what_was_ambiguous(files):
         assert send(peer, image_message(1.2)).status.status == FIX
 
 
+def test_a_node_that_comes_back_begins_where_the_one_before_it_ended(files, tmp_path):
+    path = tmp_path / 'memory.json'
+    memory = {'memory_file': str(path)}
+    with moving_robot(files, policy='unsure', **memory) as (node, peer, move):
+        node._on_prior(prior_at(REGION.latitude + 0.0005))
+        move(odometry(1, 0.0))
+        assert send(peer, image_message(1)).status.status == FIX
+    assert path.is_file()
+    with moving_robot(files, policy='unsure', **memory) as (node, peer, move):
+        fix = send(peer, image_message(2))
+        assert fix.status.status == FIX
+        assert fix.latitude == pytest.approx(REGION.latitude + 0.0005, abs=1e-4)
+        assert fix.position_covariance[0] > 100.0
+        node._on_reset(Trigger.Request(), Trigger.Response())
+        assert send(peer, image_message(2.1)).status.status == NO_FIX
+
+
+def prior_at(latitude):
+    there = NavSatFix(latitude=latitude, longitude=REGION.longitude, position_covariance_type=2)
+    there.position_covariance = np.diag([100.0, 100.0, 1.0]).ravel().tolist()
+    return there
+
+
 def test_trouble_with_odometry_is_told_once_and_survived(files):
     with moving_robot(files) as (node, peer, move):
         said = []

@@ -35,6 +35,12 @@ class Motion:
     yaw_variance_rad2: float = 0.0
     """What the odometry itself says of its error in the turn."""
 
+    @property
+    def speed_m_s(self) -> float:
+        """Mean speed where something was measured, 0 where nothing was."""
+        measured_s = self.duration_s - self.unknown_s
+        return self.distance_m / measured_s if measured_s > 0 else 0.0
+
     @classmethod
     def unknown(cls, duration_s: float) -> 'Motion':
         """A movement of which nothing was measured."""

@@ -16,6 +16,7 @@ from justzoom_ros.errors import ConfigError, ImageError, ViewError
 from justzoom_ros.inference.fix import Fix, FixCriteria, make_no_fix
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
+from justzoom_ros.live.belief_memory import BeliefMemory
 from justzoom_ros.live.camera_sensors import CameraSensors
 from justzoom_ros.live.event_queue import EventQueue
 from justzoom_ros.live.samples import Moment
@@ -30,6 +31,7 @@ if without odometry the belief only spreads; never."""
 
 WITHOUT_ODOMETRY = 'no odometry yet: every frame is localized by itself'
 UNKNOWN_MOTION = 'no odometry reaches up to the images: the belief spreads meanwhile'
+REMEMBERED = 'the start is where the robot was before the node ended, widened by the time since'
 FIRST_CAMERA_ONLY = 'only the first camera is registered: several need the weights of a policy'
 ODOMETRY_KEPT = 60_000
 """Samples that wait for a frame: a minute at 1 kHz, which is as far back as odometry counts."""
@@ -41,7 +43,7 @@ Prior = tuple[float, float, np.ndarray]
 class FrameProcessor:
     """Localizes frames on a `Localizer`, in motion as MOTIONS says. `report(text)` is called once
     for each kind of trouble. `state` is what was known of the camera at the latest frame that was
-    registered, None before."""
+    registered, None before. `memory` is where positions are kept over a crash, if they are."""
 
     def __init__(
         self,
@@ -50,8 +52,10 @@ class FrameProcessor:
         config: TrackerConfig | None = None,
         report: Callable[[str], None] = lambda text: None,
         sensors: CameraSensors | None = None,
+        memory: BeliefMemory | None = None,
     ) -> None:
         self.localizer, self.motion = localizer, motion
+        self.memory, self._recalls = memory, False
         self.sensors = sensors
         self.state: CameraState | None = None
         self.tracker = None if motion == 'never' else Tracker(localizer, config)
@@ -76,6 +80,11 @@ class FrameProcessor:
         anywhere."""
         self.events.add('restart', self._take_restart, prior)
 
+    def resume(self) -> None:
+        """As `begin`, from where the robot was when a node before this one ended, if that is
+        remembered."""
+        self.events.add('restart', self._take_resume, None)
+
     # --- the worker's thread -------------------------------------------------------------------
 
     def locate(
@@ -92,6 +101,8 @@ class FrameProcessor:
         there is no fix. Raises ImageError."""
         self.events.take_all()
         moment = Moment(stamp_ns, time.monotonic() if arrived_s is None else arrived_s)
+        if self._recalls:
+            self._recall(stamp_ns)
         if not (self.tracker and self._tracking):
             if self.motion == 'auto':
                 self._report_once(WITHOUT_ODOMETRY)
@@ -99,6 +110,8 @@ class FrameProcessor:
         fix = self._follow(self.tracker, images, mounts, moment, criteria)
         if self.tracker.motion.unknown_s > 0:
             self._report_once(UNKNOWN_MOTION)
+        if self.memory:
+            self.memory.remember(fix, stamp_ns, self.tracker.motion.speed_m_s)
         return fix
 
     def _locate_alone(
@@ -188,12 +201,36 @@ class FrameProcessor:
 
     def _take_restart(self, prior: Prior | None) -> None:
         self._reported.clear()
+        self._recalls = False
+        if self.memory:
+            self.memory.forget()
         if self.tracker is None:
             return
         self.tracker.reset()
         if prior:
             self._tracking = True
             self.tracker.start_near(*prior)
+
+    def _take_resume(self, nothing: None) -> None:
+        self._reported.clear()
+        if self.tracker is not None:
+            self.tracker.reset()
+            self._recalls = self.memory is not None
+
+    def _recall(self, stamp_ns: int) -> None:
+        """Start where the robot was, as far as that is remembered at the time of a frame."""
+        self._recalls = False
+        last = self.memory.recall(stamp_ns) if self.memory else None
+        if last is None or self.tracker is None:
+            return
+        place = last.latitude, last.longitude, last.covariance_m2
+        try:
+            self.tracker.start_near(*place, last.yaw_rad, last.yaw_std_rad)
+        except ConfigError as error:
+            self.tracker.reset()
+            return self._report_once(str(error))
+        self._tracking = True
+        self._report_once(REMEMBERED)
 
     def _report_once(self, text: str, kind: str = '') -> None:
         """Report a text, if none of its kind was reported yet."""

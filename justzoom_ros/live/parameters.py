@@ -103,6 +103,20 @@ NODE_PARAMETERS = (
         choices=('auto', 'always', 'never'),
     ),
     Parameter(
+        'memory_file',
+        '',
+        'File in which the last fix is kept over a crash: a node that is started again begins '
+        'there. Empty: none.',
+        UNCONFIGURED,
+    ),
+    Parameter(
+        'memory_max_age_s',
+        300.0,
+        'Age in seconds above which what the file holds is not believed.',
+        UNCONFIGURED,
+        range=Range(at_least=0.001, at_most=1e6),
+    ),
+    Parameter(
         'imu_yaw',
         False,
         'Trust the yaw of the orientation on `imu`: it is absolute (REP-145).',

@@ -23,8 +23,10 @@ from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from justzoom_ros.errors import ConfigError, ImageError, JustZoomError
+from justzoom_ros.filtering import MotionNoise
 from justzoom_ros.io.motion_message import prior_from_message
 from justzoom_ros.io.stamps import StampGate, to_nanoseconds
+from justzoom_ros.live.belief_memory import BeliefMemory, MemoryConfig
 from justzoom_ros.live.camera_sensors import CameraSensors
 from justzoom_ros.live.diagnostics import NodeDiagnostics, StageTimer
 from justzoom_ros.live.frame_processor import FrameProcessor, Prior
@@ -153,12 +155,20 @@ class LocalizeNode(LifecycleNode):
         )
         sensors = CameraSensors(camera, self.resolve_topic_name) if localizer.registrar else None
         motion = self._value('motion')
-        processor = FrameProcessor(localizer, motion, config, self._notice, sensors)
+        memory = self._memory(localizer, config.noise)
+        processor = FrameProcessor(localizer, motion, config, self._notice, sensors, memory)
         self.get_logger().info(
             f'map {localizer.map.path}, {localizer.method} on {localizer.runtime}: ready after '
             f'{time.monotonic() - started_s:.1f} s, images from {self._inputs.image_topic}'
         )
         return Loaded(localizer, processor, Outputs(self))
+
+    def _memory(self, localizer: Localizer, noise: MotionNoise) -> BeliefMemory | None:
+        path = self._value('memory_file')
+        if not path or self._value('motion') == 'never':
+            return None
+        config = MemoryConfig(max_age_s=self._value('memory_max_age_s'))
+        return BeliefMemory(path, localizer.map.checksum, noise, self._notice, config)
 
     def _require_loaded(self) -> Loaded:
         if self._loaded is None:
@@ -171,11 +181,11 @@ class LocalizeNode(LifecycleNode):
         return TransitionCallbackReturn.FAILURE
 
     def _start(self, loaded: Loaded) -> None:
-        """Take frames, with nothing known of where the robot is."""
+        """Take frames. Of where the robot is nothing is known but what its memory holds."""
         self._diagnostics.restart()
         self._gate.reset()
         self._worker = LatestWorker(self._handle, 'localize')
-        loaded.processor.begin()
+        loaded.processor.resume()
         self._inputs.open(self._on_image, self._on_prior, loaded.processor)
 
     def _stop(self) -> None:

@@ -20,12 +20,21 @@ import torch
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.calibration import Calibration
-from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, Hypothesis, make_fix
+from justzoom_ros.inference.fix import (
+    Fix,
+    FixCriteria,
+    FixStatus,
+    Hypothesis,
+    add_offset,
+    make_fix,
+)
 from justzoom_ros.inference.image_quality import images_fault
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.inference.tree_search import SearchConfig
+from justzoom_ros.maps.map_offset import MapOffset, read_offset
 from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.maps.terrain import Terrain, read_terrain
 from justzoom_ros.registrar import Registrar
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
@@ -57,8 +66,10 @@ class Localizer:
         registrar: Registrar | None = None,
         camera: Camera | None = None,
         criteria: FixCriteria | None = None,
+        map_offset: MapOffset | None = None,
     ) -> None:
         self.map, self.region = satellite_map, satellite_map.region
+        self.map_offset = map_offset or MapOffset()
         self.zoom, self.registrar, self.camera = zoom, registrar, camera
         self.criteria = criteria or FixCriteria()
 
@@ -74,6 +85,8 @@ class Localizer:
         camera: Camera | None = None,
         footprint_m: tuple[float, float] | None = None,
         registration: str | Path | bool | None = None,
+        map_offset: MapOffset | bool = True,
+        map_offset_std_m: float = 0.0,
     ) -> 'Localizer':
         """Read a map folder, and the weights of a policy if there are any, and make ready.
 
@@ -83,7 +96,9 @@ class Localizer:
         ground width in view) say what the camera is; a policy's own is that of its training. Of a
         policy of which that is not known, and of a street's, the policy answers alone.
         `registration`: weights of a registration network, those adapted to the map or else the
-        shipped ones unless given; False for none.
+        shipped ones unless given; False for none. `map_offset`: how far the map is off, False for
+        not at all; unless given what was measured and lies in the map's folder, else unknown, with
+        a deviation of `map_offset_std_m` metres.
         `runtime` one of `RUNTIMES`, `search` a method or a `SearchConfig`, `criteria` a
         `FixCriteria`. Raises MapError, WeightsError, RuntimeUnavailableError, ConfigError.
         """
@@ -102,7 +117,9 @@ class Localizer:
                     raise
                 log.warning('the policy answers alone: %s', error)
         camera = camera or (own if registrar else None)
-        return cls(satellite_map, zoom or None, registrar, camera, criteria)
+        if isinstance(map_offset, bool):
+            map_offset = _offset_of(satellite_map, map_offset_std_m) if map_offset else MapOffset()
+        return cls(satellite_map, zoom or None, registrar, camera, criteria, map_offset)
 
     # --- what it is ----------------------------------------------------------------------------
 
@@ -137,6 +154,11 @@ class Localizer:
     def calibrated(self) -> bool:
         """True where the weights were calibrated on images of a camera."""
         return self.calibration.known
+
+    @cached_property
+    def terrain(self) -> Terrain | None:
+        """Heights of the ground, where the map's folder holds them. Raises MapError."""
+        return read_terrain(self.map.path, self.region, self.map.checksum)
 
     @cached_property
     def covered(self) -> np.ndarray:
@@ -175,6 +197,10 @@ class Localizer:
         return self.registrar
 
     # --- what it does --------------------------------------------------------------------------
+
+    def correct(self, fix: Fix, criteria: FixCriteria | None = None) -> Fix:
+        """A fix on the map, moved to where it truly is by the map's offset."""
+        return add_offset(fix, self.region, self.map_offset, criteria or self.criteria)
 
     def embed(self, image_rgb: np.ndarray) -> torch.Tensor:
         """Ground embedding (D,) of a policy for a camera image, uint8 (H, W, 3) RGB, which
@@ -221,12 +247,13 @@ class Localizer:
         """
         camera = camera or self.camera
         if self.registrar is None or camera is None:
-            return self._guarded([image_rgb], self._zoom_fix([image_rgb], None, criteria))
+            fix = self._zoom_fix([image_rgb], None, criteria)
+            return self._guarded([image_rgb], fix, criteria)
         view = self.view(image_rgb, CameraState(camera, attitude, heading_rad, heading_std_rad))
         prior = self.zoom.posterior(image_rgb) if self.zoom else None
         posterior = self.registrar.posterior(view, prior)
         fix = self.registrar.fix(view, posterior, criteria or self.criteria)
-        return self._guarded([image_rgb], fix)
+        return self._guarded([image_rgb], fix, criteria)
 
     def locate_rig(
         self,
@@ -241,7 +268,8 @@ class Localizer:
             raise ConfigError(f'{len(images_rgb)} images need as many mounts, not {len(mounts)}')
         if len(images_rgb) == 1:
             return self.locate(images_rgb[0], criteria=criteria)
-        return self._guarded(images_rgb, self._zoom_fix(images_rgb, mounts, criteria))
+        fix = self._zoom_fix(images_rgb, mounts, criteria)
+        return self._guarded(images_rgb, fix, criteria)
 
     def _zoom_fix(
         self,
@@ -256,9 +284,18 @@ class Localizer:
         weights = overlap_weights(mounts) if mounts else None
         return make_fix(fuse_posteriors(posteriors, weights), criteria or self.criteria)
 
-    def _guarded(self, images_rgb: Sequence[np.ndarray], fix: Fix) -> Fix:
-        """The fix, or none where the pictures show nothing: a policy is sure of a lens cap too."""
-        fault = images_fault(images_rgb)
+    def _guarded(
+        self, images_rgb: Sequence[np.ndarray], fix: Fix, criteria: FixCriteria | None
+    ) -> Fix:
+        """The fix where it truly is, or none where the pictures show nothing: a policy is sure of
+        a lens cap too."""
+        fix, fault = self.correct(fix, criteria), images_fault(images_rgb)
         if fault is None:
             return fix
         return replace(fix, status=FixStatus.NO_FIX, reason=str(fault))
+
+
+def _offset_of(satellite_map: SatelliteMap, std_m: float) -> MapOffset:
+    """The offset in a map's folder, else an unknown one with a deviation."""
+    found = read_offset(satellite_map.path, satellite_map.checksum)
+    return MapOffset.unknown(std_m) if found is None else found

@@ -113,7 +113,9 @@ class Tracker:
     ) -> None:
         """Begin anew round a position in degrees, covariance (2, 2) in m2, ENU. Raises ConfigError
         where that is nowhere near the map."""
-        mean_m = self.localizer.region.to_enu(latitude, longitude)
+        offset = self.localizer.map_offset
+        mean_m = self.localizer.region.to_enu(latitude, longitude) - offset.mean_m
+        covariance_m2 = covariance_m2 + offset.covariance_m2
         self.belief.start_near(mean_m, covariance_m2, yaw_rad, yaw_std_rad)
         self._begin()
 
@@ -236,8 +238,13 @@ class Tracker:
         self._novelty = 0.0
 
     def fix(self, criteria: FixCriteria | None = None) -> Fix:
-        """The `Fix` of the belief as it stands. Confidence and masses are of everything, off the
-        map included; the first hypothesis is exact to less than a cell."""
+        """The `Fix` of the belief as it stands, by the map's offset where it truly is. Confidence
+        and masses are of everything, off the map included; the first hypothesis is exact to less
+        than a cell."""
+        return self.localizer.correct(self.fix_on_map(criteria), criteria)
+
+    def fix_on_map(self, criteria: FixCriteria | None = None) -> Fix:
+        """As `fix`, where the map says that it is."""
         belief = self.belief
         posterior = belief.posterior()
         first, *others = [mode.scaled(1 - belief.off_map) for mode in posterior.modes()]

@@ -442,6 +442,7 @@ def recorded(seed):
         calibration=Calibration(),
         criteria=FixCriteria(),
         registrar=None,
+        correct=lambda fix, criteria: fix,
     )
     config = TrackerConfig(likelihood_exponent=1.0, decorrelation_distance_m=1.0)
     tracker = Tracker(localizer, config)

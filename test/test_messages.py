@@ -126,7 +126,7 @@ def test_the_belief_is_a_grid_whose_first_row_is_in_the_south():
     region = Region(42.0, -76.0, 400.0, grid=2, depth=1)
     masses = np.array([0.64, 0.0, 0.36, 0.0])  # north-west and south-west
     posterior = CellPosterior(region, np.ones(4, int), np.arange(4), masses)
-    fix = SimpleNamespace(require_posterior=lambda: posterior)
+    fix = SimpleNamespace(require_posterior=lambda: posterior, map_offset_m=(0.0, 0.0))
     grid = messages.belief_message(fix, HEADER, 'map')
     assert list(grid.data) == [75, 0, 100, 0]
     assert (grid.info.width, grid.info.height, grid.info.resolution) == (2, 2, 200.0)

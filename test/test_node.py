@@ -31,6 +31,9 @@ from justzoom_ros.filtering import HistogramFilterConfig, MotionNoise, OdometryC
 from justzoom_ros.inference.tree_search import SEARCHES
 from justzoom_ros.io.image_message import image_from_message
 from justzoom_ros.live.parameters import BY_NAME, all_parameters
+from justzoom_ros.maps.map_offset import MapOffset, write_offset
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.maps.terrain import Terrain, write_terrain
 from justzoom_ros.ros import lifecycle
 from justzoom_ros.runtimes import RUNTIMES
 from justzoom_ros.tracker import TrackerConfig
@@ -616,6 +619,32 @@ def test_a_node_that_comes_back_begins_where_the_one_before_it_ended(files, tmp_
         assert fix.position_covariance[0] > 100.0
         node._on_reset(Trigger.Request(), Trigger.Response())
         assert send(peer, image_message(2.1)).status.status == NO_FIX
+
+
+def test_heights_and_the_offset_of_the_map_reach_every_fix(files):
+    map = SatelliteMap.open(files['map'])
+    heights = np.full((4, 4), 321.0, np.float32)
+    write_terrain(map.path, map.checksum, Terrain(REGION, heights, 2.0))
+    offset = MapOffset(3.0, 0.0, 4.0 * np.eye(2), 'bag', 9)
+    with robot(files) as (_, peer):
+        plain = send(peer, image_message(1))
+    write_offset(map.path, map.checksum, offset)
+    try:
+        with moving_robot(files, map_offset_source='gnss') as (node, peer, move):
+            moved = send(peer, image_message(1))
+            receiver = peer.node.create_publisher(NavSatFix, 'gnss', 10)
+            peer.wait(receiver.get_subscription_count, 'a subscription')
+            values = {v.key: v.value for v in peer.diagnosis('localizing', OK).values}
+            assert values['map offset'].startswith('+3.0 m east')
+    finally:
+        (map.path / 'terrain.tif').unlink()
+        (map.path / 'offset.json').unlink()
+    assert plain.altitude == moved.altitude == 321.0
+    assert moved.position_covariance[8] == pytest.approx(4.0)
+    east_m, north_m = REGION.to_enu(moved.latitude, moved.longitude)
+    was = REGION.to_enu(plain.latitude, plain.longitude)
+    assert (east_m - was[0], north_m - was[1]) == pytest.approx((3.0, 0.0), abs=1e-3)
+    assert moved.position_covariance[0] == pytest.approx(plain.position_covariance[0] + 4.0)
 
 
 def prior_at(latitude):

@@ -14,6 +14,7 @@ from justzoom_ros.evaluation.image_camera import CameraKnowledge
 from justzoom_ros.evaluation.sequence_camera import SequenceCamera, camera_of_bag, lens_of
 from justzoom_ros.io.bags import Bag
 from justzoom_ros.io.sequences import HeightEvent, SequenceTopics, events_of_bag
+from justzoom_ros.maps.map_offset import OFFSET_NAME, read_offset
 from justzoom_ros.registration.camera import Camera
 
 SECOND = 10**9
@@ -106,6 +107,32 @@ def test_lens_and_height_come_from_the_bag(town, bag, tmp_path, capsys):
     assert 'no lens: none heard on /camera_info yet' in lines[1]
     errors_m = [float(line.split(',')[-2]) for line in lines[2:]]
     assert len(errors_m) == 3 and max(errors_m) < 5.0
+
+
+@pytest.mark.slow
+def test_a_map_is_aligned_by_a_bag_whose_truth_is_elsewhere(town, folder, capsys):
+    messages = []
+    for second, (east_m, north_m, yaw_rad) in enumerate(POSES, 100):
+        place = town.region.to_latlon(east_m + 5.0, north_m - 4.0)
+        messages += [
+            ('/camera_info', camera_info(second)),
+            ('/range', height(second, HEIGHT_M)),
+            ('/gps', position(second, *place)),
+            ('/eye', picture(second, take_view(town, east_m, north_m, yaw_rad))),
+        ]
+    bag = write(folder / 'shifted', *messages)
+    command = ['map', 'align', str(town.path), '--bag', str(bag), '--height-topic', '/range']
+    assert main([*command, '--height-std', '1', '--json', '--dry-run']) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found['east_m'], found['north_m']) == pytest.approx((5.0, -4.0), abs=1.5)
+    assert found['fitting'] == found['fixes'] == 3
+    assert found['median_before_m'] > 5 > 2 > found['median_after_m']
+    assert not (town.path / OFFSET_NAME).exists()
+    assert main([*command, '--height-std', '1']) == 0
+    try:
+        assert read_offset(town.path, town.checksum).known
+    finally:
+        (town.path / OFFSET_NAME).unlink()
 
 
 def test_a_bag_that_says_nothing_of_the_height_is_asked_for_it(town, bag, tmp_path, capsys):

@@ -5,7 +5,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.cli.map_align import add_align
 from justzoom_ros.cli.map_embed import add_embed
+from justzoom_ros.cli.map_terrain import add_terrain
 from justzoom_ros.maps.source import MAP_SOURCES
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ def add_parser(subparsers: Any) -> None:
     _add_info(jobs)
     _add_show(jobs)
     add_embed(jobs)
+    add_align(jobs)
+    add_terrain(jobs)
 
 
 def _add_build(jobs: Any) -> None:

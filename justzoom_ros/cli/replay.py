@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     require_matplotlib()
     out = output_folder(args.out)
     map = SatelliteMap.open(args.map)
-    localizer = None if args.live else _localizer(args, map)
+    localizer = None if args.live else open_localizer(args, map)
     if len(args.bags) == 1:
         summary = _replay(args, args.bags[0], map, localizer, out)
         print(json.dumps(summary) if args.json else f'{args.out}: {describe(summary)}')
@@ -162,7 +162,7 @@ def _replay(
         if localizer is None:
             fixes = _live(args, bag, bag.topic(IMAGE_TYPES, args.image_topic))
         else:
-            fixes = _in_process(args, bag, localizer, track)
+            fixes = replay_in_process(args, bag, localizer, track)
     summary = write_results(out, map, fixes, track, args.max_gap)
     for remark in remarks(summary):
         print(f'justzoom: {path}: {remark}', file=sys.stderr)
@@ -188,7 +188,7 @@ def _check(args: argparse.Namespace) -> None:
             raise ConfigError(f'--{option} is {value:g}; it must be greater than 0')
 
 
-def _localizer(args: argparse.Namespace, map: 'SatelliteMap') -> 'Localizer':
+def open_localizer(args: argparse.Namespace, map: 'SatelliteMap') -> 'Localizer':
     """Registration without weights of a policy, or where the camera is known beside them; the
     first bag says what it is like."""
     from justzoom_ros.evaluation.sequence_camera import camera_of_bag
@@ -223,9 +223,10 @@ def _camera_topics(args: argparse.Namespace, bag: 'Bag') -> 'SequenceTopics':
     )
 
 
-def _in_process(
+def replay_in_process(
     args: argparse.Namespace, bag: 'Bag', localizer: 'Localizer', track: 'Track | None'
 ) -> 'list[ReplayedFix]':
+    """The fixes of a bag's images, by a tracker or each by itself."""
     from dataclasses import replace
     from functools import partial
 

@@ -10,11 +10,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import TypeVar
 
 import numpy as np
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.inference.posterior import CHI2_2DOF, CellPosterior, Mode, radius_m
+from justzoom_ros.maps.map_offset import MapOffset
 from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.region import Region
 
@@ -115,11 +117,17 @@ class Fix:
     off_map: float = 0.0
     """Probability (0..1) that the camera is not on the map; 0 of a single frame."""
 
+    map_offset_m: tuple[float, float] = (0.0, 0.0)
+    """What was added to the place on the map, metres east and north: see `MapOffset`."""
+
     def require_posterior(self) -> CellPosterior:
         """The posterior. Raises ConfigError where the fix has none any more."""
         if self.posterior is None:
             raise ConfigError('the posterior of this fix was dropped; it is needed here')
         return self.posterior
+
+
+Place = TypeVar('Place', Fix, Hypothesis)
 
 
 def make_fix(posterior: CellPosterior, criteria: FixCriteria | None = None) -> Fix:
@@ -189,14 +197,45 @@ def _judge(
 def widen(fix: Fix, std_m: float, criteria: FixCriteria | None = None) -> Fix:
     """The fix with an error of `std_m` metres in every direction added that its posterior does not
     know of; NO_FIX where that makes it too wide for `criteria`, `FixCriteria()` unless given."""
-    added = std_m**2 * np.eye(2)
-    covariance_m2 = fix.covariance_m2 + added
+    return _add_covariance(fix, std_m**2 * np.eye(2), criteria)
+
+
+def add_offset(
+    fix: Fix, region: Region, offset: MapOffset, criteria: FixCriteria | None = None
+) -> Fix:
+    """The fix on a map, moved to where it truly is by the map's offset, whose covariance is added;
+    NO_FIX where that makes it too wide for `criteria`, `FixCriteria()` unless given."""
+    if not (offset.mean_m.any() or offset.covariance_m2.any()):
+        return fix
+    moved = replace(
+        _move(region, fix, offset),
+        hypotheses=tuple(_move(region, one, offset) for one in fix.hypotheses),
+        map_offset_m=(offset.east_m, offset.north_m),
+    )
+    return _add_covariance(moved, offset.covariance_m2, criteria)
+
+
+def on_map(fix: Fix, region: Region) -> Fix:
+    """The fix where the map shows it, for pictures: without what `add_offset` moved it by."""
+    east_m, north_m = fix.map_offset_m
+    back = add_offset(fix, region, MapOffset(-east_m, -north_m))
+    return replace(back, map_offset_m=(0.0, 0.0), status=fix.status, reason=fix.reason)
+
+
+def _move(region: Region, place: Place, offset: MapOffset) -> Place:
+    east_m, north_m = place.east_m + offset.east_m, place.north_m + offset.north_m
+    latitude, longitude = region.to_latlon(east_m, north_m)
+    return replace(place, latitude=latitude, longitude=longitude, east_m=east_m, north_m=north_m)
+
+
+def _add_covariance(fix: Fix, added_m2: np.ndarray, criteria: FixCriteria | None) -> Fix:
+    covariance_m2 = fix.covariance_m2 + added_m2
     wider = replace(
         fix,
         covariance_m2=covariance_m2,
         radius_90_m=radius_m(covariance_m2),
         hypotheses=tuple(
-            replace(one, covariance_m2=one.covariance_m2 + added) for one in fix.hypotheses
+            replace(one, covariance_m2=one.covariance_m2 + added_m2) for one in fix.hypotheses
         ),
     )
     reason = _too_wide(wider.radius_90_m, criteria or FixCriteria())

@@ -19,6 +19,7 @@ from justzoom_ros.io.motion_message import heading_from_message, pose_from_messa
 from justzoom_ros.live.belief_memory import BeliefMemory
 from justzoom_ros.live.camera_sensors import CameraSensors
 from justzoom_ros.live.event_queue import EventQueue
+from justzoom_ros.live.map_alignment import MapAlignment
 from justzoom_ros.live.samples import Moment
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
@@ -35,6 +36,8 @@ REMEMBERED = 'the start is where the robot was before the node ended, widened by
 FIRST_CAMERA_ONLY = 'only the first camera is registered: several need the weights of a policy'
 ODOMETRY_KEPT = 60_000
 """Samples that wait for a frame: a minute at 1 kHz, which is as far back as odometry counts."""
+GNSS_KEPT = 1000
+"""Positions of a receiver that wait for a frame."""
 
 Prior = tuple[float, float, np.ndarray]
 """Latitude and longitude in degrees, covariance (2, 2) in square metres, ENU."""
@@ -43,7 +46,8 @@ Prior = tuple[float, float, np.ndarray]
 class FrameProcessor:
     """Localizes frames on a `Localizer`, in motion as MOTIONS says. `report(text)` is called once
     for each kind of trouble. `state` is what was known of the camera at the latest frame that was
-    registered, None before. `memory` is where positions are kept over a crash, if they are."""
+    registered, None before. `memory` is where positions are kept over a crash,
+    `alignment` learns the offset of the map, if they do."""
 
     def __init__(
         self,
@@ -53,14 +57,18 @@ class FrameProcessor:
         report: Callable[[str], None] = lambda text: None,
         sensors: CameraSensors | None = None,
         memory: BeliefMemory | None = None,
+        alignment: MapAlignment | None = None,
     ) -> None:
         self.localizer, self.motion = localizer, motion
         self.memory, self._recalls = memory, False
+        self.alignment = alignment
         self.sensors = sensors
         self.state: CameraState | None = None
         self.tracker = None if motion == 'never' else Tracker(localizer, config)
         # Of headings and restarts only the latest counts.
-        self.events = EventQueue({'odometry': ODOMETRY_KEPT, 'heading': 1, 'restart': 1})
+        self.events = EventQueue(
+            {'odometry': ODOMETRY_KEPT, 'heading': 1, 'restart': 1, 'gnss': GNSS_KEPT}
+        )
         self._tracking = motion == 'always'
         self._report, self._reported = report, set[str]()
 
@@ -74,6 +82,11 @@ class FrameProcessor:
         """A `sensor_msgs/Imu` with an orientation."""
         if measured := heading_from_message(message):
             self.events.add('heading', self._take_heading, measured)
+
+    def add_gnss(self, message: Any) -> None:
+        """A `sensor_msgs/NavSatFix` of a trusted receiver, which says how far the map is off."""
+        if self.alignment:
+            self.events.add('gnss', self.alignment.add_position, message)
 
     def begin(self, prior: Prior | None = None) -> None:
         """Forget what was seen so far; `prior` says where the robot is, otherwise it may be
@@ -112,6 +125,8 @@ class FrameProcessor:
             self._report_once(UNKNOWN_MOTION)
         if self.memory:
             self.memory.remember(fix, stamp_ns, self.tracker.motion.speed_m_s)
+        if self.alignment:
+            self.alignment.add_fix(self.tracker.fix_on_map(criteria), stamp_ns)
         return fix
 
     def _locate_alone(

@@ -84,7 +84,8 @@ NODE_PARAMETERS = (
     Parameter(
         'altitude_m',
         0.0,
-        'Altitude in metres above the WGS84 ellipsoid written into each fix: the map has none.',
+        'Altitude in metres above the WGS84 ellipsoid written into each fix, where the map has no '
+        'heights.',
         ALWAYS,
         range=Range(at_least=-1000.0, at_most=100_000.0),
     ),
@@ -94,6 +95,22 @@ NODE_PARAMETERS = (
         'Standard deviation in metres of that altitude.',
         ALWAYS,
         range=Range(at_least=0.001, at_most=100_000.0),
+    ),
+    Parameter(
+        'map_offset_std_m',
+        0.0,
+        'Standard deviation in metres, along each axis, of the whole map being off, where nothing '
+        'was measured: a part of every covariance that averaging does not make smaller.',
+        UNCONFIGURED,
+        range=Range(at_least=0.0, at_most=1000.0),
+    ),
+    Parameter(
+        'map_offset_source',
+        'none',
+        'gnss: learn how far the map is off from the positions on `gnss` of a receiver that is '
+        'trusted, and keep it in the folder of the map.',
+        UNCONFIGURED,
+        choices=('none', 'gnss'),
     ),
     Parameter(
         'motion',

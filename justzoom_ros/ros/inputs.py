@@ -119,6 +119,8 @@ class Inputs:
     ) -> None:
         self._add(Odometry, 'odom', processor.add_odometry, _best_effort(QUEUE))
         self._add(NavSatFix, 'initial_fix', on_prior, QoSProfile(depth=1))
+        if processor.alignment:
+            self._add(NavSatFix, 'gnss', processor.add_gnss, _best_effort(QUEUE))
         if self._value('imu_yaw'):
             self._add(Imu, 'imu', processor.add_imu, _best_effort(QUEUE))
 

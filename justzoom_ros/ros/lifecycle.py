@@ -32,6 +32,7 @@ from justzoom_ros.live.diagnostics import NodeDiagnostics, StageTimer
 from justzoom_ros.live.frame_processor import FrameProcessor, Prior
 from justzoom_ros.live.latest_worker import LatestWorker
 from justzoom_ros.live.log import RosHandler, describe_error
+from justzoom_ros.live.map_alignment import MapAlignment
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.ros import declare, messages
 from justzoom_ros.ros.inputs import Inputs
@@ -152,11 +153,17 @@ class LocalizeNode(LifecycleNode):
             progress=False,
             camera=camera.expected_camera(),
             registration=self._value('registration_weights') or None,
+            map_offset_std_m=self._value('map_offset_std_m'),
         )
+        localizer.terrain  # noqa: B018 - a damaged file fails configure, not a frame
         sensors = CameraSensors(camera, self.resolve_topic_name) if localizer.registrar else None
         motion = self._value('motion')
         memory = self._memory(localizer, config.noise)
-        processor = FrameProcessor(localizer, motion, config, self._notice, sensors, memory)
+        learns = self._value('map_offset_source') == 'gnss' and motion != 'never'
+        alignment = MapAlignment(localizer, self._notice) if learns else None
+        processor = FrameProcessor(
+            localizer, motion, config, self._notice, sensors, memory, alignment
+        )
         self.get_logger().info(
             f'map {localizer.map.path}, {localizer.method} on {localizer.runtime}: ready after '
             f'{time.monotonic() - started_s:.1f} s, images from {self._inputs.image_topic}'
@@ -271,7 +278,9 @@ class LocalizeNode(LifecycleNode):
         fix = loaded.processor.locate(images, mounts, stamp_ns, criteria, frame.arrived_s)
         self._diagnostics.state = loaded.processor.state
         timer.end('localizing')
-        made = loaded.outputs.make(fix, header, images[0], loaded.localizer)
+        camera = loaded.processor.state.camera if loaded.processor.state else None
+        height_m = camera.height_m if camera else None
+        made = loaded.outputs.make(fix, header, images[0], loaded.localizer, height_m)
         with self._publishing:
             if frame.epoch != self._epoch:
                 return
@@ -320,6 +329,7 @@ class LocalizeNode(LifecycleNode):
             'runtime choice': localizer.selection_reason if localizer else '',
             'threads': self._value('threads') or self._torch_threads,
             'map': self._value('map'),
+            'map offset': str(localizer.map_offset) if localizer else '',
             'weights': self._value('weights'),
             'registration weights': self._value('registration_weights'),
             'image topic': topic,

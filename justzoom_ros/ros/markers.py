@@ -79,9 +79,15 @@ def _color(rgb: tuple[float, float, float], alpha: float) -> ColorRGBA:
     return ColorRGBA(r=red, g=green, b=blue, a=min(1.0, alpha))
 
 
-def map_image_message(map: SatelliteMap, header: Header, map_frame: str) -> OccupancyGrid:
+def map_image_message(
+    map: SatelliteMap,
+    header: Header,
+    map_frame: str,
+    offset_m: tuple[float, float] = (0.0, 0.0),
+) -> OccupancyGrid:
     """The map in grey as `nav_msgs/OccupancyGrid` in `map_frame`, MAP_PX cells along a side: dark
-    ground is 100, light ground 0, as RViz's scheme `map` draws it black and white."""
+    ground is 100, light ground 0, as RViz's scheme `map` draws it black and white; moved by
+    `offset_m`, metres east and north, to where it truly is."""
     side_px = min(MAP_PX, map.info.side_px)
     grey = cv2.cvtColor(map.crop((), side_px), cv2.COLOR_RGB2GRAY)
     cells = np.round(100 - grey[::-1].astype(float) / 2.55)  # the first row is in the south
@@ -90,7 +96,8 @@ def map_image_message(map: SatelliteMap, header: Header, map_frame: str) -> Occu
     message.info.map_load_time = header.stamp
     message.info.resolution = side_m / side_px
     message.info.width = message.info.height = side_px
-    message.info.origin.position.x = message.info.origin.position.y = -side_m / 2
+    message.info.origin.position.x = offset_m[0] - side_m / 2
+    message.info.origin.position.y = offset_m[1] - side_m / 2
     message.info.origin.orientation.w = 1.0
     message.data = array('b', cells.astype(np.int8).tobytes())
     return message

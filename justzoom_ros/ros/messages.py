@@ -123,7 +123,9 @@ def belief_message(fix: Fix, header: Header, map_frame: str) -> OccupancyGrid:
     message.info.map_load_time = header.stamp
     message.info.resolution = region.terminal_side_m
     message.info.height, message.info.width = shares.shape
-    message.info.origin.position.x = message.info.origin.position.y = -region.side_m / 2
+    east_m, north_m = fix.map_offset_m
+    message.info.origin.position.x = east_m - region.side_m / 2
+    message.info.origin.position.y = north_m - region.side_m / 2
     message.info.origin.orientation.w = 1.0
     message.data = array('b', np.round(100 * shares).astype(np.int8).tobytes())
     return message

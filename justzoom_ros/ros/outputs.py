@@ -1,5 +1,6 @@
 """What the configured node publishes for each frame."""
 
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -13,10 +14,11 @@ from sensor_msgs.msg import Image, NavSatFix, PointCloud2
 from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
-from justzoom_ros.inference.fix import Fix, FixStatus
+from justzoom_ros.inference.fix import Fix, FixStatus, on_map
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.plots.registration_picture import registration_picture
 from justzoom_ros.plots.zoom_picture import zoom_picture
+from justzoom_ros.registration.camera_state import HEIGHT_SHARE
 from justzoom_ros.ros import markers, messages
 from justzoom_ros.ros.declare import value_of
 
@@ -53,11 +55,17 @@ class Outputs:
         self.publishers.clear()
 
     def make(
-        self, fix: Fix, header: Header, image: np.ndarray, localizer: Localizer
+        self,
+        fix: Fix,
+        header: Header,
+        image: np.ndarray,
+        localizer: Localizer,
+        height_m: float | None = None,
     ) -> dict[str, Any]:
-        """{topic: message} of a fix. `image` is what was seen, uint8 (H, W, 3) RGB. A pose cannot
-        say that it is none, so there is one only for a fix; pictures only for who subscribes."""
-        altitude_m, altitude_std_m = self._value('altitude_m'), self._value('altitude_std_m')
+        """{topic: message} of a fix. `image` is what was seen, uint8 (H, W, 3) RGB, from
+        `height_m` above ground where that is known. A pose cannot say that it is none, so there is
+        one only for a fix; pictures only for who subscribes."""
+        altitude_m, altitude_std_m = self._altitude(fix, localizer, height_m)
         map_frame, calibrated = self._value('map_frame'), localizer.calibrated
         made = {
             'fix': messages.fix_message(fix, header, altitude_m, altitude_std_m, calibrated),
@@ -73,8 +81,22 @@ class Outputs:
         if self._is_heard('markers'):
             made['markers'] = markers.markers_message(fix, header, map_frame)
         if not self._map_is_told:
-            made['map_image'] = markers.map_image_message(localizer.map, header, map_frame)
+            made['map_image'] = markers.map_image_message(
+                localizer.map, header, map_frame, fix.map_offset_m
+            )
         return made
+
+    def _altitude(
+        self, fix: Fix, localizer: Localizer, height_m: float | None
+    ) -> tuple[float, float]:
+        """Altitude of the camera and its deviation: that of the ground, where the map has heights
+        and there is a fix, else the parameters."""
+        if localizer.terrain is not None and fix.status is FixStatus.FIX:
+            ground = localizer.terrain.altitude(fix.east_m, fix.north_m, fix.covariance_m2)
+            if ground is not None:
+                above_m = height_m or 0.0
+                return ground[0] + above_m, math.hypot(ground[1], HEIGHT_SHARE * above_m)
+        return self._value('altitude_m'), self._value('altitude_std_m')
 
     def publish(self, made: dict[str, Any]) -> None:
         """Publish what `make` gave."""
@@ -107,6 +129,7 @@ def _on_tree(fix: Fix, localizer: Localizer) -> Fix:
 
 def _picture(image: np.ndarray, fix: Fix, localizer: Localizer) -> np.ndarray:
     """The zoom, where there is a policy and an answer over its tree; else the place on the map."""
+    fix = on_map(fix, localizer.region)
     on_tree = fix.posterior and fix.posterior.region == localizer.region
     if not (localizer.zoom and on_tree):
         return registration_picture(image, fix, localizer.map)

@@ -32,7 +32,7 @@ setup(
     description='Where in the city is this camera? Cross-view geo-localization for ROS 2',
     license='Apache-2.0',
     packages=find_packages(include=[PACKAGE, f'{PACKAGE}.*']),
-    package_data={PACKAGE: ['py.typed', 'registration/weights/*']},
+    package_data={PACKAGE: ['py.typed', 'registration/weights/*', 'report/assets/*']},
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (SHARE, ['package.xml']),
@@ -63,7 +63,7 @@ setup(
         'retrieval': ['faiss-cpu'],
         'tensorrt': ['torch-tensorrt>=2.8', 'transformers>=4.56'],
         'train': ['matplotlib', 'tensorboard'],
-        'report': ['matplotlib'],
+        'report': ['django-js-lib-leaflet', 'matplotlib'],
         'test': ['colcon-common-extensions', 'hypothesis', 'mypy', 'pytest', 'ruff'],
     },
     entry_points={

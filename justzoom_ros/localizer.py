@@ -39,6 +39,7 @@ from justzoom_ros.registrar import Registrar
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import CameraState
+from justzoom_ros.registration.likelihood import PoseLikelihood
 from justzoom_ros.registration.search import View
 from justzoom_ros.zoom_search import ZoomSearch
 
@@ -201,6 +202,24 @@ class Localizer:
     def correct(self, fix: Fix, criteria: FixCriteria | None = None) -> Fix:
         """A fix on the map, moved to where it truly is by the map's offset."""
         return add_offset(fix, self.region, self.map_offset, criteria or self.criteria)
+
+    def keep_evidence(self, keep: bool) -> None:
+        """Keep from now on, or no longer, what each picture says by itself, for `take_evidence`:
+        as much memory as the part of the map that is searched takes."""
+        if self.registrar:
+            self.registrar.keeps_latest, self.registrar.latest = keep, None
+        if self.zoom:
+            self.zoom.keeps_latest, self.zoom.latest = keep, None
+
+    def take_evidence(self) -> PoseLikelihood | CellPosterior | None:
+        """What the latest picture said by itself, registered or, where it was not, as a policy saw
+        it. None where nobody looked at it, where it was taken before, or was not to be kept."""
+        registered = seen = None
+        if self.registrar:
+            registered, self.registrar.latest = self.registrar.latest, None
+        if self.zoom:
+            seen, self.zoom.latest = self.zoom.latest, None
+        return seen if registered is None else registered
 
     def embed(self, image_rgb: np.ndarray) -> torch.Tensor:
         """Ground embedding (D,) of a policy for a camera image, uint8 (H, W, 3) RGB, which

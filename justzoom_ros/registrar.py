@@ -50,7 +50,7 @@ UNLIKELY = 1e-3
 
 class Registrar:
     """A registration network and the features that it has of one map. From one thread at a
-    time."""
+    time. With `keeps_latest` set, `latest` is what the latest view said, for who draws it."""
 
     def __init__(
         self,
@@ -64,6 +64,8 @@ class Registrar:
         self.map, self.region = satellite_map, satellite_map.region
         self.config = config or PoseSearchConfig()
         self.calibration = Calibration.from_dict(network.card.get('calibration', {}))
+        self.keeps_latest = False
+        self.latest: PoseLikelihood | None = None
         self._mask = features.mask.cpu().numpy() > 0
 
     @classmethod
@@ -125,7 +127,7 @@ class Registrar:
     def likelihood(self, view: View, window: Window | None = None) -> PoseLikelihood:
         """The likelihood ratios of poses in a window of the map, the whole map unless given.
         Raises ImageError, ConfigError where the view fits nowhere."""
-        return view.register(self.features, window)
+        return self._kept(view.register(self.features, window))
 
     def likelihood_in(
         self, view: View, area: SearchArea, mount_yaw_rad: float = 0.0
@@ -138,7 +140,12 @@ class Registrar:
         if 2 * area.reach_m > WHOLE_CELLS * features.cell_m:
             features = self.coarse
         window = features.window_around(area.east_m, area.north_m, area.reach_m)
-        return replace(turned.register(features, window), yaws_rad=area.yaws_rad)
+        return self._kept(replace(turned.register(features, window), yaws_rad=area.yaws_rad))
+
+    def _kept(self, likelihood: PoseLikelihood) -> PoseLikelihood:
+        """The likelihood, which takes memory as the map is large: kept only for who asks."""
+        self.latest = likelihood if self.keeps_latest else None
+        return likelihood
 
     @cached_property
     def coarse(self) -> MapFeatures:
@@ -164,6 +171,7 @@ class Registrar:
             windows = search_coarse_to_fine(
                 view, self.features, self.coarse, COARSE_FACTOR, where, progress
             ).windows
+            self._kept(windows[0])
         return pose_posterior(windows, self.region, weights, len(view.yaws_rad))
 
     def fix(

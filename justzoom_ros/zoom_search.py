@@ -35,6 +35,8 @@ class ZoomSearch:
         self.search_config, self.region = search_config, embeddings.region
         self._runtime, self._embeddings = runtime, embeddings
         self.calibration = Calibration.from_dict(runtime.provenance.get('calibration', {}))
+        self.keeps_latest = False
+        self.latest: CellPosterior | None = None
 
     @classmethod
     def open(
@@ -121,7 +123,9 @@ class ZoomSearch:
         config = search_config or self.search_config
         temperature = config.temperature * self.calibration.temperature
         config = replace(config, temperature=temperature)
-        return search(self._runtime, self._embeddings, ground, config, expand_mask)
+        found = search(self._runtime, self._embeddings, ground, config, expand_mask)
+        self.latest = found if self.keeps_latest else None
+        return found
 
     def logits_along(self, image_rgb: np.ndarray, actions: Sequence[int]) -> torch.Tensor:
         """The policy's logits (S, A) at each step of given actions, at temperature 1."""

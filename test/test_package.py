@@ -138,7 +138,7 @@ def test_pip_puts_the_commands_into_bin(tmp_path):
 FLOORS = (
     ('errors', 'files', 'radii', 'ranges', 'registry', 'region', 'pose'),
     ('maps',),
-    ('io', 'plots'),
+    ('io', 'plots', 'report'),
     ('models', 'registration'),
     ('inference',),
     ('embeddings',),

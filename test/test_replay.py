@@ -20,7 +20,8 @@ from tiny import REGION, make_map, make_weights
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.evaluation.replay import ReplayedFix, localize_frames, track_frames
-from justzoom_ros.evaluation.replay_results import score_fix, summarize, write_results
+from justzoom_ros.evaluation.replay_results import summarize, write_results
+from justzoom_ros.evaluation.scored_fix import score_fix
 from justzoom_ros.filtering import Odometry
 from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track, write_bag
 from justzoom_ros.io.datasets import GeoImage
@@ -37,7 +38,7 @@ from justzoom_ros.tracker import Tracker
 TOPIC, TRUTH = '/camera/image/compressed', '/gps/fix'
 START_S = 1_370_353_055
 STORE = get_typestore(Stores.ROS2_KILTED)
-ALWAYS = ['fixes.csv', 'map.png', 'summary.json', 'track.geojson']
+ALWAYS = ['fixes.csv', 'map.png', 'report.html', 'summary.json', 'track.geojson']
 OUTPUTS = sorted([*ALWAYS, 'belief.png', 'errors.png'])
 
 

@@ -67,5 +67,5 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(summary))
     else:
         print(table(summary))
-        print(f'picture: {args.out}/map.png, figures: {args.out}/summary.json')
+        print(f'open {args.out}/report.html; figures: {args.out}/summary.json')
     return 0 if summary['goals_met'] else 1

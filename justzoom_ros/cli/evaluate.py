@@ -185,10 +185,11 @@ def _sequence(
     from justzoom_ros.evaluation.replay_results import (
         describe,
         describe_sequence,
-        score_fix,
         summarize,
         write_results,
     )
+    from justzoom_ros.evaluation.report import ReportWords
+    from justzoom_ros.evaluation.scored_fix import score_fix
     from justzoom_ros.evaluation.sequence_camera import SequenceCamera
     from justzoom_ros.io.dead_reckoning import DriftConfig
     from justzoom_ros.io.sequences import events_of_images
@@ -200,7 +201,9 @@ def _sequence(
     fixes = list(track_frames(events, Tracker(localizer), SequenceCamera(knowledge)))
     track = track_of(images)
     if args.out:
-        summary = write_results(args.out, localizer.map, fixes, track)
+        about = f'map {args.map}', localizer.method, 'as one sequence, odometry from the truth'
+        words = ReportWords(f'Evaluation on {args.images}', about)
+        summary = write_results(args.out, localizer.map, fixes, track, words=words)
     else:
         scored = [score_fix(fix, localizer.region, track) for fix in fixes]
         summary = summarize(scored, localizer.region, track)

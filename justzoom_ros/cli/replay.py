@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from justzoom_ros.evaluation.replay import ReplayedFix
+    from justzoom_ros.evaluation.report import ReportWords
     from justzoom_ros.io.bags import Bag, Track
     from justzoom_ros.io.sequences import SequenceTopics
     from justzoom_ros.localizer import Localizer
@@ -34,7 +35,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         'replay',
         help=HELP,
-        description=f'{HELP}; writes fixes.csv, track.geojson, map.png and summary.json',
+        description=f'{HELP}; writes report.html, fixes.csv, track.geojson, map.png, summary.json',
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -163,10 +164,29 @@ def _replay(
             fixes = _live(args, bag, bag.topic(IMAGE_TYPES, args.image_topic))
         else:
             fixes = replay_in_process(args, bag, localizer, track)
-    summary = write_results(out, map, fixes, track, args.max_gap)
+    words = _words(args, path, map, localizer)
+    summary = write_results(out, map, fixes, track, args.max_gap, words)
     for remark in remarks(summary):
         print(f'justzoom: {path}: {remark}', file=sys.stderr)
     return summary
+
+
+def _words(
+    args: argparse.Namespace, path: str, map: 'SatelliteMap', localizer: 'Localizer | None'
+) -> 'ReportWords':
+    """What the report is called."""
+    from pathlib import Path
+
+    from justzoom_ros.evaluation.report import ReportWords
+
+    about = [f'map {map.path}']
+    if localizer is None:
+        about.append('by a running node')
+    else:
+        about.append(localizer.method)
+        about += [f'weights {args.weights}'] if args.weights else []
+        about.append('each image by itself' if args.single else 'in motion')
+    return ReportWords(f'Replay of {Path(path).absolute().name}', tuple(about))
 
 
 def _check(args: argparse.Namespace) -> None:

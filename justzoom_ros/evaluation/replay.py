@@ -26,9 +26,11 @@ from justzoom_ros.io.sequences import (
     HeadingEvent,
     OdometryEvent,
 )
+from justzoom_ros.live.fix_view import fix_view
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.radii import NEAR_M
+from justzoom_ros.report.content import FrameView
 from justzoom_ros.tracker import Tracker
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,9 @@ class ReplayedFix:
     picture: np.ndarray | None = None
     """The belief as `belief_picture` draws it, where it is known."""
 
+    view: FrameView | None = None
+    """What a page shows of it, without the truth and the belief; None where it is not known."""
+
 
 def localize_frames(
     events: Iterable[Event], localizer: Localizer, camera: SequenceCamera | None = None
@@ -76,9 +81,12 @@ def localize_frames(
     """Yield the ReplayedFix of each frame by itself, whatever else there is left out but what is
     said of its `camera`."""
     camera = camera or SequenceCamera(CameraKnowledge(localizer.camera))
+    localizer.keep_evidence(True)
     for event in listen(events, camera):
         if isinstance(event, FrameEvent):
-            yield _replay_frame(event, partial(_locate, localizer, camera, event))
+            frame = KeptFrame(event)
+            yield _replay_frame(frame, partial(_locate, localizer, camera, frame.event), localizer)
+    localizer.keep_evidence(False)
 
 
 def _locate(localizer: Localizer, camera: SequenceCamera, frame: FrameEvent) -> Fix:
@@ -100,6 +108,7 @@ def track_frames(
     used, each frame is localized by itself, and a warning says so once."""
     camera = camera or SequenceCamera(CameraKnowledge(tracker.localizer.camera))
     tracker.reset()
+    tracker.localizer.keep_evidence(True)
     watch = OdometryWatch(tracker)
     for event in listen(events, camera):
         match event:
@@ -109,11 +118,13 @@ def track_frames(
                 tracker.add_heading(event.yaw_rad, event.std_rad)
             case ClockJumpEvent():
                 tracker.reset()
-            case FrameEvent() if watch.is_alone(event.stamp_ns):
-                alone = partial(_locate, tracker.localizer, camera, event)
-                yield _replay_frame(event, alone, event.truth)
             case FrameEvent():
-                yield _replay_frame(event, partial(_track, tracker, camera, event), event.truth)
+                frame = KeptFrame(event)
+                locate = partial(_track, tracker, camera, frame.event)
+                if watch.is_alone(event.stamp_ns):
+                    locate = partial(_locate, tracker.localizer, camera, frame.event)
+                yield _replay_frame(frame, locate, tracker.localizer, event.truth)
+    tracker.localizer.keep_evidence(False)
     watch.report()
 
 
@@ -122,14 +133,34 @@ def _track(tracker: Tracker, camera: SequenceCamera, frame: FrameEvent) -> Fix:
     return tracker.locate(pixels, frame.stamp_ns, state=known)
 
 
+class KeptFrame:
+    """A frame that is localized and drawn: `event` is it, and `pixels` what was loaded of it, None
+    before."""
+
+    def __init__(self, event: FrameEvent) -> None:
+        self._load = event.load
+        self.pixels: np.ndarray | None = None
+        self.event = replace(event, load=self._keep)
+
+    def _keep(self) -> np.ndarray:
+        self.pixels = loaded = self._load()
+        return loaded
+
+
 def _replay_frame(
-    frame: FrameEvent, locate: Callable[[], Fix], truth: tuple[float, float] | None = None
+    frame: KeptFrame,
+    locate: Callable[[], Fix],
+    localizer: Localizer,
+    truth: tuple[float, float] | None = None,
 ) -> ReplayedFix:
+    stamp_ns = frame.event.stamp_ns
+    name = frame.event.image.id if frame.event.image else ''
     try:
         fix = locate()
     except ImageError as error:
-        return ReplayedFix(frame.stamp_ns, 'error', str(error))
-    return replayed_fix(fix, frame.stamp_ns, truth)
+        return ReplayedFix(stamp_ns, 'error', str(error), view=FrameView(name, 'error'))
+    view = fix_view(name, fix, frame.pixels, localizer.take_evidence())
+    return replace(replayed_fix(fix, stamp_ns, truth), view=view)
 
 
 def keep_finished(fixes: Iterable[ReplayedFix]) -> Iterator[ReplayedFix]:

@@ -1,12 +1,12 @@
 """What replayed fixes are worth: compared with the truth, as figures, tables and pictures.
 
-`write_results` makes fixes.csv, track.geojson, map.png, errors.png, belief.png and summary.json.
+`write_results` makes fixes.csv, track.geojson, map.png, errors.png, belief.png, report.html and
+summary.json.
 """
 
 import csv
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from justzoom_ros.evaluation import metrics, sequence_metrics
 from justzoom_ros.evaluation.replay import STATUSES, ReplayedFix
+from justzoom_ros.evaluation.report import ReportWords, write_replay_report
+from justzoom_ros.evaluation.scored_fix import ScoredFix, score_fix
 from justzoom_ros.files import output_folder, write_json, writing
 from justzoom_ros.inference.posterior import radius_m
 from justzoom_ros.io.bags import MAX_GAP_S, Track
@@ -22,6 +24,7 @@ from justzoom_ros.plots.figures import Mark, ellipse
 from justzoom_ros.plots.fixes import draw_track
 from justzoom_ros.plots.motion import BeliefFrame, draw_beliefs, draw_errors_over_distance
 from justzoom_ros.region import Region
+from justzoom_ros.report.page import write_report
 
 CSV_COLUMNS = (
     *('stamp_ns', 'status', 'reason', 'latitude', 'longitude', 'confidence'),
@@ -32,46 +35,6 @@ CSV_COLUMNS = (
 
 MAX_REASONS = 3
 """Reasons that are told on the console; summary.json has all."""
-
-
-@dataclass(frozen=True)
-class ScoredFix:
-    """A ReplayedFix beside the truth. None is: the truth where it is not known, the position of an
-    image without one, and what follows from these."""
-
-    fix: ReplayedFix
-    """What came of the image."""
-
-    position_m: np.ndarray | None
-    """Position (2,) of the fix, east and north of the region's centre."""
-
-    truth: tuple[float, float] | None
-    """Latitude and longitude of the true position, in degrees."""
-
-    truth_m: np.ndarray | None
-    """True position (2,), east and north of the region's centre."""
-
-    error_m: float | None
-    """Distance between the two."""
-
-    in_ellipse: bool | None
-    """The truth lies in the 90 % ellipse of the covariance."""
-
-
-def score_fix(
-    fix: ReplayedFix, region: Region, track: Track | None = None, max_gap_s: float = MAX_GAP_S
-) -> ScoredFix:
-    """The `ScoredFix` of a ReplayedFix by a Track of true positions."""
-    truth = None if track is None else track.at(fix.stamp_ns, max_gap_s)
-    truth_m = None if truth is None else np.array(region.to_enu(*truth))
-    if fix.latitude is None or fix.longitude is None or fix.covariance_m2 is None:
-        return ScoredFix(fix, None, truth, truth_m, None, None)
-    position_m = np.array(region.to_enu(fix.latitude, fix.longitude))
-    if truth is None or truth_m is None:
-        return ScoredFix(fix, position_m, None, None, None, None)
-    inside = metrics.in_ellipses(truth_m, position_m, fix.covariance_m2)
-    error_m = float(np.hypot(*(position_m - truth_m)))
-    return ScoredFix(fix, position_m, truth, truth_m, error_m, bool(inside[0]))
 
 
 def summarize(
@@ -163,10 +126,11 @@ def write_results(
     fixes: Iterable[ReplayedFix],
     track: Track | None = None,
     max_gap_s: float = MAX_GAP_S,
+    words: ReportWords | None = None,
 ) -> dict[str, Any]:
-    """Write fixes.csv, track.geojson, map.png, summary.json and, where two frames have a truth,
-    errors.png and belief.png into the folder `out`, each whole or not at all; returns the summary.
-    Raises OutputError."""
+    """Write fixes.csv, track.geojson, map.png, summary.json, report.html and, where two frames
+    have a truth, errors.png and belief.png into the folder `out`, each whole or not at all;
+    returns the summary. `words`: what the report is called. Raises OutputError."""
     folder = output_folder(out)
     scored = [score_fix(fix, map.region, track, max_gap_s) for fix in fixes]
     summary = summarize(scored, map.region, track)
@@ -179,6 +143,7 @@ def write_results(
         truths_m = np.stack(map.region.to_enu(track.latitudes, track.longitudes), axis=1)
     draw_track(map, marks, folder / 'map.png', title, truths_m)
     _draw_sequence(folder, map, [item for item in scored if item.error_m is not None], title)
+    write_report(folder / 'report.html', write_replay_report, map, scored, summary, track, words)
     write_json(folder / 'summary.json', summary)
     return summary
 

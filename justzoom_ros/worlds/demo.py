@@ -16,6 +16,7 @@ from typing import Any
 
 from justzoom_ros.errors import OutputError, RuntimeUnavailableError, WeightsError
 from justzoom_ros.evaluation.replay_results import write_results
+from justzoom_ros.evaluation.report import ReportWords
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.io.bags import IMAGE_TYPES, Bag, read_track
 from justzoom_ros.maps.satellite_map import SatelliteMap
@@ -83,10 +84,17 @@ def run_demo(
         track = read_track(bag, TRUTH_TOPIC)
         count = sum(bag.counts.values())
         fixes, seconds = _locate(bag, alive, lambda items: progress(items, 'locate', count))
-    summary = write_results(folder, satellite_map, fixes, track)
+    summary = write_results(folder, satellite_map, fixes, track, words=_words(street, weights))
     summary['seconds_per_image'] = seconds / max(len(fixes), 1)
     summary['goals_met'] = goals_met(summary)
     return summary
+
+
+def _words(street: bool, weights: str | Path | None) -> ReportWords:
+    """What the report is called."""
+    known = f'weights {weights}' if weights else 'registration that never saw the town'
+    title = 'A drive through an invented city' if street else 'A flight over an invented town'
+    return ReportWords(title, ('the real node, over DDS', known, 'started with no idea of place'))
 
 
 def goals_met(summary: dict[str, Any]) -> bool:

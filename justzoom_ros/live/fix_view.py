@@ -1,0 +1,71 @@
+"""A `Fix` and its picture as a page shows them: for the live page and for reports."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from justzoom_ros.inference.fix import Fix
+from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.plots.motion import belief_picture
+from justzoom_ros.region import Region
+from justzoom_ros.registration.likelihood import PoseLikelihood
+from justzoom_ros.report.content import FrameView, Heat
+from justzoom_ros.report.pictures import belief_heat, heat, thumbnail, uri
+
+LOG_RATIOS = (-4.0, 10.0)
+"""Log likelihood ratios beyond these are not told apart: so much is certainty."""
+
+MAX_HYPOTHESES = 12
+"""As many as a page shows of a frame."""
+
+Evidence = PoseLikelihood | CellPosterior | None
+"""What a picture says by itself, as `Localizer.take_evidence` gives it."""
+
+
+def fix_view(name: str, fix: Fix, image_rgb: np.ndarray | None, evidence: Evidence) -> FrameView:
+    """The `FrameView` of a fix by the picture uint8 (H, W, 3) RGB, named `name`. Its belief is
+    left out; see `with_belief`."""
+    covariance = np.asarray(fix.covariance_m2, float)
+    hypotheses = fix.hypotheses[:MAX_HYPOTHESES]
+    return FrameView(
+        name=name,
+        status=str(fix.status),
+        reason=fix.reason,
+        position=(fix.east_m, fix.north_m),
+        covariance=(covariance[0, 0], covariance[0, 1], covariance[1, 1]),
+        radius_m=fix.radius_90_m,
+        confidence=fix.confidence,
+        yaw_rad=fix.yaw_rad,
+        latlon=(fix.latitude, fix.longitude),
+        hypotheses=[(one.east_m, one.north_m, one.mass) for one in hypotheses],
+        image=uri(thumbnail(image_rgb), 'webp') if image_rgb is not None else '',
+        evidence=evidence_heat(evidence),
+    )
+
+
+def with_belief(view: FrameView, fix: Fix, region: Region) -> FrameView:
+    """The view with the posterior of its fix, where it has one."""
+    if fix.posterior is None:
+        return view
+    fine = fix.posterior
+    posterior = fine if fine.region == region else fine.coarsen(region)
+    return replace(view, belief=belief_heat(belief_picture(posterior.to_grid()), region.side_m))
+
+
+def evidence_heat(evidence: Evidence) -> Heat | None:
+    """What a picture says by itself: of each place the ratio of its best heading, or the masses
+    of a policy."""
+    if evidence is None:
+        return None
+    if isinstance(evidence, CellPosterior):
+        return belief_heat(belief_picture(evidence.to_grid()), evidence.region.side_m)
+    return heat(strengths(evidence), evidence.west_m, evidence.north_m, evidence.cell_m)
+
+
+def strengths(likelihood: PoseLikelihood) -> np.ndarray:
+    """The ratio of the best heading of each place as uint8 (n, m): 0 from the least of LOG_RATIOS
+    down and where nobody looked, 255 from the greatest up."""
+    low, high = LOG_RATIOS
+    best = likelihood.log_ratio.amax(0).clamp(low, high)
+    return torch.round(255 * (best - low) / (high - low)).to(torch.uint8).cpu().numpy()

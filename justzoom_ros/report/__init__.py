@@ -1,0 +1,1 @@
+"""Pages for a browser: one file with everything in it, readable without a network."""

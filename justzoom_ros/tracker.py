@@ -253,7 +253,13 @@ class Tracker:
         criteria = criteria or self.localizer.criteria
         modes, off_map = (first, *others), belief.off_map
         fix = make_fix_from_modes(posterior, modes, criteria, off_map, belief.points())
-        fix = replace(fix, yaw_rad=yaw, yaw_std_rad=circular_std_rad(length))
+        east, north = map(float, belief.heading_cross(first.indices))
+        fix = replace(
+            fix,
+            yaw_rad=yaw,
+            yaw_std_rad=circular_std_rad(length),
+            heading_cross_m_rad=(east, north),
+        )
         if fix.status is FixStatus.NO_FIX:
             return fix
         # Frames of one flight lean alike: the belief cannot average an unknown tilt away.

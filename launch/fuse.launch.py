@@ -65,6 +65,12 @@ def generate_launch_description():
                 description='Fixes per second that are fused; neighbouring ones tell the same.',
             ),
             DeclareLaunchArgument(
+                'increments',
+                default_value='false',
+                description='Fuse what is new in every fix, instead of one fix in a while.',
+                **SWITCH,
+            ),
+            DeclareLaunchArgument(
                 'from_ll_service',
                 default_value='/fromLL',
                 description="Name of navsat_transform's service; Nav2 calls /fromLL, wherever it "
@@ -126,7 +132,11 @@ def _fusion(context):
     rate_hz = float(value('fix_rate'))
     if not rate_hz > 0:
         raise RuntimeError(f'fix_rate is {rate_hz:g}; it must be above 0')
-    relay = {'period_s': 1 / rate_hz, 'base_frame': value('base_frame')}
+    relay = {
+        'period_s': 1 / rate_hz,
+        'base_frame': value('base_frame'),
+        'increments': is_true('increments'),
+    }
     robot = {**time, 'base_link_frame': value('base_frame')}
     return [
         *_camera_transform(value, common, frames),

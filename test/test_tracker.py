@@ -16,6 +16,7 @@ from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import FixCriteria
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.inference.tree_search import search
+from justzoom_ros.maps.map_offset import MapOffset
 from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker, TrackerConfig
 
@@ -32,6 +33,8 @@ def world(calibration=None):
         criteria=FixCriteria(),
         registrar=None,
         zoom=None,
+        map_offset=MapOffset(),
+        correct=lambda fix, criteria: fix,
     )
 
 

@@ -74,6 +74,10 @@ class BeliefFilter(Protocol):
         """Mean (2,) and covariance (2, 2) of the position, ENU; mean yaw (radians) and the length
         (0..1) of the mean heading vector; of the terminal cells with these path indices (all)."""
 
+    def heading_cross(self, indices: np.ndarray | None = None) -> np.ndarray:
+        """Covariance (2,) of east and north with the yaw, metres times radians, of what `moments`
+        is of: a robot that has turned too far left is too far left as well."""
+
     def mass_within(self, east_m: float, north_m: float, radius_m: float) -> float:
         """Mass (0..1) within a radius of a point."""
 

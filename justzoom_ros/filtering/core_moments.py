@@ -35,6 +35,9 @@ class CoreMoments:
     length: float
     """Length (0..1) of the mean heading vector."""
 
+    cross_m_rad: np.ndarray
+    """(2,) covariance of east and north with the heading."""
+
     mass: float
     """What lies within the ellipse."""
 
@@ -51,7 +54,11 @@ def core_moments(lattices: Lattices, start_m: np.ndarray, reach_m: float) -> Cor
     vector = complex((weights * np.exp(1j * points[3])).sum() / total)
     # Headings are uniform within their steps.
     length = abs(vector) * float(np.sinc(lattices.yaw_step_rad / (2 * np.pi)))
-    return CoreMoments(mean, covariance, float(np.angle(vector)), length, float(weights.sum()))
+    yaw = float(np.angle(vector))
+    turn = (points[3] - yaw + np.pi) % (2 * np.pi) - np.pi
+    offset = np.stack([points[1] - mean[0], points[2] - mean[1]])
+    cross = offset @ (weights * turn) / total
+    return CoreMoments(mean, covariance, yaw, length, cross, float(weights.sum()))
 
 
 def _points(lattices: Lattices) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

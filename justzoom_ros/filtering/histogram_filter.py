@@ -358,6 +358,22 @@ class HistogramFilter:
         sums = masses.flatten(1) @ torch.stack(features, -1).flatten(0, 1).to(self.dtype)
         return self._merge_moments(sums.double().numpy(), origin)
 
+    def heading_cross(self, indices: np.ndarray | None = None) -> np.ndarray:
+        """Covariance (2,) of east and north with the yaw of what lies in the terminal cells
+        `indices` (all)."""
+        inside = self._divide(torch.from_numpy(self.cell_flags(indices))).double()
+        by_heading = self.masses.double() * inside
+        mass = by_heading.sum((1, 2)).numpy()
+        east = (by_heading.sum(1) @ self._east_m).numpy() + mass * self.offsets[:, 1] * self.side_m
+        north = (by_heading.sum(2) @ self._north_m).numpy() - mass * self.offsets[
+            :, 0
+        ] * self.side_m
+        total = max(mass.sum(), 1e-300)
+        yaw = np.angle((mass * np.exp(1j * self.yaws_rad)).sum())
+        turn = (self.yaws_rad - yaw + np.pi) % (2 * np.pi) - np.pi
+        sums = np.stack([east, north])
+        return (sums @ turn - sums.sum(1) * (mass @ turn) / total) / total
+
     def cell_flags(self, indices: np.ndarray | None) -> np.ndarray:
         """Flags (n, n) of the terminal cells with these path indices (all), row 0 in the north."""
         if indices is None:

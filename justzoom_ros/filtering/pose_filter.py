@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from justzoom_ros.filtering import lattice
-from justzoom_ros.filtering.core_moments import core_moments
+from justzoom_ros.filtering.core_moments import CoreMoments, core_moments
 from justzoom_ros.filtering.fine_window import FineWindow, FineWindowConfig
 from justzoom_ros.filtering.histogram_filter import (
     HistogramFilter,
@@ -326,16 +326,28 @@ class PoseFilter:
         """Mean (2,) and covariance (2, 2), metres east and north, yaw (radians) and the length
         (0..1) of the mean heading vector: of the mode at the heaviest fine cell in the terminal
         cells `indices` (all), or of these cells where the lattice holds more of them."""
+        core = self._core(indices)
+        if core is None:
+            return self.coarse.moments(indices)
+        return core.mean_m, core.covariance_m2, core.yaw_rad, core.length
+
+    def heading_cross(self, indices: np.ndarray | None = None) -> np.ndarray:
+        """Covariance (2,) of east and north with the yaw of what `moments` is of."""
+        core = self._core(indices)
+        return self.coarse.heading_cross(indices) if core is None else core.cross_m_rad
+
+    def _core(self, indices: np.ndarray | None) -> CoreMoments | None:
+        """Moments of the heaviest window's mode in terminal cells; None where the lattice holds
+        more of them."""
         flags = self.coarse.cell_flags(indices)
         planes = [w.plane() * flags[self._terminal_cells(w)] for w in self.windows]
         masses = [float(plane.sum()) for plane in planes]
         if max(masses, default=0.0) <= float(self.coarse.cell_masses()[flags].sum()):
-            return self.coarse.moments(indices)
+            return None
         best = int(np.argmax(masses))
         top = np.unravel_index(int(cv2.blur(planes[best], (3, 3)).argmax()), planes[best].shape)
         start = self.windows[best].centers_m(*(np.array([i]) for i in top))[0]
-        core = core_moments(self.windows[best].lattices(), start, MODE_REACH_M)
-        return core.mean_m, core.covariance_m2, core.yaw_rad, core.length
+        return core_moments(self.windows[best].lattices(), start, MODE_REACH_M)
 
     def mass_within(self, east_m: float, north_m: float, radius_m: float) -> float:
         """Mass (0..1) within a radius of a point."""

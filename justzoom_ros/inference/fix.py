@@ -114,6 +114,9 @@ class Fix:
     yaw_std_rad: float | None = None
     """Standard deviation of the heading; None where there is no heading."""
 
+    heading_cross_m_rad: tuple[float, float] = (0.0, 0.0)
+    """Covariance of east and north with the heading, metres times radians."""
+
     off_map: float = 0.0
     """Probability (0..1) that the camera is not on the map; 0 of a single frame."""
 

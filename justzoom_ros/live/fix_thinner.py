@@ -31,6 +31,9 @@ class ThinnerConfig:
     """Greatest standard deviation of the heading in radians. A filter that takes a heading which
     may be anything for a measurement soon believes that it knows it, and refuses later fixes."""
 
+    increments: bool = False
+    """Every `fix_increment` is passed on as a fix, and the heading once in a period."""
+
     def __post_init__(self) -> None:
         check_ranges(self)
 

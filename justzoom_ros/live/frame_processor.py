@@ -19,6 +19,7 @@ from justzoom_ros.io.motion_message import heading_from_message, pose_from_messa
 from justzoom_ros.live.belief_memory import BeliefMemory
 from justzoom_ros.live.camera_sensors import CameraSensors
 from justzoom_ros.live.event_queue import EventQueue
+from justzoom_ros.live.fix_increments import FixIncrements
 from justzoom_ros.live.map_alignment import MapAlignment
 from justzoom_ros.live.samples import Moment
 from justzoom_ros.localizer import Localizer
@@ -47,7 +48,8 @@ class FrameProcessor:
     """Localizes frames on a `Localizer`, in motion as MOTIONS says. `report(text)` is called once
     for each kind of trouble. `state` is what was known of the camera at the latest frame that was
     registered, None before. `memory` is where positions are kept over a crash,
-    `alignment` learns the offset of the map, if they do."""
+    `alignment` learns the offset of the map. `increment` is what was new in the latest fix, None
+    where there was none or frames are localized by themselves."""
 
     def __init__(
         self,
@@ -62,9 +64,13 @@ class FrameProcessor:
         self.localizer, self.motion = localizer, motion
         self.memory, self._recalls = memory, False
         self.alignment = alignment
+        self.increment: Fix | None = None
         self.sensors = sensors
         self.state: CameraState | None = None
         self.tracker = None if motion == 'never' else Tracker(localizer, config)
+        self.increments = self.tracker and FixIncrements(
+            localizer.region, self.tracker.config.noise, self.tracker.covariance_scale
+        )
         # Of headings and restarts only the latest counts.
         self.events = EventQueue(
             {'odometry': ODOMETRY_KEPT, 'heading': 1, 'restart': 1, 'gnss': GNSS_KEPT}
@@ -116,6 +122,7 @@ class FrameProcessor:
         moment = Moment(stamp_ns, time.monotonic() if arrived_s is None else arrived_s)
         if self._recalls:
             self._recall(stamp_ns)
+        self.increment = None
         if not (self.tracker and self._tracking):
             if self.motion == 'auto':
                 self._report_once(WITHOUT_ODOMETRY)
@@ -123,6 +130,8 @@ class FrameProcessor:
         fix = self._follow(self.tracker, images, mounts, moment, criteria)
         if self.tracker.motion.unknown_s > 0:
             self._report_once(UNKNOWN_MOTION)
+        if self.increments:
+            self.increment = self.increments.add(fix, self.tracker.motion)
         if self.memory:
             self.memory.remember(fix, stamp_ns, self.tracker.motion.speed_m_s)
         if self.alignment:
@@ -221,7 +230,7 @@ class FrameProcessor:
             self.memory.forget()
         if self.tracker is None:
             return
-        self.tracker.reset()
+        self._reset(self.tracker)
         if prior:
             self._tracking = True
             self.tracker.start_near(*prior)
@@ -229,8 +238,13 @@ class FrameProcessor:
     def _take_resume(self, nothing: None) -> None:
         self._reported.clear()
         if self.tracker is not None:
-            self.tracker.reset()
+            self._reset(self.tracker)
             self._recalls = self.memory is not None
+
+    def _reset(self, tracker: Tracker) -> None:
+        tracker.reset()
+        if self.increments:
+            self.increments.reset()
 
     def _recall(self, stamp_ns: int) -> None:
         """Start where the robot was, as far as that is remembered at the time of a frame."""
@@ -242,7 +256,7 @@ class FrameProcessor:
         try:
             self.tracker.start_near(*place, last.yaw_rad, last.yaw_std_rad)
         except ConfigError as error:
-            self.tracker.reset()
+            self._reset(self.tracker)
             return self._report_once(str(error))
         self._tracking = True
         self._report_once(REMEMBERED)

@@ -1,7 +1,8 @@
 """The executable `fix_relay`: fixes and poses of the node, thinned for robot_localization.
 
 Takes `fix` and `pose`, publishes `fix_throttled` and `pose_throttled`, unchanged: never NO_FIX,
-never before the heading is known, never of a camera that TF does not know.
+never before the heading is known, never of a camera that TF does not know. With `increments` every
+`fix_increment` becomes a `fix_throttled`, and poses are thinned as before.
 """
 
 import sys
@@ -19,8 +20,9 @@ DEPTH = 10
 
 
 class FixRelay(Node):
-    """Parameters: `period_s` and `max_heading_std_rad` as in `ThinnerConfig`, and `base_frame`,
-    from which the fix's frame must be known. Raises ConfigError for values out of range."""
+    """Parameters: `period_s`, `max_heading_std_rad` and `increments` as in `ThinnerConfig`, and
+    `base_frame`, from which the fix's frame must be known. Raises ConfigError for values out of
+    range."""
 
     def __init__(self) -> None:
         super().__init__('fix_relay')
@@ -28,13 +30,17 @@ class FixRelay(Node):
         config = ThinnerConfig(
             self.declare_parameter('period_s', default.period_s).value,
             self.declare_parameter('max_heading_std_rad', default.max_heading_std_rad).value,
+            self.declare_parameter('increments', default.increments).value,
         )
+        self._increments = config.increments
         self._thinner = FixThinner(config)
         self._frames = FrameCheck(self, self.declare_parameter('base_frame', 'base_link').value)
         self._fixes = self.create_publisher(NavSatFix, 'fix_throttled', DEPTH)
         self._poses = self.create_publisher(PoseWithCovarianceStamped, 'pose_throttled', DEPTH)
         self.create_subscription(NavSatFix, 'fix', self._on_fix, DEPTH)
         self.create_subscription(PoseWithCovarianceStamped, 'pose', self._on_pose, DEPTH)
+        if config.increments:
+            self.create_subscription(NavSatFix, 'fix_increment', self._on_increment, DEPTH)
 
     def _on_fix(self, message: NavSatFix) -> None:
         if self._frames.knows(message.header.frame_id):
@@ -43,9 +49,14 @@ class FixRelay(Node):
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         self._pass_on(self._thinner.add_pose(message))
 
+    def _on_increment(self, message: NavSatFix) -> None:
+        if self._frames.knows(message.header.frame_id):
+            self._fixes.publish(message)
+
     def _pass_on(self, pair: Pair | None) -> None:
         if pair:
-            self._fixes.publish(pair[0])
+            if not self._increments:
+                self._fixes.publish(pair[0])
             self._poses.publish(pair[1])
 
 

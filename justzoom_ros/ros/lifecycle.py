@@ -280,7 +280,9 @@ class LocalizeNode(LifecycleNode):
         timer.end('localizing')
         camera = loaded.processor.state.camera if loaded.processor.state else None
         height_m = camera.height_m if camera else None
-        made = loaded.outputs.make(fix, header, images[0], loaded.localizer, height_m)
+        made = loaded.outputs.make(
+            fix, header, images[0], loaded.localizer, height_m, loaded.processor.increment
+        )
         with self._publishing:
             if frame.epoch != self._epoch:
                 return

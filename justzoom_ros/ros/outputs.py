@@ -24,6 +24,7 @@ from justzoom_ros.ros.declare import value_of
 
 TYPES = {
     'fix': NavSatFix,
+    'fix_increment': NavSatFix,
     'pose': PoseWithCovarianceStamped,
     'hypotheses': PointCloud2,
     'belief': OccupancyGrid,
@@ -61,16 +62,22 @@ class Outputs:
         image: np.ndarray,
         localizer: Localizer,
         height_m: float | None = None,
+        increment: Fix | None = None,
     ) -> dict[str, Any]:
         """{topic: message} of a fix. `image` is what was seen, uint8 (H, W, 3) RGB, from
-        `height_m` above ground where that is known. A pose cannot say that it is none, so there is
-        one only for a fix; pictures only for who subscribes."""
+        `height_m` above ground where that is known; `increment`: what is new in the fix. A pose
+        cannot say that it is none, so there is one only for a fix; pictures only for who
+        subscribes."""
         altitude_m, altitude_std_m = self._altitude(fix, localizer, height_m)
         map_frame, calibrated = self._value('map_frame'), localizer.calibrated
         made = {
             'fix': messages.fix_message(fix, header, altitude_m, altitude_std_m, calibrated),
             'hypotheses': messages.hypotheses_message(fix, header, map_frame),
         }
+        if increment is not None:
+            made['fix_increment'] = messages.fix_message(
+                increment, header, altitude_m, altitude_std_m, calibrated
+            )
         if fix.status is FixStatus.FIX:
             made['pose'] = messages.pose_message(fix, header, map_frame, altitude_std_m)
         if self._is_heard('zoom_image'):

@@ -34,84 +34,63 @@ OVERRIDES = (
 """Launch arguments that are parameters of the node, which are words."""
 NUMBERS = {'height_m': 'height_m', 'fov_deg': 'camera_fov_deg', 'footprint': 'footprint_m'}
 """{launch argument: parameter}: numbers, two of them with a space between for the footprint."""
+TOPICS = ('image', 'height', 'odom', 'imu')
+"""Topics of the node that have a launch argument NAME_topic."""
 SHOWN = ('map_image', 'belief', 'markers', 'hypotheses', 'pose', 'zoom_image', 'tf', 'tf_static')
 """Topics of config/justzoom.rviz."""
 SWITCH = {'choices': ['true', 'false', 'True', 'False']}
+
+
+TEXTS = {
+    'image_topic': ('image', 'Topic of the images; for compressed ones without /compressed.'),
+    'camera_info_topic': (
+        '',
+        'Topic of the calibration: where it is given, the lens is read there.',
+    ),
+    'odom_topic': ('odom', 'Topic of the odometry (nav_msgs/Odometry).'),
+    'imu_topic': ('imu', 'Topic of the IMU, read where attitude_source or imu_yaw wants it.'),
+    'height_topic': (
+        'height',
+        'Topic of the height above ground, for height_source range, float64.',
+    ),
+    'namespace': ('', 'Namespace of node and topics.'),
+    'memory_file': (
+        '',
+        'File that keeps the last fix over a crash. Empty: with respawn one below ROS_HOME '
+        '(~/.ros), else as in params_file.',
+    ),
+}
+"""{launch argument: (default, description)}."""
+SWITCHES = {
+    'use_sim_time': ('false', 'Take the time from /clock, as for ros2 bag play --clock.'),
+    'autostart': ('true', 'Configure and activate the node at once.'),
+    'respawn': ('false', 'Start the node again when it dies, and with autostart configure it.'),
+    'rviz': ('false', 'Show everything in RViz.'),
+}
+"""{launch argument: (default, description)} of what is true or false."""
 
 
 def generate_launch_description():
     share = get_package_share_directory('justzoom_ros')
     return LaunchDescription(
         [
-            DeclareLaunchArgument(
+            _argument(
                 'params_file',
-                default_value=f'{share}/config/localize.yaml',
-                description='YAML file with the parameters of the node.',
+                f'{share}/config/localize.yaml',
+                'YAML file with the parameters of the node.',
             ),
             *(_override(name, name) for name in OVERRIDES),
             *(_override(*pair) for pair in NUMBERS.items()),
-            DeclareLaunchArgument(
-                'image_topic',
-                default_value='image',
-                description='Topic of the images; for compressed ones without /compressed.',
-            ),
-            DeclareLaunchArgument(
-                'camera_info_topic',
-                default_value='',
-                description='Topic of the calibration: where it is given, the lens is read there.',
-            ),
-            DeclareLaunchArgument(
-                'odom_topic',
-                default_value='odom',
-                description='Topic of the odometry (nav_msgs/Odometry).',
-            ),
-            DeclareLaunchArgument(
-                'imu_topic',
-                default_value='imu',
-                description='Topic of the IMU, read where attitude_source or imu_yaw wants it.',
-            ),
-            DeclareLaunchArgument(
-                'height_topic',
-                default_value='height',
-                description='Topic of the height above ground, for height_source range, float64.',
-            ),
-            DeclareLaunchArgument(
-                'namespace', default_value='', description='Namespace of node and topics.'
-            ),
-            DeclareLaunchArgument(
-                'use_sim_time',
-                default_value='false',
-                description='Take the time from /clock, as for ros2 bag play --clock.',
-                **SWITCH,
-            ),
-            DeclareLaunchArgument(
-                'autostart',
-                default_value='true',
-                description='Configure and activate the node at once.',
-                **SWITCH,
-            ),
-            DeclareLaunchArgument(
-                'respawn',
-                default_value='false',
-                description='Start the node again when it dies, and with autostart configure it.',
-                **SWITCH,
-            ),
-            DeclareLaunchArgument(
-                'memory_file',
-                default_value='',
-                description='File that keeps the last fix over a crash. Empty: with respawn one '
-                'below ROS_HOME (~/.ros), else as in params_file.',
-            ),
-            DeclareLaunchArgument(
-                'rviz',
-                default_value='false',
-                description='Show everything in RViz.',
-                **SWITCH,
-            ),
+            *(_argument(name, *texts) for name, texts in TEXTS.items()),
+            *(_argument(name, *texts, SWITCH) for name, texts in SWITCHES.items()),
             OpaqueFunction(function=_start),
             OpaqueFunction(function=_show),
         ]
     )
+
+
+def _argument(name, default, text, choices=None):
+    return DeclareLaunchArgument(name, default_value=default, description=text, **(choices or {}))
 
 
 def _override(name, parameter_name):
@@ -126,34 +105,7 @@ def _is_true(context, name):
 
 
 def _start(context):
-    params_file = LaunchConfiguration('params_file').perform(context)
-    if not Path(params_file).is_file():
-        # launch_ros itself would start the node without it.
-        raise FileNotFoundError(f'params_file {params_file} is not there')
-    given = {name: LaunchConfiguration(name).perform(context) for name in OVERRIDES}
-    changes = {name: value for name, value in given.items() if value} | _numbers(context)
-    camera_info = LaunchConfiguration('camera_info_topic').perform(context)
-    if camera_info:
-        changes['lens_source'] = 'camera_info'
-    changes['use_sim_time'] = _is_true(context, 'use_sim_time')
-    changes |= _memory(context)
-    node = LifecycleNode(
-        package='justzoom_ros',
-        executable='localize',
-        name='justzoom',
-        namespace=LaunchConfiguration('namespace'),
-        parameters=[params_file, changes],
-        remappings=[
-            ('image', LaunchConfiguration('image_topic')),
-            ('camera_info', camera_info or 'camera_info'),
-            ('height', LaunchConfiguration('height_topic')),
-            ('odom', LaunchConfiguration('odom_topic')),
-            ('imu', LaunchConfiguration('imu_topic')),
-        ],
-        respawn=_is_true(context, 'respawn'),
-        respawn_delay=2.0,
-        output='screen',
-    )
+    node = _node(context, _params_file(context), _changes(context))
     if not _is_true(context, 'autostart'):
         return [node]
     configure = _change(node, Transition.TRANSITION_CONFIGURE)
@@ -164,22 +116,57 @@ def _start(context):
     return [_activate_when_configured(node), node, configure]
 
 
+def _params_file(context):
+    path = LaunchConfiguration('params_file').perform(context)
+    if not Path(path).is_file():
+        # launch_ros itself would start the node without it.
+        raise FileNotFoundError(f'params_file {path} is not there')
+    return path
+
+
+def _changes(context):
+    """{parameter: value} of the launch arguments that are given."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in OVERRIDES}
+    changes = {name: value for name, value in given.items() if value} | _numbers(context)
+    if LaunchConfiguration('camera_info_topic').perform(context):
+        changes['lens_source'] = 'camera_info'
+    changes['use_sim_time'] = _is_true(context, 'use_sim_time')
+    return changes | _memory(context)
+
+
+def _node(context, params_file, changes):
+    camera_info = LaunchConfiguration('camera_info_topic').perform(context)
+    topics = {name: LaunchConfiguration(f'{name}_topic') for name in TOPICS}
+    return LifecycleNode(
+        package='justzoom_ros',
+        executable='localize',
+        name='justzoom',
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[params_file, changes],
+        remappings=[*topics.items(), ('camera_info', camera_info or 'camera_info')],
+        respawn=_is_true(context, 'respawn'),
+        respawn_delay=2.0,
+        output='screen',
+    )
+
+
 def _numbers(context):
     """{parameter: number or numbers} of the launch arguments that are given."""
-    found = {}
-    for name, parameter in NUMBERS.items():
-        text = LaunchConfiguration(name).perform(context)
-        many = isinstance(BY_NAME[parameter].default, list)
-        if text:
-            try:
-                values = [float(word) for word in text.replace(',', ' ').split()]
-            except ValueError:
-                values = []
-            if len(values) != (2 if many else 1):
-                wanted = 'two numbers, as in footprint:="90 150"' if many else 'one number'
-                raise RuntimeError(f'{name}:={text} must be {wanted}')
-            found[parameter] = values if many else values[0]
-    return found
+    given = {name: LaunchConfiguration(name).perform(context) for name in NUMBERS}
+    return {NUMBERS[name]: _number(name, text) for name, text in given.items() if text}
+
+
+def _number(name, text):
+    """The number that a launch argument gives, or the list of two."""
+    many = isinstance(BY_NAME[NUMBERS[name]].default, list)
+    try:
+        values = [float(word) for word in text.replace(',', ' ').split()]
+    except ValueError:
+        values = []
+    if len(values) != (2 if many else 1):
+        wanted = 'two numbers, as in footprint:="90 150"' if many else 'one number'
+        raise RuntimeError(f'{name}:={text} must be {wanted}')
+    return values if many else values[0]
 
 
 def _memory(context):

@@ -1,16 +1,15 @@
 """What the documentation names is there: files, modules, commands and their options."""
 
-import ast
 import re
 from functools import cache
 from pathlib import Path
 
 import pytest
 from colcon_support import REPO
+from package_sources import PACKAGE, SOURCES
 
 from justzoom_ros.cli.main import build_parser
 
-PACKAGE = REPO / 'justzoom_ros'
 DOCS = sorted(
     [*REPO.glob('*.md'), *(REPO / 'docs').glob('*.md'), *(REPO / 'examples').glob('*.md')]
 )
@@ -40,9 +39,14 @@ def subcommands(parser):
     return next(choices, {})
 
 
+@cache
+def whole_parser():
+    return build_parser()
+
+
 def unknown_in_command(words):
     """The words of `justzoom ...` that it does not know: its commands and --options."""
-    parser, words = build_parser(), list(words)
+    parser, words = whole_parser(), list(words)
     while words and subcommands(parser) and re.fullmatch(r'[a-z]+', words[0]):
         if words[0] not in subcommands(parser):
             return [words[0]]
@@ -87,16 +91,12 @@ def test_every_module_is_there(path):
 
 @cache
 def members():
-    """{class of the package: names of its methods, fields and attributes}."""
+    """{class of the package: the words of its text}, names of methods and fields among them."""
     found = {}
-    for path in PACKAGE.rglob('*.py'):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ClassDef):
-                inner = list(ast.walk(node))
-                names = {n.name for n in inner if isinstance(n, ast.FunctionDef)}
-                names |= {n.id for n in inner if isinstance(n, ast.Name)}
-                names |= {n.attr for n in inner if isinstance(n, ast.Attribute)}
-                found[node.name] = names | found.get(node.name, set())
+    for name, body in re.findall(
+        r'^class (\w+)(.*?)(?=^[^\s)]|\Z)', sources(), re.DOTALL | re.MULTILINE
+    ):
+        found.setdefault(name, set()).update(re.findall(r'\w+', body))
     return found
 
 
@@ -110,7 +110,7 @@ def test_every_class_has_the_member_that_is_named(path):
 
 @cache
 def sources():
-    return '\n'.join(path.read_text() for path in PACKAGE.rglob('*.py'))
+    return '\n'.join(path.read_text() for path in SOURCES)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from builtin_interfaces.msg import Time  # noqa: E402
 from geometry_msgs.msg import PoseWithCovarianceStamped  # noqa: E402
 from nav_msgs.msg import OccupancyGrid  # noqa: E402
 from rclpy.serialization import deserialize_message, serialize_message  # noqa: E402
+from rclpy.time import Time as RclpyTime  # noqa: E402
 from sensor_msgs.msg import Image, NavSatFix, PointCloud2, PointField  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
@@ -25,9 +26,9 @@ from visualization_msgs.msg import MarkerArray  # noqa: E402
 from justzoom_ros.errors import ConfigError, JustZoomError  # noqa: E402
 from justzoom_ros.inference.posterior import CellPosterior  # noqa: E402
 from justzoom_ros.io.image_message import image_from_message  # noqa: E402
+from justzoom_ros.live.image_decoder import Decoder  # noqa: E402
 from justzoom_ros.region import Region  # noqa: E402
 from justzoom_ros.ros import markers, messages, outputs  # noqa: E402
-from justzoom_ros.ros.decoder import Decoder  # noqa: E402
 
 HEADER = Header(stamp=Time(sec=12, nanosec=345), frame_id='camera')
 REGION = Region(42.0, -76.0, 800.0, grid=2, depth=3)
@@ -187,9 +188,9 @@ def test_a_picture_survives_the_message():
 
 @pytest.mark.parametrize(('level', 'byte'), [('ok', b'\0'), ('warn', b'\1'), ('error', b'\2')])
 def test_diagnostics_hold_one_status_with_printed_values(level, byte):
-    stamp = Time(sec=3)
-    array = messages.diagnostics_message(stamp, 'justzoom', level, 'text', {'frames': 3, 'a': ''})
-    assert array.header.stamp == stamp
+    now = RclpyTime(seconds=3)
+    array = messages.diagnostics_message(now, 'justzoom', level, 'text', {'frames': 3, 'a': ''})
+    assert array.header.stamp == Time(sec=3)
     (status,) = array.status
     assert (status.level, status.name, status.message) == (byte, 'justzoom', 'text')
     assert [(v.key, v.value) for v in status.values] == [('frames', '3'), ('a', '')]

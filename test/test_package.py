@@ -1,6 +1,7 @@
 """The package as colcon and pip see it, and the floors of the house."""
 
 import ast
+import functools
 import os
 import re
 import shutil
@@ -14,10 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 from colcon_support import REPO, colcon, sourced, workspace
+from package_sources import PACKAGE, SOURCES, parsed
 
 import justzoom_ros
-
-PACKAGE = REPO / 'justzoom_ros'
 
 
 def run(*command, **options):
@@ -27,11 +27,13 @@ def run(*command, **options):
 # --- colcon --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_colcon_takes_it_for_an_ament_python_package():
     """An invalid package.xml would silently make it plain Python."""
     assert colcon('list', cwd=workspace()).split() == ['justzoom_ros', '.', '(ros.ament_python)']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'path',
     [
@@ -50,6 +52,7 @@ def test_colcon_installs(path):
     assert (workspace() / 'install' / 'justzoom_ros' / path).is_file()
 
 
+@pytest.mark.slow
 def test_all_maps_of_the_repository_are_installed_but_no_caches():
     installed = workspace() / 'install' / 'justzoom_ros' / 'share' / 'justzoom_ros'
     tracked = run('git', 'ls-files', 'maps', cwd=REPO).stdout.split()
@@ -57,6 +60,7 @@ def test_all_maps_of_the_repository_are_installed_but_no_caches():
     assert not list(installed.rglob('embeddings'))
 
 
+@pytest.mark.slow
 def test_the_installed_package_is_found_and_runs_without_the_repository():
     code = 'import justzoom_ros.io.image_message as m; print(m.__file__)'
     done = run(sys.executable, '-c', code, env=sourced(), cwd='/')
@@ -66,6 +70,7 @@ def test_the_installed_package_is_found_and_runs_without_the_repository():
     assert done.stdout.strip() == f'justzoom {justzoom_ros.__version__}', done.stderr
 
 
+@pytest.mark.slow
 def test_the_ament_index_knows_it():
     packages = pytest.importorskip('ament_index_python.packages')
     found = run(
@@ -156,12 +161,24 @@ FLOORS = (
 """Rooms, lowest floor first. A room imports from its own floor and those below."""
 
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-SOURCES = sorted(PACKAGE.rglob('*.py'))
 
 
+@functools.cache
 def imports(path):
     """(name, where) of all absolute imports of a file, also those inside functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    return list(found_imports(path))
+
+
+def statements(node):
+    """All statements below a node. Expressions, which hold no imports, are not walked."""
+    for name in ('body', 'orelse', 'finalbody', 'handlers', 'cases'):
+        for child in getattr(node, name, ()):
+            yield child
+            yield from statements(child)
+
+
+def found_imports(path):
+    for node in statements(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -181,23 +198,31 @@ def test_every_room_has_a_floor():
     assert {room(path) for path in SOURCES} - {'__init__'} <= set(FLOOR_OF)
 
 
-@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_imports_only_from_floors_below(path):
-    if room(path) == '__init__':
-        return
+def imports_from_above(path):
+    """'file:line imports name' for each import from a higher floor."""
     for name, line in imports(path):
         package, *parts = name.split('.')
         if package != 'justzoom_ros' or parts in ([], ['__version__']):
             continue
         other = justzoom_ros._HOMES.get(parts[0], parts[0]).split('.')[0]
-        assert FLOOR_OF[other] <= FLOOR_OF[room(path)], f'{path}:{line} imports {name} from above'
+        if FLOOR_OF[other] > FLOOR_OF[room(path)]:
+            yield f'{path}:{line} imports {name}'
 
 
-@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_the_ros_room_and_no_other_imports_ros(path):
+def test_a_room_imports_only_from_floors_below():
+    rooms = [path for path in SOURCES if room(path) != '__init__']
+    assert [wrong for path in rooms for wrong in imports_from_above(path)] == []
+
+
+def ros_packages(path):
     names = {name.split('.')[0] for name, _ in imports(path)}
-    ros = {name for name in names if name == 'rclpy' or name.endswith(('_msgs', '_interfaces'))}
-    assert bool(ros) == (room(path) == 'ros') or path.name == '__init__.py'
+    return {name for name in names if name == 'rclpy' or name.endswith(('_msgs', '_interfaces'))}
+
+
+def test_every_file_of_the_ros_room_imports_rclpy_and_no_other_imports_ros():
+    files = [path for path in SOURCES if room(path) == 'ros' and path.name != '__init__.py']
+    assert files and [path for path in files if 'rclpy' not in ros_packages(path)] == []
+    assert [path for path in SOURCES if room(path) != 'ros' and ros_packages(path)] == []
 
 
 def module_name(path):
@@ -210,7 +235,7 @@ MODULES = {module_name(path): path for path in SOURCES if room(path) != '__init_
 
 def loaded_modules(path):
     """Modules of the package that a file imports while it is itself imported."""
-    found, todo = set(), list(ast.parse(path.read_text()).body)
+    found, todo = set(), list(parsed(path).body)
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Import):

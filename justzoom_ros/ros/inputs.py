@@ -21,8 +21,8 @@ from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.live.camera_sensors import HEIGHT_TOPICS, CameraSensors
 from justzoom_ros.live.frame_processor import FrameProcessor
+from justzoom_ros.live.image_decoder import Decoder
 from justzoom_ros.ros.declare import value_of
-from justzoom_ros.ros.decoder import Decoder
 
 RIG_FOV_DEG = 90.0
 """Field of view of a rig's cameras where it is not given."""

@@ -337,7 +337,7 @@ class LocalizeNode(LifecycleNode):
             'image topic': topic,
             **self._diagnostics.values(),
         }
-        stamp, name = self.get_clock().now().to_msg(), self.get_fully_qualified_name()
+        stamp, name = self.get_clock().now(), self.get_fully_qualified_name()
         self._diagnostics_publisher.publish(
             messages.diagnostics_message(stamp, f'{name}: localization', level, text, values)
         )

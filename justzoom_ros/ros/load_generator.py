@@ -5,9 +5,9 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
+from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage
 
-from justzoom_ros.io.stamps import from_nanoseconds
 from justzoom_ros.ros.live_replay import LiveNode
 
 PATIENCE_S = 5.0
@@ -39,7 +39,7 @@ class LoadGenerator(LiveNode):
         image.header.frame_id = 'camera'
         stamp_ns = 1_000_000_000 + STEP_NS * self._sent
         for topic, message in ((self._odometry_topic, odometry), (self.image_topic, image)):
-            message.header.stamp.sec, message.header.stamp.nanosec = from_nanoseconds(stamp_ns)
+            message.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
             self._publishers[topic].publish(message)
         return stamp_ns
 

@@ -5,9 +5,9 @@ from array import array
 
 import cv2
 import numpy as np
-from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Point, Pose, Vector3
 from nav_msgs.msg import OccupancyGrid
+from rclpy.duration import Duration
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -15,7 +15,7 @@ from justzoom_ros.inference.fix import Fix, FixStatus
 from justzoom_ros.inference.posterior import CHI2_2DOF
 from justzoom_ros.maps.satellite_map import SatelliteMap
 
-LIFETIME_S = 10
+LIFETIME = Duration(seconds=10).to_msg()
 """Markers of a node that has gone vanish after this."""
 
 GREEN, ORANGE, RED = (0.1, 0.9, 0.2), (1.0, 0.6, 0.0), (0.9, 0.1, 0.1)
@@ -51,7 +51,7 @@ def _ellipse(east_m: float, north_m: float, covariance_m2: np.ndarray, header: H
         type=Marker.CYLINDER,
         pose=_pose(east_m, north_m, yaw_rad),
         scale=Vector3(x=float(long_m), y=float(short_m), z=THICKNESS_M),
-        lifetime=Duration(sec=LIFETIME_S),
+        lifetime=LIFETIME,
     )
 
 
@@ -64,7 +64,7 @@ def _arrow(fix: Fix, header: Header) -> Marker:
         pose=_pose(fix.east_m, fix.north_m, fix.yaw_rad),
         scale=Vector3(x=ARROW_M, y=ARROW_M / 8, z=ARROW_M / 8),
         color=_color(RED, 1.0),
-        lifetime=Duration(sec=LIFETIME_S),
+        lifetime=LIFETIME,
     )
 
 

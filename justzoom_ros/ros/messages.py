@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import OccupancyGrid
+from rclpy.time import Time
 from sensor_msgs.msg import Image, NavSatFix, NavSatStatus, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -158,7 +158,7 @@ def diagnostics_message(
         hardware_id='justzoom',
         values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
     )
-    return DiagnosticArray(header=Header(stamp=stamp), status=[status])
+    return DiagnosticArray(header=Header(stamp=stamp.to_msg()), status=[status])
 
 
 def _check_covariance(fix: Fix) -> np.ndarray:

@@ -1,13 +1,23 @@
 """Images by cv_bridge, where there is one that works; by our own decoder otherwise."""
 
+from array import array
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import Image
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.io.image_message import UsedDepth, image_from_message
 
+# What cv_bridge asks of a message: whether it works is known before the first one arrives.
+PROBE = SimpleNamespace(
+    height=1,
+    width=2,
+    encoding='bgr8',
+    step=9,
+    is_bigendian=0,
+    data=array('B', [1, 2, 3, 4, 5, 6, 0, 0, 0]),
+)
 PIXEL_BYTES = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 """Encodings that cv_bridge decodes as we do, where the step is a multiple of so many bytes. The
 others are ours: it scales 16 bits in another way, and does not know all."""
@@ -57,8 +67,7 @@ def _find_bridge() -> tuple[Any, str]:
         from cv_bridge import CvBridge
 
         bridge = CvBridge()
-        probe = Image(height=1, width=2, encoding='bgr8', step=9, data=[1, 2, 3, 4, 5, 6, 0, 0, 0])
-        shown = np.asarray(bridge.imgmsg_to_cv2(probe, 'rgb8'))
+        shown = np.asarray(bridge.imgmsg_to_cv2(PROBE, 'rgb8'))
     except Exception as error:  # built for another OpenCV or numpy it fails in many ways
         return None, f'{type(error).__name__}: {error}'
     works = shown.tolist() == [[[3, 2, 1], [6, 5, 4]]]

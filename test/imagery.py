@@ -1,5 +1,7 @@
 """Synthetic imagery with known positions, for the tests of maps."""
 
+from functools import cache
+
 import numpy as np
 import rasterio
 from pyproj import CRS, Geod, Transformer
@@ -59,6 +61,11 @@ def write_raster(path, bands, transform, crs=UTM, mask=None, driver='GTiff', **o
 
 def texture(size_px=800, bands=3, seed=0):
     """uint8 (bands, h, w): smooth blobs and some sharp edges, like a town from above."""
+    return made_texture(size_px, bands, seed).copy()
+
+
+@cache
+def made_texture(size_px, bands, seed):
     generator = np.random.default_rng(seed)
     image = np.zeros((bands, size_px, size_px))
     for cell in (4, 16, 64):

@@ -37,6 +37,7 @@ def test_things_take_turns_and_are_told_by_their_medians():
     assert ratio(timings, 'slow', 'fast') == 2.0
 
 
+@pytest.mark.slow
 def test_every_part_of_a_frame_is_measured():
     measured = parts.measure_inputs(runs=1)
     assert {figures['runs'] for figures in measured['times'].values()} == {1}

@@ -54,6 +54,7 @@ def compared(city, capsys, *more):
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_per_method_search_and_views(city, capsys, tmp_path):
     out = tmp_path / 'table.json'
     text = compared(city, capsys, '--views', '1', '2', '-o', str(out))

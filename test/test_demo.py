@@ -4,7 +4,6 @@ import json
 import os
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,7 +19,7 @@ from justzoom_ros.io.image_message import image_from_message
 from justzoom_ros.live.node_process import own_domain, running_node
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.worlds import demo, flight
-from justzoom_ros.worlds.town import DEMO_REGION, landscape
+from justzoom_ros.worlds.town import DEMO_REGION
 
 DEMO_MAP = Path(__file__).resolve().parents[1] / 'maps' / 'demo'
 SHIPPED = DEMO_MAP / 'weights.safetensors'
@@ -29,11 +28,9 @@ SHORT = flight.FlightConfig(frames=12)
 
 @pytest.fixture(scope='module')
 def flown(tmp_path_factory):
-    """A short flight over the town drawn coarsely, which is quick."""
+    """A short flight over grey ground: a town takes its time to be drawn."""
     folder = tmp_path_factory.mktemp('flown') / 'flight'
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flight, 'landscape', partial(landscape, resolution_m=1.0))
-        flight.make_flight(folder, SHORT)
+    flight.make_flight(folder, SHORT, ground=np.full((640, 640, 3), 128, np.uint8))
     return folder
 
 

@@ -117,6 +117,7 @@ def run(files, dataset, *more):
     return main(['evaluate', *map(str, paths), '--images', str(dataset), *map(str, more)])
 
 
+@pytest.mark.slow
 def test_command_writes_what_it_prints(files, dataset, tmp_path, capsys):
     assert run(files, dataset, '-o', tmp_path / 'out', '--json', '--frames', 2) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -130,6 +130,7 @@ def run(town, flight, *more):
     ])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_command_needs_no_weights_and_says_what_was_known(town, flight, tmp_path, capsys):
     assert run(town, flight, '-o', tmp_path, '--frames', 1, '--json', '--height-std', 1.5) == 0
     printed = json.loads(capsys.readouterr().out)
@@ -149,6 +150,7 @@ def test_the_command_needs_no_weights_and_says_what_was_known(town, flight, tmp_
         assert picture.format == 'PNG'
 
 
+@pytest.mark.slow
 def test_a_policy_and_a_camera_are_rows_of_both(town, flight, tmp_path, capsys):
     weights = make_weights(tmp_path, town)
     options = '--weights', weights, '--search', 'exact', '--height-std', 1
@@ -176,6 +178,7 @@ def test_a_view_that_is_larger_than_the_map_gives_no_fix_with_a_reason(town, fol
     write_flight(folder, town)
 
 
+@pytest.mark.slow
 def test_a_sequence_is_followed_with_what_each_row_says(town, tmp_path, capsys):
     poses = [(east_m, 10.0, 0.0) for east_m in (-60.0, -35.0, -10.0, 15.0)]
     columns = 'altitude', 'fov_deg', 'stamp'
@@ -194,6 +197,7 @@ def test_a_map_that_is_coarser_than_the_weights_want_is_named(town, folder, flig
     assert 'coarse' in error and '4 m per pixel' in error and 'Traceback' not in error
 
 
+@pytest.mark.slow
 def test_features_that_cannot_be_read_are_made_again_with_a_warning(town, flight, capsys, caplog):
     assert run(town, flight, '--height-std', 1) == 0
     for file in (town.path / 'embeddings').iterdir():

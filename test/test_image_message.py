@@ -273,6 +273,7 @@ def test_truncated_files_are_refused(kind, share):
         image_from_message(cut)
 
 
+@pytest.mark.slow
 def test_a_file_that_unpacks_to_an_absurd_size_is_refused():
     bomb = compressed(Image.new('1', (20_000, 20_000)), 'PNG')
     assert len(bomb.data) < 100_000

@@ -46,7 +46,7 @@ def recorded(monkeypatch):
 def recorder(monkeypatch, file):
     launch_doubles.install(monkeypatch)
     index = types.ModuleType('ament_index_python.packages')
-    index.get_package_share_directory = lambda name: f'{prefix()}/share/{name}'
+    index.get_package_share_directory = lambda name: str(REPO)
     monkeypatch.setitem(sys.modules, 'ament_index_python.packages', index)
     spec = importlib.util.spec_from_file_location('launch_file', file)
     module = importlib.util.module_from_spec(spec)

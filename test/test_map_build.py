@@ -326,7 +326,7 @@ def test_xyz_tiles_agree_with_a_direct_warp(xyz, tmp_path):
 def test_real_xyz_tiles_agree_with_a_direct_warp(shared, tmp_path):
     folder, zoom = shared / 'data' / 'kampala' / 'tiles', 20
     region = Region(0.35085, 32.59425, 100.0, grid=4, depth=2)
-    built = build(folder, tmp_path / 'map', region, crop_px=384)
+    built = build(folder, tmp_path / 'map', region, crop_px=192)
     xs, ys = range(619224, 619230), range(523264, 523268)
     files = [[folder / str(zoom) / str(x) / f'{y}.png' for x in xs] for y in ys]
     rows = [np.hstack([np.asarray(Image.open(f).convert('RGB')) for f in row]) for row in files]

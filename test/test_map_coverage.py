@@ -23,13 +23,13 @@ TRANSFORM = grid_round(CENTER, size_px=SIZE)
 
 
 def built(source, tmp_path, region=REGION, **options):
-    return build(source, region, tmp_path / 'map', crop_px=64, **options)
+    return build(source, region, tmp_path / 'map', crop_px=32, **options)
 
 
 def reference(tmp_path):
     """Pixels of the map of the 8-bit imagery that is whole."""
     source = write_raster(tmp_path / 'whole.tif', texture(SIZE), TRANSFORM)
-    return build(source, REGION, tmp_path / 'whole', crop_px=64)[1].astype(float)
+    return build(source, REGION, tmp_path / 'whole', crop_px=32)[1].astype(float)
 
 
 def with_hole(image, value):

@@ -17,7 +17,7 @@ class Commands:
 
 def test_a_reader_that_has_enough_is_no_traceback(monkeypatch, tmp_path):
     """As with `justzoom ... | head -1`: the status is that of a program that SIGPIPE ended."""
-    monkeypatch.setattr(command_line, 'build_parser', Commands)
+    monkeypatch.setattr(command_line, 'build_parser', lambda commands: Commands())
     with (tmp_path / 'out').open('w') as out:
         monkeypatch.setattr('sys.stdout', out)
         assert command_line.main([]) == 141

@@ -84,6 +84,7 @@ def test_a_window_of_the_whole_map_is_a_filter_with_fine_cells_everywhere(dtype)
     assert brute.off_map > 0.03
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_the_first_frame_gives_metres_and_the_second_a_fix():
     belief, flight = pose_filter(), Flight(1, outliers=0.0)
     for number in range(8):
@@ -219,6 +220,7 @@ def test_unknown_motion_gives_the_window_up_and_loses_nothing():
     assert not belief.windows and total(belief) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_simulated_flights_end_in_metres_and_never_surely_elsewhere():
     """A fifth of the frames shows another place, half of these the same one again."""
     flights = [

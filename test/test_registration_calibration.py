@@ -1,6 +1,7 @@
 """What a match is worth on a whole map: fitted to searches."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -26,12 +27,16 @@ SMALL_VIEWS = ViewConfig(template_cells=40, tile_cells=64, smallest_cells=24)
 
 def search(rng, truth_z=None, poses=100_000):
     """A search whose wrong poses stand out by a normal distribution."""
-    z = np.append(rng.normal(size=poses), [] if truth_z is None else truth_z)
-    counts = np.histogram(z, BINS, (LEAST_Z, MOST_Z))[0]
+    edges = np.linspace(LEAST_Z, MOST_Z, BINS + 1)
+    shares = np.diff([NormalDist().cdf(edge) for edge in edges])
+    *counts, _ = rng.multinomial(poses, [*shares, 1 - shares.sum()])
+    if truth_z is not None:
+        counts += np.histogram(truth_z, edges)[0]
     truth = None if truth_z is None else torch.full((9,), float(truth_z))
     return Search(1000.0, torch.tensor(counts, dtype=torch.float32), truth)
 
 
+@pytest.mark.slow
 def test_a_fitted_match_model_knows_here_from_elsewhere():
     rng, match = np.random.default_rng(0), MatchModel()
     searches = [search(rng, z) for z in rng.normal(9, 1.5, 20)] + [search(rng) for _ in range(20)]
@@ -45,6 +50,7 @@ def test_a_fitted_match_model_knows_here_from_elsewhere():
     assert true > math.log(100_000) + 2
 
 
+@pytest.mark.slow
 def test_where_true_poses_do_not_stand_out_nothing_is_certain():
     rng, match = np.random.default_rng(1), MatchModel()
     searches = [search(rng, z) for z in rng.normal(0, 1, 20)] + [search(rng) for _ in range(20)]
@@ -64,6 +70,7 @@ def test_a_search_counts_every_valid_pose_once_and_finds_the_truth_among_them():
                 assert 3 * 4 * 4 <= len(found.truth) <= 3 * 7 * 7
 
 
+@pytest.mark.slow
 def test_calibrating_changes_the_match_model_alone(monkeypatch):
     monkeypatch.setattr(calibration, 'VIEWS', SMALL_VIEWS)
     network = RegistrationNetwork(TINY).eval()

@@ -42,14 +42,15 @@ def random_templates(rng, count, channels, size, anchors):
 def brute_force(features, mask, templates):
     """Sums of products and numbers of cells at every pose, in double precision, by definition."""
     turned, weights = templates.features.double().numpy(), templates.weights.double().numpy()
-    count, high, wide = weights.shape
+    count = len(weights)
     sums, cells = np.zeros((2, count, *mask.shape))
-    for k, row, column in np.ndindex(sums.shape):
-        for i, j in np.ndindex(high, wide):
-            at = row + i - templates.anchors[k, 0], column + j - templates.anchors[k, 1]
-            if 0 <= at[0] < mask.shape[0] and 0 <= at[1] < mask.shape[1]:
-                sums[k, row, column] += turned[k, :, i, j] @ features[(slice(None), *at)]
-                cells[k, row, column] += weights[k, i, j] * mask[at]
+    for k, i, j in np.ndindex(weights.shape):
+        row, column = np.indices(mask.shape)
+        row, column = row + i - templates.anchors[k, 0], column + j - templates.anchors[k, 1]
+        inside = (row >= 0) & (row < mask.shape[0]) & (column >= 0) & (column < mask.shape[1])
+        at = row[inside], column[inside]
+        sums[k, inside] += turned[k, :, i, j] @ features[:, at[0], at[1]]
+        cells[k, inside] += weights[k, i, j] * mask[at]
     return sums, cells
 
 

@@ -78,6 +78,7 @@ def test_a_tilted_camera_is_found_with_its_attitude(tilt, yaw_deg):
     check_found(view.sharpen(MAP, peak), pose, 0.5, 0.6)
 
 
+@pytest.mark.slow
 def test_a_peak_that_is_looked_at_closely_has_a_heading_to_half_a_degree():
     for yaw_deg in (15.0, 357.5):
         pose = NadirPose(12.3, -41.8, radians(yaw_deg), 90.0)
@@ -91,6 +92,7 @@ def test_a_peak_that_is_looked_at_closely_has_a_heading_to_half_a_degree():
         assert peak.yaw_std_rad < coarse.yaw_std_rad
 
 
+@pytest.mark.slow
 def test_a_height_known_to_a_tenth_is_found_among_its_scales():
     pose = NadirPose(12.3, -41.8, radians(75), 90.0)
     true_m = height_of(pose)
@@ -100,6 +102,7 @@ def test_a_height_known_to_a_tenth_is_found_among_its_scales():
     assert camera.scales()[peak.scale].height_m == pytest.approx(true_m, rel=0.04)
 
 
+@pytest.mark.slow
 def test_a_range_of_footprints_needs_neither_lens_nor_height():
     pose = NadirPose(12.3, -41.8, radians(75), 90.0)
     found = register(NETWORK, MAP, picture(pose), Camera.from_footprint(82, 100))
@@ -261,6 +264,7 @@ class NoiseNetwork(ToyNetwork):
         return (mean_cosine - background_mean) / background_std
 
 
+@pytest.mark.slow
 def test_chance_stands_out_no_further_where_the_map_covers_half_of_the_view():
     network, mask = NoiseNetwork(), np.ones((600, 600), bool)
     mask[:, ::40] = mask[:, 240:360] = False

@@ -251,6 +251,7 @@ def test_losses_are_bayes_rule_for_here_or_elsewhere():
 # --- runs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(
     places, tmp_path, monkeypatch
 ):

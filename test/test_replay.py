@@ -210,6 +210,7 @@ def test_outputs(written, images):
         assert picture.format == 'PNG' and min(picture.size) > 800
 
 
+@pytest.mark.slow
 def test_geojson(written, images):
     rows = read_csv(written / 'fixes.csv')
     features = json.loads((written / 'track.geojson').read_text())['features']
@@ -434,6 +435,7 @@ class Looped:
         return chain(self._bag.messages(topics), self._bag.messages(topics))
 
 
+@pytest.mark.slow
 def test_a_bag_that_loops_gives_the_same_the_second_time(moving_bag, localizer):
     tracker = Tracker(localizer)
     with Bag(moving_bag) as bag:

@@ -188,6 +188,7 @@ def test_a_truth_that_is_not_on_the_map_is_told(run, place, hint):
     assert f'all {FRAMES} true positions lie outside the map' in said and hint in said
 
 
+@pytest.mark.slow
 def test_clocks_that_do_not_overlap_are_told_with_their_distance(run):
     def delay(topic, number, message):
         if topic == '/gps/fix':
@@ -199,6 +200,7 @@ def test_clocks_that_do_not_overlap_are_told_with_their_distance(run):
     assert summary['truth_unknown'] == FRAMES
 
 
+@pytest.mark.slow
 def test_a_gps_that_never_had_a_fix_is_no_truth(run):
     def lose(topic, number, message):
         if topic == '/gps/fix':
@@ -208,6 +210,7 @@ def test_a_gps_that_never_had_a_fix_is_no_truth(run):
     assert status == 0 and 'no true positions' in said and summary['truth_unknown'] == FRAMES
 
 
+@pytest.mark.slow
 def test_topics_without_messages_are_as_if_they_were_not_there(run, images):
     status, said, summary = run(lambda topic, *_: topic == '/camera', odometry=poses(STAMPS))
     assert status == 0 and 'no true positions' in said and 'there is no odometry' in said

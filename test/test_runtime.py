@@ -97,6 +97,7 @@ def test_auto_takes_the_engine_where_it_is_the_faster(exported, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_weights_that_changed_find_no_engine(exported):
     map, weights, _, _ = exported
     policy = ZoomPolicy.load(weights)
@@ -108,6 +109,7 @@ def test_weights_that_changed_find_no_engine(exported):
         Localizer.open(map=map, weights=weights, runtime='onnx', progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('described', [True, False])
 def test_a_truncated_engine_is_told_and_auto_goes_on_with_torch(exported, caplog, described):
     map, weights, folder, _ = exported
@@ -124,6 +126,7 @@ def test_a_truncated_engine_is_told_and_auto_goes_on_with_torch(exported, caplog
     assert ('cannot be loaded' if described else 'not written whole') in str(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('damage', ['{', '[]', ''])
 def test_an_engine_without_its_description_is_not_taken(exported, damage):
     map, weights, folder, _ = exported
@@ -133,6 +136,7 @@ def test_an_engine_without_its_description_is_not_taken(exported, damage):
         Localizer.open(map=map, weights=weights, runtime='onnx', progress=False)
 
 
+@pytest.mark.slow
 def test_an_engine_of_another_torch_is_named(exported, monkeypatch, caplog):
     weights = exported[1]
     monkeypatch.setattr(torch, '__version__', '9.9.9')
@@ -142,6 +146,7 @@ def test_an_engine_of_another_torch_is_named(exported, monkeypatch, caplog):
     assert 'where torch 9.9.9 is needed' in caplog.text
 
 
+@pytest.mark.slow
 def test_without_onnxruntime_the_reason_is_told(exported, monkeypatch):
     monkeypatch.setattr('justzoom_ros.runtimes.onnx_runtime.onnx_available', lambda: False)
     with pytest.raises(RuntimeUnavailableError, match=r'justzoom_ros\[onnx\]'):
@@ -166,6 +171,7 @@ def test_a_runtime_that_says_something_else_is_refused(made):
         check_parity(Broken(policy, 'cpu'), plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('passes', [True, False])
 def test_only_an_engine_that_passes_the_gate_is_kept(exported, monkeypatch, tmp_path, passes):
     _, weights, folder, _ = exported

@@ -33,6 +33,7 @@ def test_a_view_of_the_map_is_placed_to_a_metre(baseline, yaw_rad, width_m):
     assert found.inliers >= 8
 
 
+@pytest.mark.slow
 def test_a_blank_and_a_noisy_picture_are_placed_nowhere(baseline):
     assert baseline.match(np.full((120, 160, 3), 90, np.uint8)) is None
     noise = np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8)

@@ -65,9 +65,8 @@ def test_a_view_cut_from_a_panorama_is_what_a_camera_there_sees(turn):
     assert np.abs(view.astype(int) - seen).max() <= 4
 
 
-def test_views_are_squeezed_to_two_squares(dataset, tiny_map):
+def test_views_are_squeezed_to_two_squares(places, tiny_map):
     policy = policy_config(tiny_map)
-    places = StreetPlaces(dataset, tiny_map.region)
     rng = np.random.default_rng(0)
     views = places.views(0, 3, policy, rng, StreetConfig())
     assert views.shape == (3, 2, 32, 32, 3) and views.dtype == np.uint8
@@ -156,6 +155,11 @@ def dataset(tmp_path_factory, tiny_map):
     return folder
 
 
+@pytest.fixture(scope='module')
+def places(dataset, tiny_map):
+    return StreetPlaces(dataset, tiny_map.region)
+
+
 def surroundings(ground, east, north, size_px=(128, 30)):
     """An equirectangular strip: above the horizon the map 12 m away, below it 4 m away, north in
     the middle."""
@@ -195,8 +199,7 @@ def policy_config(tiny_map, look_ahead=False):
     )  # fmt: skip
 
 
-def test_places_are_where_the_table_says(dataset, tiny_map):
-    places = StreetPlaces(dataset, tiny_map.region)
+def test_places_are_where_the_table_says(dataset, places):
     assert len(places.panoramas) == 1000 and len(places.pictures) == 15
     with (dataset / 'panoramas.csv').open() as file:
         rows = list(csv.DictReader(file))
@@ -205,8 +208,7 @@ def test_places_are_where_the_table_says(dataset, tiny_map):
     ]
 
 
-def test_what_is_kept_back_is_never_trained_on(dataset, tiny_map):
-    places = StreetPlaces(dataset, tiny_map.region)
+def test_what_is_kept_back_is_never_trained_on(places):
     streams = [set(places.streams[s]) for s in (TRAINING, VALIDATION, CALIBRATION)]
     assert sum(map(len, streams)) == 1015 == len(set.union(*streams))
     trained_on = np.concatenate(places.neighbourhoods)
@@ -229,11 +231,11 @@ def test_near_places_are_drawn_in_proportion():
     assert len(draw_near_places(groups, 7, 4, rng)) == 7
 
 
-def test_processes_share_a_batch(dataset, tiny_map):
+def test_processes_share_a_batch(places, tiny_map):
     config = TrainConfig(batch=16)
     whole, *parts = (
         StreetBatches(
-            StreetPlaces(dataset, tiny_map.region), policy_config(tiny_map),
+            places, policy_config(tiny_map),
             StreetConfig(views=2, cluster=1), Augmentation(), config, rank,
         )[3]
         for rank in (Rank(), Rank(0, 2), Rank(1, 2))

@@ -84,6 +84,7 @@ def operations(program):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('attention', ['explicit', 'fused'])
 def test_only_matrices_and_convolutions_are_in_half_precision(compiler, attention):
     found = operations(export_program(dino_policy(), 'float16', attention))
@@ -95,11 +96,13 @@ def test_only_matrices_and_convolutions_are_in_half_precision(compiler, attentio
     assert ('softmax' in names) == (attention == 'explicit')
 
 
+@pytest.mark.slow
 def test_in_single_precision_nothing_is_half(compiler):
     kinds = {kind for _, kind in operations(export_program(dino_policy(), 'float32', 'explicit'))}
     assert torch.float16 not in kinds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('precision', 'atol'), [('float16', 0.02), ('float32', 1e-5)])
 def test_the_program_computes_what_the_encoder_does(compiler, precision, atol):
     policy = dino_policy()
@@ -114,6 +117,7 @@ def test_the_program_computes_what_the_encoder_does(compiler, precision, atol):
     assert policy.encoder.backbone.config._attn_implementation == 'sdpa'
 
 
+@pytest.mark.slow
 def test_the_compiler_gets_one_image_of_fixed_size_and_is_told_to_obey_the_types(
     compiler, engines
 ):
@@ -136,6 +140,7 @@ def test_the_compiler_gets_one_image_of_fixed_size_and_is_told_to_obey_the_types
 # --- from the command to a fix -------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_engine_is_made_found_and_says_what_torch_says(files, compiler, engines, capsys):
     map, weights = files
     assert export(weights, '--json') == 0
@@ -150,6 +155,7 @@ def test_an_engine_is_made_found_and_says_what_torch_says(files, compiler, engin
         assert np.abs(one.masses - other.masses).sum() / 2 <= 0.005
 
 
+@pytest.mark.slow
 def test_both_halves_of_a_street_view_go_through_it(compiler):
     policy = dino_policy()
     export_engine(policy, 'tensorrt', precision='float32')
@@ -161,6 +167,7 @@ def test_both_halves_of_a_street_view_go_through_it(compiler):
     assert parity(engine, plain).holds
 
 
+@pytest.mark.slow
 def test_what_is_going_on_is_told(files, compiler, caplog):
     with caplog.at_level(logging.INFO, 'justzoom_ros'):
         export_engine(ZoomPolicy.load(files[1]), 'tensorrt')
@@ -194,6 +201,7 @@ def test_an_interrupted_build_leaves_nothing(files, compiler, engines):
     assert not list(engines.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wrong', ['other', 'nan'])
 def test_an_engine_that_computes_something_else_is_refused(
     files, compiler, engines, capsys, wrong

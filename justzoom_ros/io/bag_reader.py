@@ -10,6 +10,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, BinaryIO
@@ -155,15 +156,21 @@ def _merge_log(file: Path, stack: ExitStack) -> Path:
 def _typestore(connections: list[Connection]) -> Typestore:
     """All types that the connections define in a way that can be parsed; those of ROS itself
     where they define none."""
+    return _make_typestore(tuple((c.msgtype, c.msgdef) for c in connections))
+
+
+# Parsing takes a tenth of a second, and the bags of a robot define the same types.
+@lru_cache(maxsize=16)
+def _make_typestore(definitions: tuple[tuple[str, MessageDefinition], ...]) -> Typestore:
     store, usual = get_typestore(Stores.EMPTY), get_typestore(Stores.ROS2_KILTED)
-    for connection in connections:
-        if connection.msgtype in store.fielddefs:
+    for name, definition in definitions:
+        if name in store.fielddefs:
             continue
         # The parsers raise nearly everything there is; a type that is needed is missed later.
         try:
-            store.register(_types_of(connection.msgdef, connection.msgtype))
+            store.register(_types_of(definition, name))
         except Exception as error:
-            log.debug(f'type {connection.msgtype} is left out: {error}')
+            log.debug(f'type {name} is left out: {error}')
     if not store.fielddefs:
         return usual
     store.register({n: f for n, f in usual.fielddefs.items() if n not in store.fielddefs})

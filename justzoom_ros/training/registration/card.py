@@ -52,7 +52,7 @@ def write_card(path: str | Path, card: dict) -> None:
         temporary.write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
-def _credits(places):
+def _credits(places: list[Place]) -> dict[str, int]:
     """{'place (licence)': how many pictures}; generated towns as one."""
     found: dict[str, int] = {}
     for place in places:
@@ -62,5 +62,5 @@ def _credits(places):
     return found
 
 
-def _listed(found):
+def _listed(found: dict[str, int]) -> list[str]:
     return [f'- {name}: {count} picture{"s" * (count > 1)}' for name, count in found.items()]

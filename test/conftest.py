@@ -23,3 +23,20 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip(f'no shared data folder at {SHARED}')
     return SHARED
+
+
+@pytest.fixture(scope='session')
+def ortho(tmp_path_factory):
+    """A raster file that servers show."""
+    from map_servers import write_ortho
+
+    return write_ortho(tmp_path_factory.mktemp('ortho'))
+
+
+@pytest.fixture
+def server(ortho):
+    """A server of imagery on loopback."""
+    from map_servers import serving
+
+    with serving(ortho) as running:
+        yield running

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 from justzoom_ros.cli.map_align import add_align
 from justzoom_ros.cli.map_embed import add_embed
 from justzoom_ros.cli.map_terrain import add_terrain
+from justzoom_ros.cli.server_options import add_server_options, server_options
 from justzoom_ros.maps.source import MAP_SOURCES
 
 if TYPE_CHECKING:
     from justzoom_ros.maps.satellite_map import SatelliteMap
+    from justzoom_ros.maps.servers.options import ServerOptions
     from justzoom_ros.region import Region
 
 BUILD_EXAMPLE = """examples:
   justzoom map build ortho.tif -o maps/farm
   justzoom map build naip.tif --center 37.8717 -122.2593 --side 1280 --depth 3 -o maps/berkeley
   justzoom map build tiles/ --center 0.3509 32.5940 --side 140 --depth 2 -o maps/kampala
+  justzoom map build 'https://tiles.example.org/{z}/{x}/{y}.jpg?key=${MY_KEY}' \
+      --around 41.03 -83.2 --side 1000 --attribution 'Example survey, CC BY 4.0' -o maps/town
 """
 
 
@@ -42,15 +46,16 @@ def _add_build(jobs: Any) -> None:
         'build',
         help='make a map from imagery',
         description='Make a map folder from a GeoTIFF, COG, VRT or other raster in any projection,'
-        ' from a folder of XYZ tiles {z}/{x}/{y}.png, or from a tiledwebmaps folder.',
+        ' from a folder of XYZ tiles {z}/{x}/{y}.png, from a tiledwebmaps folder, or from a '
+        'server: tiles, WMS, WMTS, a COG by its address, a STAC item.',
         epilog=BUILD_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add('source', metavar='SOURCE', help=f'imagery: {" or ".join(MAP_SOURCES.list())}')
     add('-o', '--out', metavar='DIR', required=True, help='folder to make')
-    add('--center', nargs=2, type=float, metavar=('LAT', 'LON'), help='centre of the square, '
-        'degrees; without it and --side: the square that encloses the imagery')  # fmt: skip
+    add('--center', '--around', nargs=2, type=float, metavar=('LAT', 'LON'), help='middle of the '
+        'square, degrees; without it and --side: what encloses the imagery')  # fmt: skip
     add('--side', type=float, metavar='M', help='side of the square, metres')
     add('--grid', type=int, default=4, metavar='N', help='cells along a side in one zoom step, '
         '2..8 (default 4)')  # fmt: skip
@@ -73,6 +78,7 @@ def _add_build(jobs: Any) -> None:
     add('--collar', action='store_true', help='leave out a border of one colour (as black round '
         'a rotated scan) where nothing else says that there is no imagery')  # fmt: skip
     add('--overwrite', action='store_true', help='replace an existing map')
+    add_server_options(parser)
     _add_json(parser)
     parser.set_defaults(run=build)
 
@@ -111,9 +117,12 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def build(args: argparse.Namespace) -> None:
     """Run `justzoom map build`."""
+    from justzoom_ros.maps.build import check_attribution
     from justzoom_ros.maps.satellite_map import SatelliteMap
 
-    region = _region(args)
+    check_attribution(args.source, args.attribution)
+    server = server_options(args)
+    region = _region(args, server)
     satellite_map = SatelliteMap.build(
         args.source,
         region,
@@ -128,6 +137,7 @@ def build(args: argparse.Namespace) -> None:
         collar=args.collar,
         overwrite=args.overwrite,
         progress=True,
+        server=server,
     )
     _print_map(satellite_map, args.json)
 
@@ -150,7 +160,7 @@ def show(args: argparse.Namespace) -> None:
     print(json.dumps({'picture': args.out}) if args.json else f'wrote {args.out}')
 
 
-def _region(args: argparse.Namespace) -> 'Region':
+def _region(args: argparse.Namespace, server: 'ServerOptions') -> 'Region':
     """The region asked for, or the square that encloses the source."""
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.maps.build import enclosing_region
@@ -162,16 +172,16 @@ def _region(args: argparse.Namespace) -> 'Region':
     if args.center is not None:
         latitude, longitude = args.center
         return Region(latitude, longitude, args.side, args.grid, args.depth, args.plane)
-    with open_source(args.source, SourceOptions(tiles=args.tiles)) as imagery:
+    with open_source(args.source, SourceOptions(tiles=args.tiles, server=server)) as imagery:
         try:
             region = enclosing_region(imagery, args.grid, args.depth, args.plane)
         except ConfigError as error:
             raise ConfigError(
-                f'the square that encloses {args.source} can be no map ({error}); choose a '
+                f'the square that encloses {imagery.path} can be no map ({error}); choose a '
                 'part of it with --center LAT LON --side M'
             ) from None
     print(
-        f'taking the square that encloses {args.source}: --center {region.latitude:.7f} '
+        f'taking the square that encloses {imagery.path}: --center {region.latitude:.7f} '
         f'{region.longitude:.7f} --side {region.side_m:g}',
         file=sys.stderr,
     )

@@ -7,6 +7,7 @@ before it gets its name: a build that fails or is interrupted leaves nothing beh
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -32,6 +33,8 @@ from justzoom_ros.maps.map_file import (
     write_info,
 )
 from justzoom_ros.maps.plane import plane_transform
+from justzoom_ros.maps.servers.address import hide, is_remote
+from justzoom_ros.maps.servers.options import ServerOptions
 from justzoom_ros.maps.source import MapSource, SourceOptions, open_source
 from justzoom_ros.region import Region
 
@@ -65,6 +68,7 @@ def build(
     collar: bool = False,
     overwrite: bool = False,
     progress: bool = False,
+    server: ServerOptions | None = None,
 ) -> tuple[MapInfo, np.ndarray, np.ndarray]:
     """Make the map folder `out` of `region` from imagery; returns what `map_file.read_map` reads
     from it.
@@ -73,14 +77,18 @@ def build(
     finest that a policy looks at, has `crop_px` pixels at full resolution unless the source is
     coarser; `resolution_m` (metres per pixel) asks for another. `compression` is 'deflate'
     (lossless) or 'jpeg', `attribution` a text to show with the map, `bands`, `stretch`,
-    `tiles` and `collar` as in `SourceOptions`. An existing map is only replaced with `overwrite`.
+    `tiles`, `collar` and `server` as in `SourceOptions`. An existing map is only replaced with
+    `overwrite`.
 
     Raises ConfigError for wrong options, MapError for a source or folder that cannot be used and
     OutputError where the disk is full or cannot be written to.
     """
     region = _with_plain_numbers(region)
     _check_options(crop_px, resolution_m, compression)
-    options = _source_options(bands, stretch, tiles, collar)
+    options = replace(
+        _source_options(bands, stretch, tiles, collar), server=server or ServerOptions()
+    )
+    check_attribution(str(source), attribution)
     out = Path(out)
     _check_target(out, overwrite)
     with open_source(source, options) as imagery:
@@ -101,7 +109,7 @@ def build(
                 crop_px=int(crop_px),
                 coverage=covered / side_px**2,
                 fill_rgb=fill_rgb,
-                source=imagery.path.name,
+                source=imagery.path.name if isinstance(imagery.path, Path) else imagery.path,
                 source_crs=imagery.crs,
                 stretch=imagery.stretch,
                 attribution=attribution,
@@ -219,6 +227,15 @@ def _source_options(
     if not (len(stretch) == 2 and -math.inf < stretch[0] < stretch[1] < math.inf):
         raise ConfigError(f'stretch is {tuple(stretch)}; it must be two numbers, low < high')
     return SourceOptions(chosen, (stretch[0], stretch[1]), tiles, collar)
+
+
+def check_attribution(source: str, attribution: str) -> None:
+    """Raise ConfigError where imagery of a server comes without a word on whose it is."""
+    if is_remote(source) and not attribution.strip():
+        raise ConfigError(
+            f'{hide(source)} is a server: say whose imagery it is and under which licence, as '
+            "its terms of use ask for it, with --attribution 'TEXT'"
+        )
 
 
 def _check_target(out: Path, overwrite: bool) -> None:

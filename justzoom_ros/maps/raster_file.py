@@ -38,6 +38,12 @@ def open_raster(path: Path | str) -> DatasetReader:
     return file
 
 
+def check_raster(file: DatasetReader) -> None:
+    """Raises MapError where a file has no picture in it or no place on earth."""
+    _check_values(file)
+    _check_georeferenced(file)
+
+
 def _check_values(file: DatasetReader) -> None:
     if not file.count and file.subdatasets:
         listed = ', '.join(file.subdatasets[:MAX_LISTED])

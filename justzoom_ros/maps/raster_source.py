@@ -67,7 +67,7 @@ class RasterSource(MapSource):
         self._collar: Collar | None = None
         self._file = open_raster(path)
         try:
-            self._bands = _colour_bands(self._file, options.bands)
+            self._bands = choose_bands(self._file, options.bands)
         except Exception:
             self._file.close()
             raise
@@ -221,8 +221,11 @@ def _apply(affine: rasterio.Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.nd
     return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
 
 
-def _colour_bands(file: DatasetReader, bands: Sequence[int] | None) -> list[int]:
-    """Band numbers to read: one (grey) or three (red, green, blue)."""
+def choose_bands(file: DatasetReader, bands: Sequence[int] | None) -> list[int]:
+    """Band numbers to read: one (grey) or three (red, green, blue), `bands` where they are given.
+
+    Raises MapError where the file has no such bands.
+    """
     if bands is not None:
         if len(bands) not in (1, 3) or not all(1 <= band <= file.count for band in bands):
             raise MapError(

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from justzoom_ros.errors import MapError
+from justzoom_ros.maps.servers.address import is_remote
+from justzoom_ros.maps.servers.options import ServerOptions
 from justzoom_ros.registry import Registry
 
 if TYPE_CHECKING:  # the command line reads the names of the sources without loading these
@@ -22,7 +24,7 @@ if TYPE_CHECKING:  # the command line reads the names of the sources without loa
 
 
 GDAL_NAME = re.compile(r'/vsi[a-z0-9_]+/|[A-Za-z][A-Za-z0-9_]+:')
-"""How names begin that only GDAL understands: /vsizip/..., https://..., NETCDF:file:variable."""
+"""How names begin that only GDAL understands: /vsizip/..., NETCDF:file:variable."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,15 @@ class SourceOptions:
     collar: bool = False
     """Whether a border of one colour, connected to the edge of a raster file, is no imagery."""
 
+    server: ServerOptions = ServerOptions()
+    """How a server is asked, where the source is one."""
+
 
 class MapSource(Protocol):
     """Imagery with a place on earth; a context manager, open until its block ends."""
 
-    path: Path
-    """Its file or folder."""
+    path: Path | str
+    """Its file or folder; of a server the address, without what is secret."""
 
     crs: str
     """Its coordinate reference system, in a form that pyproj reads."""
@@ -96,6 +101,7 @@ MAP_SOURCES: Registry[type[MapSource]] = Registry(
     {
         'raster file': 'justzoom_ros.maps.raster_source:RasterSource',
         'folder of tiles': 'justzoom_ros.maps.tile_source:TileSource',
+        'address of a server': 'justzoom_ros.maps.servers.source:ServerSource',
     },
     MapError,
 )
@@ -111,7 +117,9 @@ def is_gdal_name(name: str) -> bool:
 def open_source(path: str | Path, options: SourceOptions | None = None) -> MapSource:
     """The imagery at a path, a context manager. Raises MapError where no source recognizes it or
     it cannot be used, ConfigError for options that do not apply to it."""
-    if is_gdal_name(str(path)):  # Path would take one of its slashes
+    if is_remote(str(path)):  # Path would take one of its slashes
+        return MAP_SOURCES.get('address of a server')(str(path), options or SourceOptions())
+    if is_gdal_name(str(path)):
         return MAP_SOURCES.get('raster file')(str(path), options or SourceOptions())
     path = Path(path)
     for name in reversed(MAP_SOURCES.list()):

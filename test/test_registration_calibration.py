@@ -20,6 +20,7 @@ from justzoom_ros.training.registration.calibration import (
     fit_match,
     match_loss,
 )
+from justzoom_ros.training.registration.dice import Dice
 from justzoom_ros.training.registration.views import PairSource, ViewConfig
 
 SMALL_VIEWS = ViewConfig(template_cells=40, tile_cells=64, smallest_cells=24)
@@ -63,7 +64,7 @@ def test_a_search_counts_every_valid_pose_once_and_finds_the_truth_among_them():
     network = RegistrationNetwork(TINY).eval()
     source = PairSource([place('a', seed=1), place('b', seed=2)], config=SMALL_VIEWS)
     for number in range(4):
-        for found in collect(network, source, np.random.default_rng(number)):
+        for found in collect(network, source, Dice.of((number,))):
             assert 0 < found.counts.sum() <= 36 * SMALL_VIEWS.window**2
             assert 400 < found.area < 40**2
             if found.truth is not None:

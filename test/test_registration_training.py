@@ -17,6 +17,9 @@ from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration import calibration, views
 from justzoom_ros.training.registration.adapt import adapt, cut_map, map_place
+from justzoom_ros.training.registration.bank import pack
+from justzoom_ros.training.registration.batches import foreign_tiles
+from justzoom_ros.training.registration.dice import Dice
 from justzoom_ros.training.registration.imagery import (
     Place,
     make_picture,
@@ -25,13 +28,14 @@ from justzoom_ros.training.registration.imagery import (
     segment_colors,
 )
 from justzoom_ros.training.registration.loss import (
+    NOWHERE,
     Correlation,
     elsewhere_loss,
     here_loss,
     log_evidence,
     turn_templates,
 )
-from justzoom_ros.training.registration.negatives import draw_negative
+from justzoom_ros.training.registration.negatives import draw_negatives
 from justzoom_ros.training.registration.recipe import RegistrationRecipe
 from justzoom_ros.training.registration.train import train_registration
 from justzoom_ros.training.registration.trainer import RegistrationTrainer
@@ -75,48 +79,83 @@ def places():
 def unchanged(monkeypatch):
     """Pairs without changes of appearance."""
     for name in ('change_map', 'change_view'):
-        monkeypatch.setattr(views, name, lambda x, segments, rng, strength: x)
+        monkeypatch.setattr(views, name, lambda x, segments, dice, strength: x)
 
 
 def test_the_truth_of_a_pair_leads_from_the_view_to_the_same_ground_in_the_tile(unchanged, places):
     config = ViewConfig(scale_std=0, tilt_std=0, parallax_px=0)
-    source, rng, misses = PairSource(places, config=config), np.random.default_rng(3), []
-    for _ in range(10):
-        pair = source.draw(rng)
-        c, s = math.cos(pair.heading_rad), math.sin(pair.heading_rad)
+    pairs, misses = PairSource(places, config=config).draw(10, Dice.of((3,))), []
+    for b in range(10):
+        c, s = math.cos(pairs.headings_rad[b]), math.sin(pairs.headings_rad[b])
         # The middle of the view's square, in pixels of the tile: half a square past its corner.
-        corner = 2 * np.array([pair.column, pair.row])
+        corner = 2 * np.array([pairs.columns[b], pairs.rows[b]])
         for x, y in ((0, 0), (12, 5), (-9, 20)):
-            seen = pair.view[round(55.5 + y), round(55.5 + x)]
+            seen = pairs.views[b, :, round(55.5 + y), round(55.5 + x)]
             dx, dy = round(55.5 + x) - 55.5, round(55.5 + y) - 55.5
             at = corner + 55.5 + [c * dx - s * dy, s * dx + c * dy]
             column, row = np.clip(np.rint(at).astype(int), 0, 191)
-            misses.append(np.abs(pair.tile[row, column] - seen).max())
+            misses.append(float((pairs.tiles[b, :, row, column] - seen).abs().max()))
     # Blocks are 16 m: only pixels on their edges may differ.
     assert np.mean(np.array(misses) < 0.02) > 0.8
 
 
-def test_the_middle_of_a_view_stays_where_it_is_under_tilt_and_parallax(unchanged, places):
-    source = PairSource(places, config=ViewConfig(parallax_px=6, tilt_std=0.2))
-    grid = views._pixel_grid(112)
-    moved = source._distort(grid, np.random.default_rng(0))
-    assert np.abs(moved[55:57, 55:57].mean((0, 1))).max() < 0.7
-    assert np.abs(moved - grid).max() > 3
+def test_the_middle_of_a_view_stays_where_it_is_under_tilt_and_parallax():
+    grid = views.pixel_grid(112)
+    config = ViewConfig(parallax_px=6, tilt_std=0.2)
+    moved = views.distort(grid, 5, config, Dice.of((0,)))
+    assert moved[:, 55:57, 55:57].mean((1, 2)).abs().max() < 0.7
+    assert (moved - grid).abs().max() > 3
 
 
 def test_pairs_are_pictures_and_the_same_seed_draws_the_same(places):
-    one, other = (PairSource(places).draw(np.random.default_rng(5)) for _ in range(2))
-    assert (one.view == other.view).all() and one.row == other.row
-    assert one.tile.shape == (192, 192, 3) and one.view.shape == (112, 112, 3)
-    for x in (one.tile, one.view):
-        assert x.dtype == np.float32 and x.min() >= 0 and x.max() <= 1
+    one, other = (PairSource(places).draw(4, Dice.of((5,))) for _ in range(2))
+    assert (one.views == other.views).all() and (one.rows == other.rows).all()
+    assert one.tiles.shape == (4, 3, 192, 192) and one.views.shape == (4, 3, 112, 112)
+    assert one.usable.all()
+    for x in (one.tiles, one.views):
+        assert x.dtype == torch.float32 and x.min() >= 0 and x.max() <= 1
+
+
+def test_a_pair_of_which_little_is_seen_is_not_learned_from():
+    pixels, mask = ground(400), np.zeros((400, 400), bool)
+    mask[:40] = True
+    bare = Place('bare', 'CC0', (make_picture(pixels, mask, 1.0),))
+    assert not PairSource([bare]).draw(4, Dice.of((1,))).usable.any()
 
 
 def test_two_dates_of_a_place_are_map_and_view_most_of_the_time():
-    two, rng = place(dates=2), np.random.default_rng(0)
-    source = PairSource([two])
-    drawn = [source._dates(two, rng) for _ in range(200)]
-    assert 0.75 < np.mean([a is not b for a, b in drawn]) < 0.95
+    source, rng = PairSource([place(dates=2)]), np.random.default_rng(0)
+    maps, seen = source._pictures(np.zeros(400, int), rng)
+    assert 0.75 < np.mean(maps != seen) < 0.95
+
+
+def test_sampled_pixels_are_those_of_a_direct_interpolation():
+    pixels = np.random.default_rng(2).integers(0, 255, (130, 140, 3)).astype(np.uint8)
+    bank = pack([make_picture(pixels, np.ones((130, 140), bool), 0.5)])
+    assert bank.layers_for(np.array([0, 0]), np.array([0.4, 1.1])).tolist() == [0, 1]
+    at = np.array([[[3.25, 7.5], [-0.4, 20.0]], [[100.0, 128.75], [139.2, 50.0]]])
+    found, mask, _ = bank.sample(np.array([0]), torch.tensor(at[None]).float())
+    x, y = at[..., 0].clip(0, 139), at[..., 1].clip(0, 129)
+    left, top = np.floor(x).astype(int).clip(0, 138), np.floor(y).astype(int).clip(0, 128)
+    right, down = (x - left)[..., None], (y - top)[..., None]
+    expected = (
+        (1 - down) * ((1 - right) * pixels[top, left] + right * pixels[top, left + 1])
+        + down * ((1 - right) * pixels[top + 1, left] + right * pixels[top + 1, left + 1])
+    ) / 255
+    assert found[0].permute(1, 2, 0).numpy() == pytest.approx(expected, abs=1e-5)
+    assert mask.all()
+
+
+def test_foreign_tiles_are_of_other_places_and_often_of_the_same_kind_of_ground():
+    rng, alike = np.random.default_rng(0), []
+    places, kinds = np.array([0, 0, 1, 2, 3, 4, 5, 6]), np.array([7, 7, 7, 8, 8, 9, 9, -1])
+    for _ in range(200):
+        found = foreign_tiles(places, kinds, 1, 2, rng)
+        assert found.shape == (9, 2)
+        assert (places[found[:8]] != places[:, None]).all()
+        alike.append(kinds[found[:7]] == kinds[:7, None])
+    assert np.mean(alike) > 0.25
+    assert (foreign_tiles(np.array([0, 0]), np.array([-1, -1]), 0, 2, rng) == -1).all()
 
 
 def test_generated_places_have_their_share_and_photographs_count_by_their_size():
@@ -125,11 +164,10 @@ def test_generated_places_have_their_share_and_photographs_count_by_their_size()
 
 
 def test_pictures_of_nothing_are_pictures():
-    rng = np.random.default_rng(0)
-    for _ in range(40):
-        x = draw_negative(32, rng)
-        assert x.shape == (32, 32, 3) and x.dtype == np.float32
-        assert np.isfinite(x).all() and x.min() >= 0 and x.max() <= 1
+    x = draw_negatives(40, 32, Dice.of((0,)))
+    assert x.shape == (40, 3, 32, 32) and x.dtype == torch.float32
+    assert x.isfinite().all() and x.min() >= 0 and x.max() <= 1
+    assert len({tuple(picture.mean((1, 2)).tolist()) for picture in x}) == 40
 
 
 def test_segments_are_connected_parts_of_one_colour():
@@ -208,16 +246,16 @@ def test_correlation_and_its_gradient_are_those_of_a_direct_computation():
     torch.manual_seed(1)
     tiles = torch.randn(2, 3, 12, 12, dtype=torch.float64, requires_grad=True)
     templates = torch.randn(3, 2, 3, 5, 5, dtype=torch.float64, requires_grad=True)
-    own, other = [0, 1, -1], [1, -1, 0]
-    sums = Correlation.apply(tiles, templates, own, other)
-    direct = torch.zeros(2, 3, 2, 8, 8, dtype=torch.float64)
-    for k, indices in enumerate((own, other)):
-        for v, index in enumerate(indices):
+    which = torch.tensor([[0, 1, 1], [1, -1, 0], [-1, 0, -1]])
+    sums = Correlation.apply(tiles, templates, which)
+    direct = torch.zeros(3, 3, 2, 8, 8, dtype=torch.float64)
+    for v, indices in enumerate(which.tolist()):
+        for k, index in enumerate(indices):
             if index >= 0:
-                direct[k, v] = torch.nn.functional.conv2d(tiles[index], templates[v])
-    torch.testing.assert_close(torch.stack(sums), direct)
+                direct[v, k] = torch.nn.functional.conv2d(tiles[index], templates[v])
+    torch.testing.assert_close(sums, direct)
     weights = torch.randn_like(direct)
-    found = torch.autograd.grad((torch.stack(sums) * weights).sum(), (tiles, templates))
+    found = torch.autograd.grad((sums * weights).sum(), (tiles, templates))
     expected = torch.autograd.grad((direct * weights).sum(), (tiles, templates))
     torch.testing.assert_close(found, expected)
 
@@ -240,7 +278,7 @@ def test_a_landmark_turns_with_its_view(degrees):
 
 def test_losses_are_bayes_rule_for_here_or_elsewhere():
     ratio = torch.log(torch.tensor([[[[1.0, 2.0], [3.0, 10.0]]]]))
-    ratio[0, 0, 0, 0] = -math.inf  # not covered by imagery
+    ratio[0, 0, 0, 0] = NOWHERE  # not covered by imagery
     mean = (2 + 3 + 10) / 3
     at = torch.tensor([1.0]), torch.tensor([1.0])
     assert float(log_evidence(ratio)) == pytest.approx(math.log(mean))
@@ -272,7 +310,7 @@ def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(
     card = (tmp_path / 'nadir.md').read_text()
     assert 'here (CC0)' in card and 'judge (CC0)' in card
     header = (tmp_path / 'history.csv').read_text().splitlines()[0]
-    assert header.startswith('step,cpu_minutes')
+    assert header.startswith('step,minutes')
 
 
 def test_a_run_that_goes_on_takes_the_steps_that_it_would_have_taken(places, tmp_path):
@@ -327,7 +365,7 @@ def test_fitting_keeps_the_given_weights_where_views_kept_back_do_not_improve(
 
 def worse_and_worse(trainer):
     loss = 1.0 + len(trainer.rows)
-    row = {'step': trainer.step, 'cpu_minutes': 0, 'loss_nats': loss}
+    row = {'step': trainer.step, 'minutes': 0, 'loss_nats': loss}
     trainer.rows.append(row | {'here_nats': loss, 'within_3_cells': 0.5})
     return trainer.rows[-1]
 

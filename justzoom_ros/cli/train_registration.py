@@ -28,13 +28,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'file, licence, metres_per_px, place, kind')  # fmt: skip
     add('--towns', type=int, metavar='N', help='generate N towns on three days each in OUT/towns '
         'and learn from them too')  # fmt: skip
-    add('--minutes', type=float, help='processor minutes (default 65, with --map 5)')
+    add('--minutes', type=float, help='processor minutes, or minutes on a GPU '
+        '(default 75 or 15, with --map 5)')  # fmt: skip
+    add('--device', choices=('cpu', 'cuda'), help='where to train for any map (default: a GPU '
+        'where there is one)')  # fmt: skip
 
 
 def check_options(args: argparse.Namespace) -> None:
     """Raises ConfigError where options of registration and of policies are mixed."""
     if not args.registration:
-        for name in ('imagery', 'towns', 'minutes'):
+        for name in ('imagery', 'towns', 'minutes', 'device'):
             if getattr(args, name) is not None:
                 raise ConfigError(f'--{name} is for --registration')
         if args.out is None:
@@ -64,16 +67,17 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> Path:
-    from justzoom_ros.training.registration.recipe import RegistrationRecipe
-    from justzoom_ros.training.registration.runs import train_on_imagery
+    from justzoom_ros.training.registration.runs import recipe_for, train_on_imagery
 
     if args.out is None:
         raise ConfigError('give -o DIR, where checkpoint, logs and weights go')
     given = {'minutes': args.minutes, 'seed': args.seed, 'learning_rate': args.learning_rate}
-    recipe = replace(RegistrationRecipe(), **{k: v for k, v in given.items() if v is not None})
+    recipe = recipe_for(args.device)
+    recipe = replace(recipe, **{k: v for k, v in given.items() if v is not None})
     imagery = [*(args.imagery or []), *_towns(args)]
+    validate_on, start, resume = args.validate_on or (), args.start_from, args.resume
     return train_on_imagery(
-        imagery, args.out, recipe, args.validate_on or (), args.start_from, args.resume, _bar
+        imagery, args.out, recipe, validate_on, start, resume, _bar, args.device
     )
 
 

@@ -44,11 +44,12 @@ class RegistrationNetwork(nn.Module):
 
     def encode_map(self, pixels: torch.Tensor) -> torch.Tensor:
         """Unit features (B, C, h, w) of normalized pixels (B, 4, H, W)."""
-        return F.normalize(self.map_encoder(pixels)[:, : self.config.channels], dim=1)
+        raw = self.map_encoder(pixels)[:, : self.config.channels].float()
+        return F.normalize(raw, dim=1)
 
     def encode_view(self, pixels: torch.Tensor) -> torch.Tensor:
         """Weighted features (B, C, h, w) of normalized pixels (B, 4, H, W)."""
-        raw = self.view_encoder(pixels)
+        raw = self.view_encoder(pixels).float()
         return F.normalize(raw[:, :-1], dim=1) * raw[:, -1:].sigmoid()
 
     # Features of one picture, as everybody else needs them.

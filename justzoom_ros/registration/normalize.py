@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import torch
 
 LEAST_STD = 0.03
 """Standard deviation, of 1.0 being white, below which a neighbourhood counts as bland: its noise
@@ -32,3 +33,30 @@ def _box(values, side_px):
     """Mean over a square, zeros beyond the border."""
     size = (side_px, side_px)
     return cv2.boxFilter(values, cv2.CV_32F, size, borderType=cv2.BORDER_CONSTANT)
+
+
+def normalize_batch(pixels: torch.Tensor, masks: torch.Tensor, side_px: int) -> torch.Tensor:
+    """What `normalize_pixels` does, of float pictures (B, 3, H, W) and masks bool (B, H, W), on
+    their device: (B, 4, H, W)."""
+    cover = masks[:, None].float()
+    x = pixels.float() * cover
+    sums = _box_sums(torch.cat([cover, x, x * x], 1), side_px)
+    share = sums[:, :1].clamp(min=1e-6 * side_px**2)
+    mean, square = sums[:, 1:4] / share, sums[:, 4:] / share
+    std = (square - mean * mean).clamp(min=LEAST_STD**2).sqrt()
+    return torch.cat([(x - mean) / std * cover, cover], 1)
+
+
+def _box_sums(values, side_px):
+    """Sums over squares, zeros beyond the border, of (B, C, H, W)."""
+    for axis in (2, 3):
+        size, reach = values.shape[axis], side_px // 2
+        total = values.cumsum(axis)
+        ends = torch.arange(size, device=values.device)
+        upper = total.index_select(axis, (ends + reach).clamp(max=size - 1))
+        before = (ends - reach - 1).clamp(min=0)
+        lower = total.index_select(axis, before)
+        shape = [1, 1, 1, 1]
+        shape[axis] = size
+        values = upper - lower * (ends > reach).view(shape)
+    return values

@@ -10,15 +10,15 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from justzoom_ros.registration.network import MatchModel, RegistrationNetwork
 from justzoom_ros.training.registration.batches import Batch, draw_batch
+from justzoom_ros.training.registration.dice import Dice
 from justzoom_ros.training.registration.imagery import Place
-from justzoom_ros.training.registration.loss import scores_of, spread
+from justzoom_ros.training.registration.loss import Scores, scores_of, spread
 from justzoom_ros.training.registration.views import PairSource, ViewConfig
 
 HEADINGS = 36
@@ -58,35 +58,35 @@ def calibrate(
     source = PairSource(places, config=VIEWS)
     numbers, searches = range(max(1, pairs // 2)), []
     for number in progress(numbers, 'calibrate', len(numbers)) if progress else numbers:
-        searches += collect(network, source, np.random.default_rng([CALIBRATION, seed, number]))
+        searches += collect(network, source, Dice.of((CALIBRATION, seed, number)))
     fitted = copy.deepcopy(network)
     fit_match(fitted.match, searches)
     return fitted
 
 
 @torch.no_grad()
-def collect(
-    network: RegistrationNetwork, source: PairSource, rng: np.random.Generator
-) -> list[Search]:
+def collect(network: RegistrationNetwork, source: PairSource, dice: Dice) -> list[Search]:
     """Searches of two views on their own tiles and elsewhere, and of a picture of nothing."""
     batch = draw_batch(
-        source, rng, 2, 0.5, HEADINGS, math.pi / HEADINGS, network.config.normalization_px
+        source, dice, 2, 0.5, HEADINGS, math.pi / HEADINGS, network.config.normalization_px
     )
-    scores = scores_of(network, batch)
-    found = []
+    scores, found = scores_of(network, batch), []
     for v in range(len(batch.views)):
-        if v < len(batch.tiles):
-            found.append(_search(scores.here, scores, v, v, batch))
-        if batch.elsewhere[v] >= 0:
-            found.append(_search(scores.elsewhere, scores, v, int(batch.elsewhere[v])))
+        if v < len(batch.tiles) and batch.usable[v]:
+            found.append(_search(scores, v, 0, batch))
+        if batch.foreign[v, 0] >= 0:
+            found.append(_search(scores, v, 1))
     return found
 
 
-def _search(sums, scores, view, tile, batch: Batch | None = None):
-    area, valid = scores.area[view : view + 1], scores.valid[tile : tile + 1]
-    cosine, mean, std = spread(sums[view : view + 1], area, valid)
+def _search(scores: Scores, view: int, tile: int, batch: Batch | None = None) -> Search:
+    """The search of a view on its own tile (0), where `batch` holds the truth, or elsewhere."""
+    sums = scores.sums[view : view + 1, tile]
+    valid = scores.valid[view : view + 1, tile, None].expand_as(sums)
+    area = scores.area[view : view + 1]
+    cosine, mean, std = spread(sums, area, valid)
     z = ((cosine - mean) / std)[0]
-    counts = torch.histc(z[valid.expand_as(z)].clamp(LEAST_Z, MOST_Z), BINS, LEAST_Z, MOST_Z)
+    counts = torch.histc(z[valid[0]].clamp(LEAST_Z, MOST_Z), BINS, LEAST_Z, MOST_Z)
     truth = None
     if batch is not None:
         row, column = (round(float(at[view])) for at in (batch.rows, batch.columns))

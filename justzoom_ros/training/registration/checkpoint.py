@@ -15,13 +15,18 @@ FORMAT = 'justzoom-registration-checkpoint'
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: dict
+    path: Path, networks: dict[str, nn.Module], optimizer: torch.optim.Optimizer, progress: dict
 ) -> None:
-    """Write everything to go on from, whole or not at all. `progress` is anything JSON can hold.
+    """Write everything to go on from, whole or not at all: networks by name, the optimizer, and
+    `progress`, which is anything JSON can hold.
 
     Raises OutputError.
     """
-    tensors = {f'network.{name}': t for name, t in network.state_dict().items()}
+    tensors = {
+        f'{role}.{name}': tensor
+        for role, network in networks.items()
+        for name, tensor in network.state_dict().items()
+    }
     for index, state in optimizer.state_dict()['state'].items():
         tensors |= {f'optimizer.{index}.{name}': torch.as_tensor(t) for name, t in state.items()}
     tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
@@ -31,7 +36,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, identity: str
+    path: Path, networks: dict[str, nn.Module], optimizer: torch.optim.Optimizer, identity: str
 ) -> dict:
     """Take weights and optimizer state of a file; returns its progress.
 
@@ -49,8 +54,11 @@ def load_checkpoint(
             f'{path}: checkpoint of a run with other imagery or another recipe; give another '
             'output folder'
         )
-    weights = {n.removeprefix('network.'): t for n, t in tensors.items() if n.startswith('netw')}
-    network.load_state_dict(weights)
+    for role, network in networks.items():
+        head = f'{role}.'
+        network.load_state_dict(
+            {n.removeprefix(head): t for n, t in tensors.items() if n.startswith(head)}
+        )
     state: dict[int, dict] = {}
     for name, tensor in tensors.items():
         if name.startswith('optimizer.'):

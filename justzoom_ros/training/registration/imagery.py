@@ -3,6 +3,7 @@
 An index is a CSV file with the columns `file` (relative to it), `licence`, `metres_per_px`,
 `place` and `kind`. Files of one folder whose kind is `pair` or `generated` are the same ground on
 several dates and make one place; every other file is a place of its own; flights are left out.
+A column `ground`, where there is one, says what kind of ground a place is.
 """
 
 import csv
@@ -12,8 +13,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import rasterio
-from rasterio.errors import RasterioError
 
 from justzoom_ros.errors import DatasetError
 
@@ -68,6 +67,8 @@ class Place:
     """One per date."""
     generated: bool = False
     """True where a program drew it."""
+    ground: str = ''
+    """What kind of ground it is, such as 'fields': places of one kind look alike."""
 
     @property
     def finest_m(self) -> float:
@@ -194,10 +195,14 @@ def _place(index, rows, seed):
                 f'{width} x {height}'
             )
     generated = rows[0]['kind'] == GENERATED
-    return Place(rows[0]['place'], rows[0]['licence'], tuple(pictures), generated)
+    ground = rows[0].get('ground') or ''
+    return Place(rows[0]['place'], rows[0]['licence'], tuple(pictures), generated, ground)
 
 
 def _picture(index, row, seed):
+    import rasterio
+    from rasterio.errors import RasterioError
+
     path = index.parent / row['file']
     try:
         metres_per_px = float(row['metres_per_px'])

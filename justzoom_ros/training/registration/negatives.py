@@ -1,80 +1,101 @@
 """Pictures that show no place on any map: what a camera sees with a cap on, in fog, in the sky."""
 
-import cv2
-import numpy as np
+import math
+
+import torch
 
 from justzoom_ros.training.registration.appearance import (
-    add_noise,
-    compress,
+    Change,
+    cover_patches,
     darken_corners,
-    smooth_field,
 )
+from justzoom_ros.training.registration.dice import Dice, change_some, smooth_fields
+from justzoom_ros.training.registration.sharpness import add_noise, compress, gaussian
 
 
-def draw_negative(side_px: int, rng: np.random.Generator) -> np.ndarray:
-    """float32 (side_px, side_px, 3), 1.0 white: of one of the kinds below."""
-    kinds = (lens_cap, overexposed, one_color, gradient, clouds, noise_only, shapes)
-    x = kinds[rng.integers(len(kinds))]((side_px, side_px), rng)
-    if rng.random() < 0.3:
-        x = darken_corners(x, rng)
-    if rng.random() < 0.7:
-        x = add_noise(x, rng) if rng.random() < 0.5 else x + rng.normal(0, 0.008, x.shape)
-    if rng.random() < 0.3:
-        x = compress(x, rng)
-    if rng.random() < 0.25:
-        x = np.repeat(x.mean(axis=2, keepdims=True), 3, axis=2)
-    return np.clip(x, 0, 1).astype(np.float32)
+def draw_negatives(count: int, side_px: int, dice: Dice) -> torch.Tensor:
+    """float32 (count, 3, side_px, side_px), 1.0 white: each of one of the kinds below."""
+    x = torch.zeros(count, 3, side_px, side_px, device=dice.device)
+    kinds = dice.numbers.integers(0, len(KINDS), count)
+    for number, kind in enumerate(KINDS):
+        x = change_some(x, (kinds == number).astype(float), kind, dice)
+    for probability, change in FAULTS:
+        x = change_some(x, probability, change, dice)
+    return x.clamp(0, 1)
 
 
-def lens_cap(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def lens_cap(x: torch.Tensor, dice: Dice) -> torch.Tensor:
     """Dark, with a little noise."""
-    return np.abs(rng.normal(rng.uniform(0, 0.06), rng.uniform(0.002, 0.03), (*shape, 3)))
-
-
-def overexposed(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """White, with a few things left."""
-    return np.clip(1.1 + rng.uniform(0, 0.2) * smooth_field(shape, rng, 5), 0, 1)[..., None] + (
-        np.zeros(3)
+    level, spread = (
+        dice.uniform(0, 0.06, len(x), 1, 1, 1),
+        dice.uniform(0.002, 0.03, len(x), 1, 1, 1),
     )
+    return (level + spread * dice.normal(*x.shape)).abs()
 
 
-def one_color(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def overexposed(x: torch.Tensor, dice: Dice) -> torch.Tensor:
+    """White, with a few things left."""
+    field = smooth_fields(len(x), x.shape[-1], 5, dice)[:, None].expand_as(x)
+    return (1.1 + dice.uniform(0, 0.2, len(x), 1, 1, 1) * field).clamp(0, 1)
+
+
+def one_color(x: torch.Tensor, dice: Dice) -> torch.Tensor:
     """A wall, or a hand over the lens."""
-    return np.ones((*shape, 1)) * rng.uniform(0, 1, 3)
+    return dice.uniform(0, 1, len(x), 3, 1, 1).expand_as(x)
 
 
-def gradient(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def gradient(x: torch.Tensor, dice: Dice) -> torch.Tensor:
     """A clear sky, a lamp, the edge of something near."""
-    y, x = np.mgrid[: shape[0], : shape[1]] / shape[0] - 0.5
-    a = rng.uniform(0, 2 * np.pi)
-    ramp = x * np.cos(a) + y * np.sin(a)
-    if rng.random() < 0.4:
-        ramp = np.tanh(ramp * rng.uniform(2, 30)) / 2
-    return rng.uniform(0.2, 0.8, 3) + ramp[..., None] * rng.uniform(-0.8, 0.8, 3)
+    count = len(x)
+    axis = torch.linspace(-0.5, 0.5, x.shape[-1], device=x.device)
+    angle = dice.uniform(0, 2 * math.pi, count, 1, 1)
+    ramp = axis * angle.cos() + axis[:, None] * angle.sin()
+    steep = (ramp * dice.uniform(2, 30, count, 1, 1)).tanh() / 2
+    edge = dice.tensor(dice.numbers.random(count) < 0.4)[:, None, None]
+    ramp = torch.lerp(ramp, steep, edge)[:, None]
+    return dice.uniform(0.2, 0.8, count, 3, 1, 1) + ramp * dice.uniform(-0.8, 0.8, count, 3, 1, 1)
 
 
-def clouds(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def clouds(x: torch.Tensor, dice: Dice) -> torch.Tensor:
     """Smooth shapes: clouds, fog, water, a picture out of all focus."""
-    field = np.sum([smooth_field(shape, rng, knots) / knots for knots in (3, 6, 12, 24)], axis=0)
-    return rng.uniform(0.2, 0.8, 3) + field[..., None] * rng.uniform(0.05, 0.5, 3)
+    side = x.shape[-1]
+    field = sum(smooth_fields(len(x), side, knots, dice) / knots for knots in (3, 6, 12, 24))
+    level = dice.uniform(0.2, 0.8, len(x), 3, 1, 1)
+    return level + torch.as_tensor(field)[:, None] * dice.uniform(0.05, 0.5, len(x), 3, 1, 1)
 
 
-def noise_only(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def noise_only(x: torch.Tensor, dice: Dice) -> torch.Tensor:
     """Noise of any grain."""
-    grain = smooth_field(shape, rng, int(rng.integers(16, max(shape))))
-    return rng.uniform(0.2, 0.7, 3) + grain[..., None] * rng.uniform(0.02, 0.3, 3)
+    grain = smooth_fields(len(x), x.shape[-1], int(dice.numbers.integers(16, x.shape[-1])), dice)
+    level = dice.uniform(0.2, 0.7, len(x), 3, 1, 1)
+    return level + grain[:, None] * dice.uniform(0.02, 0.3, len(x), 3, 1, 1)
 
 
-def shapes(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Foreign things: coloured boxes and discs on some ground."""
-    x = np.ones((*shape, 3), np.float32) * rng.uniform(0, 1, 3).astype(np.float32)
-    for _ in range(int(rng.integers(1, 25))):
-        middle = tuple(int(v) for v in rng.uniform(0, shape[0], 2))
-        size = int(np.exp(rng.uniform(np.log(2), np.log(shape[0] / 2))))
-        color = rng.uniform(0, 1, 3).tolist()
-        if rng.random() < 0.5:
-            cv2.circle(x, middle, size, color, -1, cv2.LINE_AA)
-        else:
-            far = (middle[0] + size, middle[1] + int(rng.integers(1, 2 * size)))
-            cv2.rectangle(x, middle, far, color, -1)
-    return x
+def shapes(x: torch.Tensor, dice: Dice) -> torch.Tensor:
+    """Foreign things: coloured boxes on some ground, sharp or not."""
+    x = one_color(x, dice)
+    for _ in range(int(dice.numbers.integers(1, 4))):
+        x = cover_patches(x, dice)
+    return gaussian(x, dice.numbers.uniform(0.2, 2, len(x)), dice)
+
+
+def to_mean_grey(x: torch.Tensor, dice: Dice) -> torch.Tensor:
+    """A grey camera."""
+    return x.mean(1, keepdim=True).expand_as(x)
+
+
+def add_faint_noise(x: torch.Tensor, dice: Dice) -> torch.Tensor:
+    """As much noise as a good sensor has."""
+    return x + 0.008 * dice.normal(*x.shape)
+
+
+KINDS: tuple[Change, ...] = (
+    lens_cap, overexposed, one_color, gradient, clouds, noise_only, shapes,
+)  # fmt: skip
+FAULTS: tuple[tuple[float, Change], ...] = (
+    (0.30, darken_corners),
+    (0.35, add_noise),
+    (0.35, add_faint_noise),
+    (0.30, compress),
+    (0.25, to_mean_grey),
+)

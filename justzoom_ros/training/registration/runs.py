@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.files import output_folder
 from justzoom_ros.maps.map_file import ADAPTED_NAME
@@ -22,7 +24,7 @@ from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration.adapt import Adaptation, adapt
 from justzoom_ros.training.registration.imagery import Place, read_index
-from justzoom_ros.training.registration.recipe import RegistrationRecipe
+from justzoom_ros.training.registration.recipe import GPU_RECIPE, RegistrationRecipe
 from justzoom_ros.training.registration.train import train_registration
 from justzoom_ros.training.registration.trainer import CHECKPOINT
 
@@ -53,18 +55,34 @@ def train_on_imagery(
     start_from: str | Path | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    device: str | None = None,
 ) -> Path:
     """Train weights that work on any map; returns their path in the folder `out`.
 
     `imagery`, `validate_on`: index files, see `read_index`. Without places to validate on, those
     of the imagery whose licences are share-alike serve, or else every fifth place. `resume` goes
-    on with the run in `out`, where there is one. Raises ConfigError, DatasetError, WeightsError,
+    on with the run in `out`, where there is one. `device` is 'cpu' or 'cuda'; unless given, a GPU
+    where there is one. Raises ConfigError, DatasetError, WeightsError,
     OutputError.
     """
     _check_resume(out, resume)
     places, judges = split_places(imagery, validate_on)
     start = RegistrationNetwork.load(start_from) if start_from else None
-    return train_registration(recipe or RegistrationRecipe(), places, judges, out, progress, start)
+    recipe = recipe or recipe_for(device)
+    return train_registration(recipe, places, judges, out, progress, start, device=_device(device))
+
+
+def recipe_for(device: str | None = None) -> RegistrationRecipe:
+    """The recipe for a device, 'cpu' or 'cuda'; for the best there is unless given."""
+    return GPU_RECIPE if _device(device) == 'cuda' else RegistrationRecipe()
+
+
+def _device(name: str | None) -> str:
+    """The device of that name, or the best there is. Raises ConfigError."""
+    there = torch.cuda.is_available()
+    if name == 'cuda' and not there:
+        raise ConfigError('device cuda: PyTorch sees no GPU here; leave --device out')
+    return name or ('cuda' if there else 'cpu')
 
 
 def split_places(

@@ -28,6 +28,7 @@ def train_registration(
     progress: Progress | None = None,
     start: RegistrationNetwork | None = None,
     calibrate_on: list[Place] | None = None,
+    device: str = 'cpu',
 ) -> Path:
     """Train on `places`, be judged on `judges`, of which no feature is learned; at last, fit what
     a match is worth on a whole map to `calibrate_on` (default: those that judge).
@@ -35,15 +36,17 @@ def train_registration(
     Goes on where a run of the same recipe and places in the folder `out` was interrupted. Writes
     nadir.safetensors (of the best validation, with its card), nadir.md (the card for people),
     history.csv and checkpoint.safetensors; returns the path of the weights. `start` gives
-    weights to begin from; `progress(items, name, total)` wraps the CPU minutes. Under `torchrun`
-    several processes share the work. Raises ConfigError, DatasetError, WeightsError, OutputError.
+    weights to begin from; `progress(items, name, total)` wraps the minutes; `device` is 'cpu' or
+    'cuda'. Under `torchrun` several processes share the work. Raises ConfigError, DatasetError,
+    WeightsError, OutputError.
     """
     shared = {place.name for place in places} & {place.name for place in judges}
     if shared:
         raise ConfigError(f'{sorted(shared)[0]}: a place that is trained on cannot judge')
     views = recipe.views
     shares = place_weights(places, recipe.generated_share)
-    source, kept_back = PairSource(places, shares, views), PairSource(judges, config=views)
+    source = PairSource(places, shares, views, device)
+    kept_back = PairSource(judges, config=views, device=device)
     trainer = RegistrationTrainer(recipe, source, kept_back, out, start)
     weights = trainer.run(progress)
     if trainer.team.rank == 0:

@@ -1,19 +1,21 @@
 """Pairs to learn from: a tile of a map, a view of the same ground, and where in the tile it is.
 
-Shapes: a tile has n x n pixels and a view's square t x t, both of cells of 2 x 2 pixels. A view's
-own axes are turned against the tile's by its heading; the place that is to be found is the middle
-of the view.
+Shapes: B pairs; a tile has n x n pixels and a view's square t x t, both of cells of 2 x 2 pixels.
+A view's own axes are turned against the tile's by its heading; the place that is to be found is
+the middle of the view.
 """
 
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
+import torch
 
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.training.registration.appearance import change_map, change_view, smooth_field
-from justzoom_ros.training.registration.imagery import Picture, Place, place_weights
+from justzoom_ros.training.registration.appearance import change_map, change_view
+from justzoom_ros.training.registration.bank import pack
+from justzoom_ros.training.registration.dice import Dice, smooth_fields
+from justzoom_ros.training.registration.imagery import Place, place_weights
 
 STRIDE = 2
 """Side of a cell in pixels."""
@@ -56,26 +58,39 @@ class ViewConfig:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A tile, a view of it, and the truth."""
+class Pairs:
+    """Tiles, a view of each, and the truth."""
 
-    tile: np.ndarray
-    """float32 (n, n, 3), 1.0 white."""
-    tile_mask: np.ndarray
-    """bool (n, n), True where there is imagery."""
-    view: np.ndarray
-    """float32 (t, t, 3), 1.0 white."""
-    view_mask: np.ndarray
-    """bool (t, t), True where the camera sees."""
-    row: float
-    """Cells from the tile's upper edge to that of the view's square, 0 .. window - 1."""
-    column: float
-    """Likewise, from the left edge."""
-    heading_rad: float
-    """How far the view's axes are turned against the tile's, in the sense of image coordinates:
-    the tile's offset of a point is the rotation (c, -s; s, c) of its offset (x, y) in the view."""
-    place: int
-    """Index of the place: pairs of two places show different ground."""
+    tiles: torch.Tensor
+    """float (B, 3, n, n), 1.0 white."""
+    tile_masks: torch.Tensor
+    """bool (B, n, n), True where there is imagery."""
+    views: torch.Tensor
+    """float (B, 3, t, t), 1.0 white."""
+    view_masks: torch.Tensor
+    """bool (B, t, t), True where the camera sees."""
+    rows: np.ndarray
+    """(B,) cells from the tile's upper edge to that of the view's square, 0 .. window - 1."""
+    columns: np.ndarray
+    """(B,) likewise, from the left edge."""
+    headings_rad: np.ndarray
+    """(B,) how far the view's axes are turned against the tile's, in the sense of image
+    coordinates: the tile's offset of a point is the rotation (c, -s; s, c) of its offset (x, y) in
+    the view."""
+    places: np.ndarray
+    """int (B,): pairs of two places show different ground."""
+    kinds: np.ndarray
+    """int (B,): places of one kind look alike; -1 where the kind is not known."""
+
+    @property
+    def usable(self) -> torch.Tensor:
+        """bool (B,): enough of view and tile is seen to learn from."""
+        least = LEAST_SEEN * self.least_px
+        seen = self.view_masks.sum((1, 2)) >= least
+        return seen & (self.tile_masks.float().mean((1, 2)) >= LEAST_TILE)
+
+    least_px: float = 0.0
+    """Pixels of the smallest view."""
 
 
 class PairSource:
@@ -86,126 +101,137 @@ class PairSource:
         places: list[Place],
         shares: np.ndarray | None = None,
         config: ViewConfig | None = None,
+        device: torch.device | str = 'cpu',
     ):
         if not places:
             raise DatasetError('no imagery to train on; give an index of imagery or a map')
         self.places, self.config = places, config or ViewConfig()
         shares = place_weights(places) if shares is None else np.asarray(shares, float)
         self.shares = shares / shares.sum()
-
-    def draw(self, rng: np.random.Generator) -> Pair:
-        """One pair, of which at least LEAST_SEEN of the smallest view can be seen."""
-        least = LEAST_SEEN * (self.config.smallest_cells * STRIDE) ** 2
-        for _ in range(50):
-            index = int(rng.choice(len(self.places), p=self.shares))
-            pair = self._draw(index, rng)
-            if pair.view_mask.sum() >= least and pair.tile_mask.mean() >= LEAST_TILE:
-                return pair
-        raise DatasetError('imagery to train on: hardly any of it is covered; give more')
-
-    def _draw(self, index, rng):
-        place = self.places[index]
-        map_picture, view_picture = self._dates(place, rng)
-        metres = self._metres_per_px(place, rng)
-        config = self.config
-        tile_side, view_side = (STRIDE * n for n in (config.tile_cells, config.template_cells))
-        middle_m, turn = self._somewhere(place, metres, rng), rng.uniform(0, 2 * math.pi)
-        to_ground = _rotation(turn) * metres
-        tile_grid = _pixel_grid(tile_side) @ to_ground.T + middle_m
-        row, column = rng.uniform(0, config.window - 1, 2)
-        offset_px = (np.array([column, row]) - (config.window - 1) / 2) * STRIDE
-        heading = rng.uniform(0, 2 * math.pi)
-        local = self._distort(_pixel_grid(view_side), rng)
-        view_grid = (local @ _rotation(heading).T + offset_px) @ to_ground.T + middle_m
-        tile, tile_mask, tile_segments = _sample(map_picture, tile_grid, metres)
-        view, covered, segments = _sample(view_picture, view_grid, metres)
-        view_mask = self._frame(rng) & covered
-        strength = rng.uniform(0, 1)
-        return Pair(
-            change_map(tile, tile_segments, rng, strength),
-            tile_mask,
-            change_view(view, segments, rng, strength),
-            view_mask,
-            float(row),
-            float(column),
-            float(heading),
-            index,
-        )
-
-    def _dates(self, place, rng):
-        """Pictures for the map and for the view."""
-        count = len(place.pictures)
-        first = int(rng.integers(count))
-        if count == 1 or rng.random() > self.config.other_date:
-            return place.pictures[first], place.pictures[first]
-        return place.pictures[first], place.pictures[(first + rng.integers(1, count)) % count]
-
-    def _metres_per_px(self, place, rng):
-        """A ground resolution that the place has the detail and the extent for."""
-        config = self.config
-        finest = max(config.finest_m, place.finest_m / config.enlarge)
-        widest = max(place.size_m) / (0.75 * config.tile_cells * STRIDE)
-        coarsest = max(min(config.coarsest_m, widest), finest * 1.05)
-        return math.exp(rng.uniform(math.log(finest), math.log(coarsest)))
-
-    def _somewhere(self, place, metres, rng):
-        """Middle of a tile that lies mostly on the place, metres from its upper left corner."""
-        half_m = 0.42 * self.config.tile_cells * STRIDE * metres
-        return np.array([
-            rng.uniform(min(half_m, side / 2), max(side - half_m, side / 2))
-            for side in place.size_m
+        self.bank = pack([picture for place in places for picture in place.pictures], device)
+        self._dates = np.array([len(place.pictures) for place in places])
+        self._first = np.concatenate([[0], np.cumsum(self._dates)[:-1]])
+        self._finest = np.array([place.finest_m for place in places])
+        self._size = np.array([place.size_m for place in places])
+        names = sorted({place.ground for place in places} - {''})
+        self._kinds = np.array([
+            names.index(place.ground) if place.ground else -1 for place in places
         ])  # fmt: skip
 
-    def _distort(self, grid, rng):
-        """What the ideal view's pixels really show: error of scale, tilt, parallax."""
-        config, half = self.config, self.config.template_cells
-        grid = grid * math.exp(np.clip(rng.normal(0, config.scale_std), -0.11, 0.11))
-        tilt = rng.normal(0, config.tilt_std, 2) / half
-        grid = grid / (1 + grid @ tilt)[..., None].clip(0.5)
-        amplitude = rng.uniform(0, config.parallax_px)
-        knots, shape = int(rng.integers(3, 9)), grid.shape[:2]
-        shift = np.stack([smooth_field(shape, rng, knots) for _ in range(2)], axis=-1)
-        # The middle stays: it is what is looked for.
-        shift -= shift[shape[0] // 2, shape[1] // 2]
-        return grid + amplitude * np.clip(shift, -2, 2)
+    def draw(self, count: int, dice: Dice) -> Pairs:
+        """`count` pairs; all that is random comes from `dice`."""
+        rng, config = dice.numbers, self.config
+        places = rng.choice(len(self.places), count, p=self.shares)
+        metres = self.metres_per_px(places, rng)
+        offset = rng.uniform(0, config.window - 1, (2, count))
+        turn, heading = rng.uniform(0, 2 * math.pi, (2, count))
+        to_ground = _rotations(turn) * metres[:, None, None]
+        middle = self._somewhere(places, metres, rng)
+        side, small = (STRIDE * n for n in (config.tile_cells, config.template_cells))
+        tile_grid = _apply(
+            to_ground, middle, pixel_grid(side, dice.device).expand(count, -1, -1, -1)
+        )
+        local = distort(pixel_grid(small, dice.device), count, config, dice)
+        shift = (offset - (config.window - 1) / 2).T[:, ::-1] * STRIDE
+        on_tile = _apply(_rotations(heading), shift, local)
+        maps, views = self._pictures(places, rng)
+        tiles, tile_masks, tile_segments = self._look(maps, metres, tile_grid)
+        pixels, covered, segments = self._look(views, metres, _apply(to_ground, middle, on_tile))
+        strength, (rows, columns) = rng.uniform(0, 1, count), offset
+        return Pairs(
+            change_map(tiles, tile_segments, dice, strength),
+            tile_masks,
+            change_view(pixels, segments, dice, strength),
+            covered & frames(count, config, dice),
+            rows,
+            columns,
+            heading,
+            places,
+            self._kinds[places],
+            float((config.smallest_cells * STRIDE) ** 2),
+        )
 
-    def _frame(self, rng):
-        """The camera's frame in the square of the largest view: bool, a rectangle in the middle,
-        now and then with something in the way."""
+    def metres_per_px(self, places: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Ground resolutions (B,) that places (B,) have the detail and the extent for."""
         config = self.config
-        side, least = (STRIDE * n for n in (config.template_cells, config.smallest_cells))
-        wide = math.exp(rng.uniform(math.log(least * 1.2), math.log(side)))
-        tall = max(least, wide / rng.uniform(1.0, 1.8))
-        mask = np.zeros((side, side), bool)
-        rows, columns = (slice(round((side - d) / 2), round((side + d) / 2)) for d in (tall, wide))
-        mask[rows, columns] = True
-        if rng.random() < 0.1:
-            line = _pixel_grid(side) @ [math.cos(a := rng.uniform(0, 6.3)), math.sin(a)]
-            mask &= line < rng.uniform(0.0, 0.4) * side
-        return mask
+        finest = np.maximum(config.finest_m, self._finest[places] / config.enlarge)
+        widest = self._size[places].max(1) / (0.75 * config.tile_cells * STRIDE)
+        coarsest = np.maximum(np.minimum(config.coarsest_m, widest), finest * 1.05)
+        return np.exp(rng.uniform(np.log(finest), np.log(coarsest)))
+
+    def _somewhere(self, places, metres, rng):
+        """Middles (B, 2) of tiles that lie mostly on their places, metres from the upper left."""
+        half = 0.42 * self.config.tile_cells * STRIDE * metres[:, None]
+        size = self._size[places]
+        return rng.uniform(np.minimum(half, size / 2), np.maximum(size - half, size / 2))
+
+    def _pictures(self, places, rng):
+        """Indices (B,) of pictures for the maps and for the views."""
+        dates = self._dates[places]
+        date = rng.integers(dates)
+        later = np.where(dates > 1, rng.integers(1, np.maximum(dates, 2)), 0)
+        later[rng.random(len(places)) > self.config.other_date] = 0
+        return self._first[places] + date, self._first[places] + (date + later) % dates
+
+    def _look(self, pictures, metres, ground_m):
+        """What pictures (B,) show at (B, n, n, 2) metres from their upper left corners."""
+        layers = self.bank.layers_for(pictures, metres)
+        scale = torch.from_numpy(self.bank.layer_m[layers]).to(ground_m)
+        return self.bank.sample(layers, ground_m / scale[:, None, None, None] - 0.5)
 
 
-def _rotation(angle_rad):
-    c, s = math.cos(angle_rad), math.sin(angle_rad)
-    return np.array([[c, -s], [s, c]])
+def distort(grid: torch.Tensor, count: int, config: ViewConfig, dice: Dice) -> torch.Tensor:
+    """What the ideal view's pixels (t, t, 2) really show: error of scale, tilt, parallax.
+
+    Returns (count, t, t, 2), pixels from the middle, which stays where it is.
+    """
+    rng, side = dice.numbers, len(grid)
+    scale = np.exp(np.clip(rng.normal(0, config.scale_std, count), -0.11, 0.11))
+    tilt = dice.tensor(rng.normal(0, config.tilt_std, (count, 2)) / config.template_cells)
+    moved = grid * dice.tensor(scale)[:, None, None, None]
+    across = torch.einsum('bhwc,bc->bhw', moved, tilt)
+    moved = moved / (1 + across)[..., None].clamp(min=0.5)
+    knots = int(rng.integers(3, 9))
+    shift = torch.stack([smooth_fields(count, side, knots, dice) for _ in range(2)], -1)
+    # The middle stays: it is what is looked for.
+    shift = (shift - shift[:, side // 2, side // 2][:, None, None]).clamp(-2, 2)
+    amplitude = dice.tensor(rng.uniform(0, config.parallax_px, count))
+    return moved + amplitude[:, None, None, None] * shift
 
 
-def _pixel_grid(side):
+def frames(count: int, config: ViewConfig, dice: Dice) -> torch.Tensor:
+    """Cameras' frames in the square of the largest view: bool (count, t, t), rectangles in the
+    middle, now and then with something in the way."""
+    rng = dice.numbers
+    side, least = (STRIDE * n for n in (config.template_cells, config.smallest_cells))
+    wide = np.exp(rng.uniform(np.log(least * 1.2), np.log(side), count))
+    tall = np.maximum(least, wide / rng.uniform(1.0, 1.8, count))
+    grid = pixel_grid(side, dice.device)
+    half = dice.tensor(np.stack([wide, tall], 1) / 2)[:, None, None]
+    seen = (grid.abs() <= half).all(-1)
+    angle = rng.uniform(0, 2 * math.pi, count)
+    line = torch.einsum(
+        'hwc,bc->bhw', grid, dice.tensor(np.stack([np.cos(angle), np.sin(angle)], 1))
+    )
+    edge = np.where(rng.random(count) < 0.1, rng.uniform(0.0, 0.4, count), 1.0) * side
+    return seen & (line < dice.tensor(edge)[:, None, None])
+
+
+def pixel_grid(side: int, device: torch.device | str = 'cpu') -> torch.Tensor:
     """(x, y) of pixel centres from the middle of a square: float (side, side, 2)."""
-    axis = np.arange(side) - (side - 1) / 2
-    return np.stack(np.meshgrid(axis, axis), axis=-1)
+    axis = torch.arange(side, device=device) - (side - 1) / 2
+    y, x = torch.meshgrid(axis, axis, indexing='ij')
+    return torch.stack([x, y], -1)
 
 
-def _sample(picture: Picture, grid_m, metres):
-    """Pixels float32 (n, n, 3), mask bool and segments int32 (n, n) at places (n, n, 2) in metres
-    from the picture's upper left corner."""
-    layer = picture.layer(metres)
-    at = (grid_m / layer.metres_per_px - 0.5).astype(np.float32)
-    x, y = np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])
-    pixels = layer.pixels
-    pixels = cv2.remap(pixels, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    mask = cv2.remap(layer.mask, x, y, cv2.INTER_NEAREST, borderValue=0) > 0
-    rows = np.clip(np.rint(y), 0, layer.segments.shape[0] - 1).astype(np.int32)
-    columns = np.clip(np.rint(x), 0, layer.segments.shape[1] - 1).astype(np.int32)
-    segments = layer.segments[rows, columns].astype(np.int32)
-    return pixels.astype(np.float32) / 255, mask, segments
+def _rotations(angles_rad):
+    c, s = np.cos(angles_rad), np.sin(angles_rad)
+    return np.stack([np.stack([c, -s], -1), np.stack([s, c], -1)], -2)
+
+
+def _apply(matrices, shifts, grids):
+    """Points (B, n, n, 2) turned by matrices (B, 2, 2) and moved by (B, 2)."""
+    matrices, shifts = (
+        torch.from_numpy(np.ascontiguousarray(a)).to(grids) for a in (matrices, shifts)
+    )
+    return torch.einsum('bij,bhwj->bhwi', matrices, grids) + shifts[:, None, None]

@@ -152,7 +152,7 @@ FLOORS = (
     ('localizer',),
     ('tracker',),
     ('live',),
-    ('training',),
+    ('training', 'curation'),
     ('evaluation',),
     ('ros',),
     ('worlds', 'bench'),

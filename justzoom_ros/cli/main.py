@@ -28,6 +28,7 @@ COMMANDS = (
     'mavlink',
     'demo',
     'city',
+    'dataset',
     'export',
     'bench',
 )

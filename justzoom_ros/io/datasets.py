@@ -70,7 +70,7 @@ class GeoImage:
     columns: dict[str, str] = field(default_factory=dict, repr=False)
     """All that a CSV says of it, {column: text}. Those that are known: `altitude`, height above
     ground in metres; `fov_deg`, horizontal field of view; `heading_deg`, where the top of the
-    picture points, clockwise from north."""
+    picture, or the optical axis of a forward camera, points, clockwise from north."""
 
     def load(self) -> np.ndarray:
         """The pixels, uint8 (H, W, 3) RGB, turned upright as EXIF says. Raises DatasetError."""
@@ -129,7 +129,7 @@ def _check_unique(images: Iterable[GeoImage]) -> None:
 
 
 def _read_csv(path: Path, select: Mapping[str, str], region: Region | None) -> list[GeoImage]:
-    rows = _select_rows(path, _read_rows(path), select)
+    rows = _select_rows(path, read_rows(path), select)
     columns = rows[0][1].keys()
     if 'image_id' in columns:
         return [_published_image(path, row, values, region) for row, values in rows]
@@ -137,7 +137,7 @@ def _read_csv(path: Path, select: Mapping[str, str], region: Region | None) -> l
     return [_listed_image(path, row, values, names) for row, values in rows]
 
 
-def _read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[Row]:
     """[(where, {column: value})]; `where` is the file's name and row, the header being row 1."""
     try:
         with path.open(newline='', encoding='utf-8-sig') as file:
@@ -186,7 +186,8 @@ def _published_image(
     name = PANORAMA_FILE if path.name == PANORAMAS else PUBLISHED_FILE
     file = _find_file(row, name.format(values['image_id']), path.resolve().parents[:3])
     _, photo = read_exif(row, file)
-    stamp_ns = exif_stamp_ns(row, photo)
+    text = values.get('stamp', '')
+    stamp_ns = parse_stamp(text, row) if text else exif_stamp_ns(row, photo)
     return GeoImage(values['image_id'], file, lat, lon, stamp_ns, row, values)
 
 
@@ -270,7 +271,12 @@ def _check_position(row: str, lat: float, lon: float) -> None:
 
 
 def _read_folder(folder: Path) -> list[GeoImage]:
-    """The images of a folder and of those in it, as cameras number them (DCIM/100MEDIA)."""
+    return [_tagged_image(file, _name(file, folder)) for file in picture_files(folder)]
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures of a folder and of those in it, as cameras number them (DCIM/100MEDIA), by
+    name. Warns of pictures that cannot be read; raises DatasetError where there are none."""
     there = sorted(file for file in folder.rglob('*') if not _is_hidden(file, folder))
     files = [file for file in there if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
     left_out = [_name(f, folder) for f in there if f.suffix.lower() in UNREAD_SUFFIXES]
@@ -281,7 +287,7 @@ def _read_folder(folder: Path) -> list[GeoImage]:
         )
     if not files:
         raise DatasetError(f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}); give a CSV?')
-    return [_tagged_image(file, _name(file, folder)) for file in files]
+    return files
 
 
 def _is_hidden(file: Path, folder: Path) -> bool:

@@ -3,10 +3,11 @@
 import logging
 import math
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
@@ -15,6 +16,7 @@ from justzoom_ros.io.stamps import NS_PER_S
 
 log = logging.getLogger(__name__)
 
+T = TypeVar('T')
 Tags = dict[int, Any]
 """EXIF tags, {number: value}."""
 
@@ -61,20 +63,31 @@ def _calendar_ns(text: str, row: str) -> int:
 
 def read_exif(row: str, file: Path) -> tuple[Tags, Tags]:
     """The GPS and photo tags of an image as two dictionaries; this also checks its header."""
+    return read_tags(row, file, _ifds)
+
+
+def read_tags(row: str, file: Path, make: Callable[[Image.Image], T]) -> T:
+    """What `make` reads of an open image. Raises DatasetError where it is no readable image."""
     try:
         with Image.open(file) as image:
-            exif = image.getexif()
-            return dict(exif.get_ifd(_GPS_IFD)), dict(exif.get_ifd(_EXIF_IFD))
+            return make(image)
     except _UNREADABLE as error:
         raise DatasetError(f'{row}: {file} is not a readable image: {error}') from error
 
 
+def _ifds(image: Image.Image) -> tuple[Tags, Tags]:
+    exif = image.getexif()
+    return dict(exif.get_ifd(_GPS_IFD)), dict(exif.get_ifd(_EXIF_IFD))
+
+
 def exif_stamp_ns(row: str, photo: Tags) -> int | None:
-    text = _exif_text(photo.get(_TIME_TAG))
+    """When an image was taken, nanoseconds since 1970; None, perhaps with a warning, where its
+    tags do not tell."""
+    text = exif_text(photo.get(_TIME_TAG))
     if not any(digit in text for digit in '123456789'):
         return None  # absent, or blanks or zeros, which is how cameras without a clock say so
-    subsecond = _beginning(r'\d{0,9}', _exif_text(photo.get(_SUBSECOND_TAG)))
-    offset = _exif_offset(_exif_text(photo.get(_OFFSET_TAG)))
+    subsecond = _beginning(r'\d{0,9}', exif_text(photo.get(_SUBSECOND_TAG)))
+    offset = _exif_offset(exif_text(photo.get(_OFFSET_TAG)))
     try:
         return parse_stamp(f'{text}{"." if subsecond else ""}{subsecond}{offset}', row)
     except DatasetError as error:  # a time is useful, but not needed
@@ -94,9 +107,18 @@ def _beginning(pattern: str, text: str) -> str:
     return found[0] if found else ''
 
 
-def _exif_text(value: Any) -> str:
+def exif_text(value: Any) -> str:
+    """A tag as text without the zeros and blanks round it."""
     text = value.decode('ascii', 'replace') if isinstance(value, bytes) else str(value or '')
     return text.replace('\0', ' ').strip()
+
+
+def exif_number(value: Any) -> float:
+    """A tag as a number, NaN where it is none: 0/0 is how cameras say that they do not know."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return math.nan
 
 
 def exif_position(file: Path, gps: Tags) -> tuple[float, float]:
@@ -107,7 +129,7 @@ def exif_position(file: Path, gps: Tags) -> tuple[float, float]:
 
 def _degrees(file: Path, gps: Tags, name: str, tags: tuple[int, int], letters: str) -> float:
     """Signed degrees from a hemisphere letter and three rationals (degrees, minutes, seconds)."""
-    letter, parts = _exif_text(gps.get(tags[0])).upper(), gps.get(tags[1])
+    letter, parts = exif_text(gps.get(tags[0])).upper(), gps.get(tags[1])
     if parts is None:
         raise DatasetError(f'{file} has no GPS {name} in its EXIF; give a CSV with positions')
     if letter not in tuple(letters):

@@ -133,11 +133,12 @@ def draw_outline(axes: 'Axes', mark: Mark) -> None:
         axes.plot(*mark.truth_m, '+', color=TRUTH_COLOUR, ms=11, mew=1.8)
 
 
-def draw_scale(axes: 'Axes', side_m: float) -> None:
-    """A bar of a round length near a fifth of the side, at the lower left."""
+def draw_scale(axes: 'Axes', side_m: float, middle_m: tuple[float, float] = (0.0, 0.0)) -> None:
+    """A bar of a round length near a fifth of the side, at the lower left of a view about a
+    middle."""
     power = 10 ** np.floor(np.log10(side_m / 5))
     length_m = max(step * power for step in (1, 2, 5) if step * power <= side_m / 5)
-    left, low = -side_m / 2 + side_m * np.array([0.03, 0.035])
+    left, low = np.array(middle_m) - side_m / 2 + side_m * np.array([0.03, 0.035])
     bar = [left, left + length_m], [low, low]
     axes.plot(*bar, color='black', lw=6, solid_capstyle='butt', zorder=9)
     axes.plot(*bar, color='white', lw=3.4, solid_capstyle='butt', zorder=9)

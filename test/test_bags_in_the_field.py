@@ -4,15 +4,18 @@ import logging
 import shutil
 import sqlite3
 import struct
+from contextlib import suppress
 
 import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from rosbags.interfaces import Nodetype
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from justzoom_ros.errors import BagError
+from justzoom_ros.io.bag_types import check_types
 from justzoom_ros.io.bags import (
     IMAGE_TYPES,
     TRUTH_TYPES,
@@ -120,6 +123,56 @@ def test_a_topic_of_a_kind_that_is_not_known_is_no_obstacle(images, tmp_path, ki
         with caplog.at_level(logging.WARNING):
             assert stamps(file, '/other') == []
         assert f'/other of bag {file} is left out' in caplog.text and name in caplog.text
+
+
+EVIL = "__import__('pathlib').Path('evil').touch()"
+HOSTILE = {
+    'in the name': (f'x/msg/A:\n    {EVIL}\nclass B', b'int32 a\n'),
+    'in a docstring': (f'x/msg/A"""\n    {EVIL}\n    """', b'int32 a\n'),
+    'in a field': ('x/msg/A', f'int32 a = {EVIL}\n'.encode()),
+    'in a constant': ('x/msg/A', f"string C = ' + {EVIL} + '\n".encode()),
+    'in a length': ('x/msg/A', f'int32[{EVIL}] a\n'.encode()),
+    'in a type': ('x/msg/A', f'x/{EVIL} a\n'.encode()),
+}
+
+
+@pytest.mark.parametrize('where', HOSTILE)
+@pytest.mark.parametrize('encoding', ['ros2msg', 'ros2idl'])
+def test_code_in_the_definition_of_a_type_is_not_run(tmp_path, monkeypatch, where, encoding):
+    monkeypatch.chdir(tmp_path)
+    name, definition = HOSTILE[where]
+    if encoding == 'ros2idl':
+        definition = b'module x { module msg { struct A { ' + definition + b' }; }; };'
+    message = (1, 10**9, b'\x00\x01\x00\x00abcd')
+    write_mcap(tmp_path / 'a.mcap', [(name, encoding, definition, '/other', 'cdr')], [message])
+    with suppress(BagError), Bag(tmp_path / 'a.mcap') as opened:
+        list(opened.messages(['/other']))
+    assert [path.name for path in tmp_path.iterdir()] == ['a.mcap']
+
+
+INT = (Nodetype.BASE, ('int32', 0))
+
+
+@pytest.mark.parametrize(
+    'types',
+    [
+        {f'x/msg/A: {EVIL}': ([], [])},
+        {'x/msg/A': ([('C', 'int32', EVIL.encode())], [])},
+        {'x/msg/A': ([('C = 1', 'int32', 1)], [])},
+        {'x/msg/A': ([], [(f'a: {EVIL}', INT)])},
+        {'x/msg/A': ([], [('a', (Nodetype.BASE, (EVIL, 0)))])},
+        {'x/msg/A': ([], [('a', (Nodetype.NAME, EVIL))])},
+        {'x/msg/A': ([], [('a', (Nodetype.ARRAY, (INT, EVIL)))])},
+        {'x/msg/A': ([], [('a', (Nodetype.SEQUENCE, ((Nodetype.NAME, EVIL), 0)))])},
+    ],
+)
+def test_what_parsers_might_let_pass_is_refused_before_it_becomes_code(types):
+    with pytest.raises(BagError, match='is no message type'):
+        check_types(types)
+
+
+def test_all_types_of_ros_pass_that_check():
+    check_types(STORE.fielddefs)
 
 
 # --- metadata and files ------------------------------------------------------------------------

@@ -10,19 +10,17 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any, BinaryIO
 
 import yaml
 from rosbags.highlevel import AnyReader
-from rosbags.interfaces import Connection, MessageDefinition, MessageDefinitionFormat
+from rosbags.interfaces import Connection, MessageDefinition
 from rosbags.rosbag2 import storage_mcap
-from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
 from justzoom_ros.errors import BagError
+from justzoom_ros.io.bag_types import make_typestore
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ class StorageReader(AnyReader):
             for reader in self.readers:
                 self.stack.enter_context(reader)
         self.connections = [c for reader in self.readers for c in reader.connections]
-        self.typestore = _typestore(self.connections)
+        self.typestore = make_typestore(self.connections)
 
     def knows(self, connection: Connection) -> bool:
         """Whether the messages of a connection can be deserialised."""
@@ -150,45 +148,7 @@ def _merge_log(file: Path, stack: ExitStack) -> Path:
     return copy
 
 
-# --- types -------------------------------------------------------------------------------------
-
-
-def _typestore(connections: list[Connection]) -> Typestore:
-    """All types that the connections define in a way that can be parsed; those of ROS itself
-    where they define none."""
-    return _make_typestore(tuple((c.msgtype, c.msgdef) for c in connections))
-
-
-# Parsing takes a tenth of a second, and the bags of a robot define the same types.
-@lru_cache(maxsize=16)
-def _make_typestore(definitions: tuple[tuple[str, MessageDefinition], ...]) -> Typestore:
-    store, usual = get_typestore(Stores.EMPTY), get_typestore(Stores.ROS2_KILTED)
-    for name, definition in definitions:
-        if name in store.fielddefs:
-            continue
-        # The parsers raise nearly everything there is; a type that is needed is missed later.
-        try:
-            store.register(_types_of(definition, name))
-        except Exception as error:
-            log.debug(f'type {name} is left out: {error}')
-    if not store.fielddefs:
-        return usual
-    store.register({n: f for n, f in usual.fielddefs.items() if n not in store.fielddefs})
-    return store
-
-
-def _types_of(definition: MessageDefinition, name: str) -> Any:
-    if definition.format == MessageDefinitionFormat.NONE:
-        return {}
-    if definition.format == MessageDefinitionFormat.MSG:
-        return get_types_from_msg(definition.data, name)
-    separator = '=' * 80 + '\n'
-    if not definition.data.startswith(f'{separator}IDL: '):
-        return get_types_from_idl(definition.data)
-    types: dict[str, Any] = {}
-    for part in definition.data.split(separator)[1:]:
-        types.update(get_types_from_idl(part.split('\n', 1)[1]))
-    return types
+# --- schemas ----------------------------------------------------------------------------------
 
 
 @contextmanager

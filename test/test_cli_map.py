@@ -143,7 +143,15 @@ def test_a_damaged_source_prints_one_line_in_a_process_of_its_own(source, tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ['damaged.tif']
 
 
-@pytest.mark.parametrize('job', ['build', 'info', 'show', 'embed'])
+def test_presets_are_listed_with_their_licences(capsys):
+    assert main(['map', 'presets']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith('preset:pdok ') and 'CC BY 4.0' in line for line in lines)
+    assert main(['map', 'presets', '--json']) == 0
+    assert json.loads(capsys.readouterr().out)['naip']['licence'] == 'public domain'
+
+
+@pytest.mark.parametrize('job', ['build', 'info', 'show', 'embed', 'presets'])
 def test_help_has_an_example(job, capsys):
     with pytest.raises(SystemExit) as leaving:
         main(['map', job, '--help'])

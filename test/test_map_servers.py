@@ -1,5 +1,8 @@
 """Maps from servers, which run on loopback: every kind against a warp of what it shows."""
 
+import re
+from urllib.parse import urlsplit
+
 import numpy as np
 import pytest
 import rasterio
@@ -21,7 +24,11 @@ from rasterio.warp import reproject
 
 from justzoom_ros import Region, SatelliteMap
 from justzoom_ros.errors import ConfigError, MapError
-from justzoom_ros.maps.build import enclosing_region
+from justzoom_ros.maps.build import credit, enclosing_region
+from justzoom_ros.maps.servers.address import read_address
+from justzoom_ros.maps.servers.options import ServerOptions
+from justzoom_ros.maps.servers.presets import PRESETS, Preset
+from justzoom_ros.maps.servers.services import Kind, describe
 from justzoom_ros.maps.source import open_source
 
 
@@ -180,3 +187,33 @@ def test_without_a_place_a_raster_is_taken_whole(server, ortho, tmp_path):
         pytest.raises(ConfigError, match='whole earth.*--around LAT LON --side M'),
     ):
         enclosing_region(source)
+
+
+# --- presets -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', PRESETS.list())
+def test_each_preset_is_asked_by_its_address_and_names_its_licence(name):
+    preset = PRESETS.get(name)
+    service = describe(read_address(preset.address), ServerOptions())
+    assert service.kind in (Kind.TILES, Kind.WMS) and urlsplit(preset.terms).scheme == 'https'
+    assert preset.licence.startswith(('public domain', 'CC BY 4.0', 'CC0', 'open', 'Licence Ouv'))
+    assert credit(f'preset:{name}') == preset.attribution != ''
+    assert credit(f'preset:{name}', 'mine') == 'mine'
+    assert not re.search(
+        'google[.]|bing|esri|arcgisonline|mapbox|maxar|openstreetmap', str(preset)
+    )
+
+
+def test_a_preset_is_a_source_by_name(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(PRESETS, 'entries', dict(PRESETS.entries))
+    tiles = address(server, 'tiles')
+    PRESETS.register('here', Preset('the tests', tiles, 'Here, CC0', 'CC0', 'https://a.org', 18))
+    options = ServerOptions(cache=tmp_path / 'cache')
+    built = SatelliteMap.build(
+        'preset:here', REGION, tmp_path / 'map', resolution_m=0.2, server=options
+    )
+    assert (built.attribution, built.info.source) == ('Here, CC0', tiles)
+    assert max(int(path.split('/')[2]) for _, path, _ in server.requests) == 18
+    with pytest.raises(MapError, match="'there' is not known; choose of naip, usgs.*here"):
+        SatelliteMap.build('preset:there', REGION, tmp_path / 'b')

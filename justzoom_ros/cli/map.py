@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from justzoom_ros.cli.map_align import add_align
 from justzoom_ros.cli.map_embed import add_embed
+from justzoom_ros.cli.map_presets import add_presets
 from justzoom_ros.cli.map_terrain import add_terrain
 from justzoom_ros.cli.server_options import add_server_options, server_options
 from justzoom_ros.maps.source import MAP_SOURCES
@@ -22,6 +23,7 @@ BUILD_EXAMPLE = """examples:
   justzoom map build tiles/ --center 0.3509 32.5940 --side 140 --depth 2 -o maps/kampala
   justzoom map build 'https://tiles.example.org/{z}/{x}/{y}.jpg?key=${MY_KEY}' \
       --around 41.03 -83.2 --side 1000 --attribution 'Example survey, CC BY 4.0' -o maps/town
+  justzoom map build preset:swissimage --around 46.9480 7.4474 --side 1000 -o maps/bern
 """
 
 
@@ -39,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     add_embed(jobs)
     add_align(jobs)
     add_terrain(jobs)
+    add_presets(jobs)
 
 
 def _add_build(jobs: Any) -> None:
@@ -117,10 +120,10 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def build(args: argparse.Namespace) -> None:
     """Run `justzoom map build`."""
-    from justzoom_ros.maps.build import check_attribution
+    from justzoom_ros.maps.build import credit
     from justzoom_ros.maps.satellite_map import SatelliteMap
 
-    check_attribution(args.source, args.attribution)
+    args.attribution = credit(args.source, args.attribution)
     server = server_options(args)
     region = _region(args, server)
     satellite_map = SatelliteMap.build(

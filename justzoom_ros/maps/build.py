@@ -35,6 +35,7 @@ from justzoom_ros.maps.map_file import (
 from justzoom_ros.maps.plane import plane_transform
 from justzoom_ros.maps.servers.address import hide, is_remote
 from justzoom_ros.maps.servers.options import ServerOptions
+from justzoom_ros.maps.servers.presets import find_preset
 from justzoom_ros.maps.source import MapSource, SourceOptions, open_source
 from justzoom_ros.region import Region
 
@@ -88,7 +89,7 @@ def build(
     options = replace(
         _source_options(bands, stretch, tiles, collar), server=server or ServerOptions()
     )
-    check_attribution(str(source), attribution)
+    attribution = credit(str(source), attribution)
     out = Path(out)
     _check_target(out, overwrite)
     with open_source(source, options) as imagery:
@@ -229,13 +230,17 @@ def _source_options(
     return SourceOptions(chosen, (stretch[0], stretch[1]), tiles, collar)
 
 
-def check_attribution(source: str, attribution: str) -> None:
-    """Raise ConfigError where imagery of a server comes without a word on whose it is."""
+def credit(source: str, attribution: str = '') -> str:
+    """The attribution of imagery: as it is given, else that of a preset. Raises ConfigError where
+    imagery of a server comes without a word on whose it is."""
+    if not attribution.strip() and (preset := find_preset(source)):
+        return preset.attribution
     if is_remote(source) and not attribution.strip():
         raise ConfigError(
             f'{hide(source)} is a server: say whose imagery it is and under which licence, as '
             "its terms of use ask for it, with --attribution 'TEXT'"
         )
+    return attribution
 
 
 def _check_target(out: Path, overwrite: bool) -> None:

@@ -6,7 +6,7 @@ one new file with a class of that form, and one line in MAP_SOURCES.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from justzoom_ros.errors import MapError
 from justzoom_ros.maps.servers.address import is_remote
 from justzoom_ros.maps.servers.options import ServerOptions
+from justzoom_ros.maps.servers.presets import find_preset
 from justzoom_ros.registry import Registry
 
 if TYPE_CHECKING:  # the command line reads the names of the sources without loading these
@@ -117,13 +118,17 @@ def is_gdal_name(name: str) -> bool:
 def open_source(path: str | Path, options: SourceOptions | None = None) -> MapSource:
     """The imagery at a path, a context manager. Raises MapError where no source recognizes it or
     it cannot be used, ConfigError for options that do not apply to it."""
+    options = options or SourceOptions()
+    if preset := find_preset(str(path)):
+        path = preset.address
+        options = replace(options, server=options.server.for_preset(preset.max_zoom))
     if is_remote(str(path)):  # Path would take one of its slashes
-        return MAP_SOURCES.get('address of a server')(str(path), options or SourceOptions())
+        return MAP_SOURCES.get('address of a server')(str(path), options)
     if is_gdal_name(str(path)):
-        return MAP_SOURCES.get('raster file')(str(path), options or SourceOptions())
+        return MAP_SOURCES.get('raster file')(str(path), options)
     path = Path(path)
     for name in reversed(MAP_SOURCES.list()):
         source = MAP_SOURCES.get(name)
         if source.recognizes(path):
-            return source(path, options or SourceOptions())
+            return source(path, options)
     raise MapError(f'{path} is none of the imagery that is known: {", ".join(MAP_SOURCES.list())}')

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from justzoom_ros.errors import ConfigError
@@ -69,6 +69,10 @@ class ServerOptions:
         _check('tile_px', self.tile_px, 16, 4096)
         if self.max_zoom is not None:
             _check('max_zoom', self.max_zoom, 0, LARGEST_ZOOM)
+
+    def for_preset(self, max_zoom: int | None) -> 'ServerOptions':
+        """The same with the finest zoom of a preset, unless another one is given."""
+        return self if self.max_zoom is not None else replace(self, max_zoom=max_zoom)
 
     @property
     def cache_folder(self) -> Path:

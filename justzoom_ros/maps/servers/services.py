@@ -27,7 +27,7 @@ many as the one before; 4 cm at the equator."""
 
 WMS_TILE_PX = 512
 PLACEHOLDER = re.compile(r'(?<!\$)\{([^{}]*)\}')
-NAMES = {'tilematrix': 'z', 'tilerow': 'y', 'tilecol': 'x', 'zoom': 'z'}
+NAMES = {'TileMatrix': 'z', 'TileRow': 'y', 'TileCol': 'x', 'zoom': 'z'}
 """What the templates of WMTS and others call the three numbers."""
 
 
@@ -117,11 +117,11 @@ def _tile_template(address: Address, connection: int) -> tuple[str, bool]:
     found: set[str] = set()
 
     def fill(match: re.Match[str]) -> str:
-        name = match[1].strip().lower()
-        if name.startswith('switch:'):
+        name = match[1].strip()
+        if name.lower().startswith('switch:'):
             hosts = match[1].split(':', 1)[1].split(',')
             return hosts[connection % len(hosts)].strip()
-        name = NAMES.get(name, name)
+        name = NAMES.get(name, name.lower())
         if name not in ('z', 'x', 'y', '-y'):
             raise ConfigError(
                 f'{hide(address.text)} has {{{match[1]}}}, which is not known; a template has '

@@ -88,6 +88,7 @@ class Localizer:
         registration: str | Path | bool | None = None,
         map_offset: MapOffset | bool = True,
         map_offset_std_m: float = 0.0,
+        device: str = 'auto',
     ) -> 'Localizer':
         """Read a map folder, and the weights of a policy if there are any, and make ready.
 
@@ -100,8 +101,9 @@ class Localizer:
         shipped ones unless given; False for none. `map_offset`: how far the map is off, False for
         not at all; unless given what was measured and lies in the map's folder, else unknown, with
         a deviation of `map_offset_std_m` metres.
-        `runtime` one of `RUNTIMES`, `search` a method or a `SearchConfig`, `criteria` a
-        `FixCriteria`. Raises MapError, WeightsError, RuntimeUnavailableError, ConfigError.
+        `runtime` one of `RUNTIMES`, `device` where registration runs ('auto', 'cpu', 'cuda'),
+        `search` a method or a `SearchConfig`, `criteria` a `FixCriteria`. Raises MapError,
+        WeightsError, RuntimeUnavailableError, ConfigError.
         """
         satellite_map = map if isinstance(map, SatelliteMap) else SatelliteMap.open(map)
         if footprint_m is not None:
@@ -112,7 +114,9 @@ class Localizer:
         if registration is not False and (not zoom or zoom.takes(camera or own)):
             path = registration if isinstance(registration, str | Path) else None
             try:
-                registrar = Registrar.open(satellite_map, path, camera or own, progress=progress)
+                registrar = Registrar.open(
+                    satellite_map, path, camera or own, progress=progress, device=device
+                )
             except ConfigError as error:
                 if own is None:
                     raise

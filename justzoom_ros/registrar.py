@@ -76,17 +76,20 @@ class Registrar:
         camera: Camera | None = None,
         config: PoseSearchConfig | None = None,
         progress: bool = True,
+        device: str = 'auto',
     ) -> 'Registrar':
         """A network on a map: that of a weights file; else the one adapted to the map, where its
         folder holds one; else the shipped one. The `camera`'s footprint decides the resolution.
-        Features are read from the cache, or made and kept there.
+        Features are read from the cache, or made and kept there. `device`: 'cpu', 'cuda', or
+        'auto', a GPU where there is one.
 
-        Raises WeightsError, ConfigError for a map that is coarser than the network wants.
+        Raises WeightsError, ConfigError for a map that is coarser than the network wants and for a
+        device that is not there.
         """
         adapted = satellite_map.path / ADAPTED_NAME
         path = weights or (adapted if adapted.is_file() else None)
         network = RegistrationNetwork.load(path) if path else RegistrationNetwork.shipped()
-        network.requires_grad_(False)
+        network.requires_grad_(False).to(choose_device(device))
         metres_per_px = choose_resolution(network, satellite_map.resolution_m, camera)
         features = open_map_features(satellite_map, network, metres_per_px, progress)
         log.info('registration at %.2g m per pixel over %s', metres_per_px, satellite_map.path)
@@ -140,7 +143,8 @@ class Registrar:
         if 2 * area.reach_m > WHOLE_CELLS * features.cell_m:
             features = self.coarse
         window = features.window_around(area.east_m, area.north_m, area.reach_m)
-        return self._kept(replace(turned.register(features, window), yaws_rad=area.yaws_rad))
+        found = turned.register(features, window).to('cpu')  # where the belief is
+        return self._kept(replace(found, yaws_rad=area.yaws_rad))
 
     def _kept(self, likelihood: PoseLikelihood) -> PoseLikelihood:
         """The likelihood, which takes memory as the map is large: kept only for who asks."""
@@ -232,6 +236,15 @@ def _bounding(flags: np.ndarray) -> Window:
     if not len(rows):
         raise ConfigError('there is no imagery where the picture is to be searched for')
     return Window(int(rows[0]), int(columns[0]), int(rows[-1]) + 1, int(columns[-1]) + 1)
+
+
+def choose_device(name: str) -> str:
+    """'cpu' or 'cuda', of these or 'auto'. Raises ConfigError where it is not there."""
+    there = torch.cuda.is_available()
+    if name not in ('auto', 'cpu', 'cuda') or (name == 'cuda' and not there):
+        what = 'PyTorch sees no GPU here' if name == 'cuda' else 'it must be auto, cpu or cuda'
+        raise ConfigError(f'device {name!r} for registration: {what}')
+    return ('cuda' if there else 'cpu') if name == 'auto' else name
 
 
 def choose_resolution(

@@ -1,10 +1,12 @@
 """What registration costs: a cold start over a whole map, and tracking from a known place."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from justzoom_ros.bench.timing import ratio, time_in_turns, to_rows
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
@@ -21,20 +23,18 @@ TRACKED_M, TRACKED_RAD = 100.0, np.radians(20.0)
 
 def measure_registration(map_path: str | Path) -> dict[str, Any]:
     """Times of registering a frame of 720 lines on a map of 640 m: over all of it in 36 headings,
-    and within 100 m and 20 degrees; what the map's features take, and how long they take to
-    make."""
+    and within 100 m and 20 degrees, also on a GPU where there is one; what the map's features
+    take."""
     satellite_map = SatelliteMap.open(map_path)
     camera = Camera.from_fov(FOV_RAD).with_height(HEIGHT_M)
-    registrar = Registrar.open(satellite_map, camera=camera, progress=False)
+    registrar = Registrar.open(satellite_map, camera=camera, progress=False, device='cpu')
     image, pose = _frame(satellite_map)
-    timings = time_in_turns(
-        {
-            'view': partial(_features_of_view, registrar, image, camera),
-            'cold start': partial(_cold_start, registrar, image, camera),
-            'tracking': partial(_track, registrar, image, camera, pose),
-        },
-        RUNS,
-    )
+    work = _work(registrar, image, camera, pose)
+    if torch.cuda.is_available():
+        faster = Registrar.open(satellite_map, camera=camera, progress=False, device='cuda')
+        more = _work(faster, image, camera, pose)
+        work |= {f'{name}, cuda': measure for name, measure in more.items()}
+    timings = time_in_turns(work, RUNS)
     cells = registrar.features.shape[0] * registrar.features.shape[1]
     area_km2 = (satellite_map.region.side_m / 1000) ** 2
     kept = registrar.features.features
@@ -49,6 +49,17 @@ def measure_registration(map_path: str | Path) -> dict[str, Any]:
     }
 
 
+def _work(
+    registrar: Registrar, image: np.ndarray, camera: Camera, pose: NadirPose
+) -> dict[str, Callable[[], None]]:
+    """What is timed, by name."""
+    return {
+        'view': partial(_features_of_view, registrar, image, camera),
+        'cold start': partial(_cold_start, registrar, image, camera),
+        'tracking': partial(_track, registrar, image, camera, pose),
+    }
+
+
 def _frame(satellite_map: SatelliteMap) -> tuple[np.ndarray, NadirPose]:
     """What the camera sees over a place of the map."""
     footprint_m = 2 * HEIGHT_M * float(np.tan(FOV_RAD / 2))
@@ -58,7 +69,8 @@ def _frame(satellite_map: SatelliteMap) -> tuple[np.ndarray, NadirPose]:
 
 
 def _features_of_view(registrar: Registrar, image: np.ndarray, camera: Camera) -> None:
-    registrar.view(image, camera).features(0, registrar.features.cell_m)
+    features = registrar.view(image, camera).features(0, registrar.features.cell_m)[0]
+    features.cpu()  # a GPU has answered when the numbers are here
 
 
 def _cold_start(registrar: Registrar, image: np.ndarray, camera: Camera) -> None:
@@ -69,4 +81,4 @@ def _cold_start(registrar: Registrar, image: np.ndarray, camera: Camera) -> None
 def _track(registrar: Registrar, image: np.ndarray, camera: Camera, pose: NadirPose) -> None:
     view = registrar.view(image, camera, None, pose.yaw_rad, TRACKED_RAD / 2)
     window = registrar.features.window_around(pose.east_m, pose.north_m, TRACKED_M)
-    registrar.likelihood(view, window)
+    registrar.likelihood(view, window).to('cpu')

@@ -83,6 +83,11 @@ class PoseLikelihood:
         north_m = map_features.north_m - window.top * cell_m
         return cls(log_ratio, np.asarray(yaws_rad, float), cell_m, west_m, north_m, **more)
 
+    def to(self, device: torch.device | str) -> 'PoseLikelihood':
+        """The same on a device."""
+        scale = None if self.scale is None else self.scale.to(device)
+        return replace(self, log_ratio=self.log_ratio.to(device), scale=scale)
+
     # --- parts of it ---------------------------------------------------------------------------
 
     @property

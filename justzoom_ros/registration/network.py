@@ -86,7 +86,8 @@ class RegistrationNetwork(nn.Module):
         unit = self.config.alignment_px
         padded = np.pad(normal, ((0, 0), (0, -height % unit), (0, -width % unit)))
         device = self.match.rise.device
-        features = encode(torch.from_numpy(padded)[None].to(device))[0]
+        with torch.autocast(device.type, torch.float16, enabled=device.type == 'cuda'):
+            features = encode(torch.from_numpy(padded)[None].to(device))[0]
         cells = self.cell_mask(mask).to(device)
         return features[:, : cells.shape[0], : cells.shape[1]] * cells
 

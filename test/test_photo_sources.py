@@ -110,6 +110,13 @@ def test_a_photo_without_a_position_and_one_that_is_none_are_faults(tmp_path):
     assert 'b.jpg' in faults(b)[FaultKind.UNREADABLE]
 
 
+def test_a_picture_of_a_kind_that_is_not_read_is_a_fault_and_not_passed_over(tmp_path):
+    one_photo(tmp_path, tags={0xA405: 28})
+    (tmp_path / 'b.HEIC').write_bytes(b'x')
+    good, bad = open_photos(tmp_path).read()
+    assert good.faults == () and 'b.HEIC' in faults(bad)[FaultKind.UNREADABLE]
+
+
 def test_a_panorama_is_told_by_its_xmp(tmp_path):
     xmp = (b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description '
            b'GPano:ProjectionType="equirectangular"/></rdf:RDF></x:xmpmeta>')  # fmt: skip

@@ -126,7 +126,7 @@ def _draw_tracks(
     ).reshape(-1, 2)
     lost = lost[(np.abs(lost) <= half).all(axis=1)]  # False for NaN: those without a place
     kept, dropped = sum(report.kept.values()), sum(report.dropped.values())
-    title = f'{kept} photos kept of {kept + dropped}, {report.tracks} tracks'
+    title = f'{kept} photos kept of {kept + dropped}; pieces of tracks: {report.tracks}'
     draw_splits(satellite_map, places, yaws, lost, path, title)
 
 

@@ -17,9 +17,12 @@ ACCELERATION_M_S2 = 5.0
 NEIGHBOUR_S = 5.0
 """Neighbours farther away in time say nothing about where a position should be."""
 
-COURSE_BASELINE_M, COURSE_STEPS, COURSE_SPAN_S = 5.0, 30, 30.0
-"""The direction of travel is that between two positions round a photo, at least so far apart,
-found within so many neighbours to either side and so many seconds in all."""
+COURSE_BASELINE_M, COURSE_BASELINE_STDS = 5.0, 1.5
+"""The direction of travel is that between two positions round a photo, at least so far apart in
+metres and in their standard deviations."""
+
+COURSE_STEPS, COURSE_SPAN_S = 30, 30.0
+"""They are looked for within so many neighbours to either side and so many seconds in all."""
 
 SHARED_ERROR = 1 / 3
 """Share of a receiver's error that differs between neighbouring positions: most of it, due to the
@@ -101,13 +104,16 @@ def courses(
     hardly moves."""
     count = len(seconds)
     course_deg, std_deg = np.full(count, math.nan), np.full(count, math.nan)
-    index = np.arange(count)
+    index, baseline_m = (
+        np.arange(count),
+        np.maximum(COURSE_BASELINE_M, COURSE_BASELINE_STDS * stds_m),
+    )
     for step in range(1, min(COURSE_STEPS, count - 1) + 1 if count > 1 else 0):
         low, high = np.maximum(index - step, 0), np.minimum(index + step, count - 1)
         gone = places_m[high] - places_m[low]
         length_m = np.hypot(*gone.T)
         soon = seconds[high] - seconds[low] <= COURSE_SPAN_S
-        new = np.isnan(course_deg) & (length_m >= COURSE_BASELINE_M) & soon
+        new = np.isnan(course_deg) & (length_m >= baseline_m) & soon
         course_deg[new] = np.degrees(np.arctan2(gone[new, 0], gone[new, 1])) % 360.0
         apart_m = math.sqrt(2.0) * SHARED_ERROR * stds_m[new]
         error_deg = np.degrees(np.arctan2(apart_m, length_m[new]))

@@ -271,23 +271,24 @@ def _check_position(row: str, lat: float, lon: float) -> None:
 
 
 def _read_folder(folder: Path) -> list[GeoImage]:
-    return [_tagged_image(file, _name(file, folder)) for file in picture_files(folder)]
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder and of those in it, as cameras number them (DCIM/100MEDIA), by
-    name. Warns of pictures that cannot be read; raises DatasetError where there are none."""
-    there = sorted(file for file in folder.rglob('*') if not _is_hidden(file, folder))
-    files = [file for file in there if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
-    left_out = [_name(f, folder) for f in there if f.suffix.lower() in UNREAD_SUFFIXES]
-    if left_out:
+    files, unread = picture_files(folder)
+    if unread:
         log.warning(
             f'{folder}: left out, since HEIC and raw pictures are not read (save them as JPEG): '
-            + ', '.join(left_out)
+            + ', '.join(_name(file, folder) for file in unread)
         )
+    return [_tagged_image(file, _name(file, folder)) for file in files]
+
+
+def picture_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The pictures of a folder and of those in it, as cameras number them (DCIM/100MEDIA), by
+    name: those that can be read, and those of UNREAD_SUFFIXES. Raises DatasetError where none
+    can be read."""
+    there = sorted(file for file in folder.rglob('*') if not _is_hidden(file, folder))
+    files = [file for file in there if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
     if not files:
         raise DatasetError(f'{folder} holds no image ({", ".join(IMAGE_SUFFIXES)}); give a CSV?')
-    return files
+    return files, [file for file in there if file.suffix.lower() in UNREAD_SUFFIXES]
 
 
 def _is_hidden(file: Path, folder: Path) -> bool:

@@ -37,7 +37,12 @@ class PhotoFolder:
 
     def read(self) -> list[Photo]:
         """See `PhotoSource`. Raises DatasetError for a folder without pictures."""
-        return [self._photo(file) for file in picture_files(self.path)]
+        files, unread = picture_files(self.path)
+        says = 'HEIC and raw pictures are not read; save it as JPEG'
+        return [self._photo(file) for file in files] + [
+            with_fault(photo, FaultKind.UNREADABLE, f'{photo.name}: {says}')
+            for photo in map(self._named, unread)
+        ]
 
     def pictures(
         self, photos: Sequence[Photo]
@@ -45,9 +50,12 @@ class PhotoFolder:
         """See `PhotoSource`."""
         return files_of(photos)
 
-    def _photo(self, file: Path) -> Photo:
+    def _named(self, file: Path) -> Photo:
         inside = file.relative_to(self.path)
-        photo = Photo(inside.as_posix(), inside.parent.as_posix(), file=file)
+        return Photo(inside.as_posix(), inside.parent.as_posix(), file=file)
+
+    def _photo(self, file: Path) -> Photo:
+        photo = self._named(file)
         try:
             header = read_header(photo.name, file)
         except DatasetError as error:

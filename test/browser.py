@@ -19,7 +19,7 @@ needs_browser = pytest.mark.skipif(not PROGRAM, reason='no Chromium on this mach
 FLAGS = (
     *('--headless=new', '--no-sandbox', '--disable-gpu', '--remote-debugging-pipe'),
     *('--no-first-run', '--disable-background-networking', '--disable-component-update'),
-    *('--disable-dev-shm-usage', '--hide-scrollbars', '--force-color-profile=srgb'),
+    *('--disable-dev-shm-usage', '--hide-scrollbars', '--force-prefers-reduced-motion'),
 )
 TIMEOUT_S = 60.0
 
@@ -27,6 +27,14 @@ TIMEOUT_S = 60.0
 class Browser:
     """One Chromium with one page. `problems`: errors of the console and of scripts; `requests`:
     addresses that were asked for."""
+
+    BOX = """(async () => {
+        const found = document.querySelector(%s);
+        found.scrollIntoView({ block: 'center' });
+        await new Promise((done) => setTimeout(done, 50));
+        const box = found.getBoundingClientRect();
+        return [box.left, box.top, box.width, box.height];
+    })()"""
 
     def __init__(self, profile):
         self.problems, self.requests, self._last = [], [], 0
@@ -99,12 +107,10 @@ class Browser:
             time.sleep(0.05)
 
     def click(self, selector, share=0.5):
-        """A click of the mouse on an element, at a share of its width."""
-        box = self.ask(
-            f'(() => {{ const e = document.querySelector({selector!r}); e.scrollIntoView('
-            "{block: 'center'}); const b = e.getBoundingClientRect(); "
-            'return [b.left, b.top, b.width, b.height]; })()'
-        )
+        """A click of the mouse on an element, at a share of its width, once it lies still."""
+        where, box = self.BOX % repr(selector), None
+        while box != (box := self.ask(where)):
+            pass
         x, y = box[0] + share * box[2], box[1] + box[3] / 2
         for kind in ('mousePressed', 'mouseReleased'):
             self.call('Input.dispatchMouseEvent', type=kind, x=x, y=y, button='left', clickCount=1)

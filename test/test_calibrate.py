@@ -81,6 +81,9 @@ def test_a_report_is_drawn_of_the_images(photographed, tmp_path):
     assert main(['calibrate', *arguments]) == 0
     with Image.open(report) as picture:
         assert picture.format == 'PNG'
+    page = report.with_suffix('.html')
+    assert main(['calibrate', *arguments[:-1], str(page)]) == 0
+    assert 'Reliability' in page.read_text()
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_command_writes_what_it_prints(files, dataset, tmp_path, capsys):
     assert list(printed['searches']) == list(SEARCHES)
     assert printed['searches']['exact']['recall_cell'] == 0.5
 
-    written = ['errors.png', 'frames.png', 'per_image.csv', 'summary.json']
+    written = ['errors.png', 'frames.png', 'per_image.csv', 'report.html', 'summary.json']
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == written
     with (tmp_path / 'out' / 'per_image.csv').open() as file:
         rows = list(csv.DictReader(file))

@@ -12,6 +12,7 @@ from browser import browser, needs_browser  # noqa: F401
 from tiny import REGION, make_map
 
 from justzoom_ros.errors import RuntimeUnavailableError
+from justzoom_ros.evaluation.compare_report import write_calibration_report, write_compare_report
 from justzoom_ros.evaluation.replay import ReplayedFix
 from justzoom_ros.evaluation.replay_results import summarize
 from justzoom_ros.evaluation.report import (
@@ -23,7 +24,9 @@ from justzoom_ros.evaluation.report import (
 )
 from justzoom_ros.evaluation.report_budget import MAX_FRAMES, PICTURE_CHARACTERS, within_budget
 from justzoom_ros.evaluation.scored_fix import score_fix
+from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.io.bags import Track
+from justzoom_ros.radii import RECALL_RADII_M
 from justzoom_ros.report.content import Chart, FrameView, Page, Series, Table
 from justzoom_ros.report.page import page_html, page_json, plain, write_page, write_report
 from justzoom_ros.report.pictures import HEAT_PX, heat, thumbnail, uri
@@ -167,6 +170,42 @@ def test_without_leaflet_a_page_is_refused_and_a_report_left_out(monkeypatch, tm
     assert list(tmp_path.iterdir()) == [] and 'b.html is left out' in caplog.text
 
 
+# --- of other jobs -----------------------------------------------------------------------------
+
+
+def row_of(method, recall, split='images', **more):
+    radii = {f'recall_{radius}m': recall for radius in RECALL_RADII_M}
+    keys = 'recall_cell', 'median_m', 'nll_nats', 'ms_per_query', 'point_recall_50m'
+    keys += 'heading_median_deg', 'share_fix', 'map_megabytes', 'weights_megabytes'
+    about = {'method': method, 'search': '', 'views': 1, 'split': split, 'places': 40}
+    return about | radii | dict.fromkeys(keys, 0.5) | {'chance_recall_50m': 0.1} | more
+
+
+def test_a_comparison_names_the_best_of_each_split_and_shows_every_row(tmp_path):
+    rows = [row_of('sift', 0.2), row_of('registration', 0.75, share_fix=None), row_of('a', 0.7)]
+    rows += [row_of('b', 0.4, 'val', search='exact', views=2)]
+    made = {'dataset': 'photos.csv', 'protocol': 'all cells compete', 'rows': rows}
+    write_compare_report(tmp_path / 'a.html', made)
+    data = data_of((tmp_path / 'a.html').read_text())
+    assert 'registration finds 75.0 % of 40 within 50 m' in data['verdict']
+    assert 'On val, b, exact, 2 views finds 40.0 %' in data['verdict']
+    assert [len(table['rows']) for table in data['tables']] == [3, 1]
+    table = data['tables'][0]
+    fixes = table['columns'].index('fixes')
+    assert [row[fixes] for row in table['rows']] == [0.5, None, 0.5]
+    assert data['map'] is None and len(data['charts']) == 2
+
+
+def test_a_calibration_shows_both_curves_and_what_was_fitted(tmp_path):
+    curve = np.array([0.2, 0.9]), np.array([0.5, 0.7]), np.array([3, 4])
+    found = Calibration(temperature=1.7, likelihood_exponent=0.3)
+    write_calibration_report(tmp_path / 'a.html', {'before': curve, 'after': curve}, found)
+    data = data_of((tmp_path / 'a.html').read_text())
+    names = [series['name'] for series in data['charts'][0]['series'] if series['name']]
+    assert names == ['as sure as right', 'before', 'after']
+    assert ['temperature', '1.7'] in data['tables'][0]['rows']
+
+
 # --- size --------------------------------------------------------------------------------------
 
 
@@ -231,17 +270,19 @@ def test_a_page_of_a_thousand_frames_works_in_a_browser(browser, thousand):  # n
     assert failures[0].startswith('Sure and wrong frame 501')
     assert 'No fix frame 4, 3.0 s: ambiguous: a < b' in failures[1]
     place = "document.querySelector('#place').textContent"
+    before = ask(place)
     browser.click('#slider', 0.75)
+    browser.until(f"{place} !== '{before}'")
     shown = int(ask(place).split('/')[0])
     assert 720 < shown < 780
     browser.click('#ahead')
-    assert ask(place) == f'{shown + 1} / 1000'
+    browser.until(f"{place} === '{shown + 1} / 1000'")
     browser.click('.failure')
-    assert ask(place) == '501 / 1000'
+    browser.until(f"{place} === '501 / 1000'")
     assert 'Sure and wrong' in ask("document.querySelector('#now').textContent")
     browser.until("document.querySelector('#belief figcaption').textContent !== ''")
     browser.click('.chart svg', 0.5)
-    assert ask(place) != '501 / 1000'
+    browser.until(f"{place} !== '501 / 1000'")
     painted = ask(
         "(() => { const c = document.querySelector('#evidence canvas'); const d = "
         "c.getContext('2d').getImageData(0, 0, c.width, c.height).data; "

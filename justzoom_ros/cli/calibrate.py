@@ -37,8 +37,8 @@ def add_parser(subparsers: Any) -> None:
         'positions: fits the exponent, how much one frame of many may say')  # fmt: skip
     add('--sequence', action='store_true', help='fit the exponent on the images, as one sequence '
         'with odometry made from their positions')  # fmt: skip
-    add('--report', metavar='PNG', help='draw how often the policy is right where it is so sure, '
-        'before and after')  # fmt: skip
+    add('--report', metavar='FILE', help='a page (.html) or a picture (.png) of how often the '
+        'policy is right where it is so sure, before and after')  # fmt: skip
     add('-o', '--out', required=True, metavar='FILE', help='calibrated weights to write')
     add('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(run=run)
@@ -72,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
         exponent, scale, fixes = _motion(args, localizer, images)
         _check_gain('exponent', exponent.nll_before, exponent.nll_after)
         found = replace(exponent.added_to(found), covariance_scale=scale, covariance_fixes=fixes)
+        localizer.calibrate(found)
         said.append(
             f'exponent {exponent.likelihood_exponent:g} from {exponent.frames} frames of '
             f'{exponent.sequences} sequences, NLL {exponent.nll_before:.2f} -> '
@@ -91,6 +92,7 @@ def _check(args: argparse.Namespace) -> None:
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.files import output_file
     from justzoom_ros.plots.figures import require_matplotlib
+    from justzoom_ros.report.page import require_leaflet
 
     if not (args.images or args.bags):
         raise ConfigError('calibrate needs --images, --bags or both')
@@ -99,8 +101,12 @@ def _check(args: argparse.Namespace) -> None:
             raise ConfigError(f'--{option} is made of the images; give --images with it')
     output_file(args.out)
     if args.report:
-        require_matplotlib()
+        (require_leaflet if _is_page(args.report) else require_matplotlib)()
         output_file(args.report)
+
+
+def _is_page(path: str) -> bool:
+    return path.lower().endswith(('.html', '.htm'))
 
 
 def _check_gain(name: str, before: float, after: float) -> None:
@@ -153,6 +159,7 @@ def _report(path: str, localizer: Any, images: list[Any]) -> None:
     """Draw how sure the policy is and how often it is right, before and after."""
     from dataclasses import replace
 
+    from justzoom_ros.evaluation.compare_report import write_calibration_report
     from justzoom_ros.evaluation.evaluate import evaluate, reliability_curve
     from justzoom_ros.plots.calibration import draw_reliability
 
@@ -161,4 +168,8 @@ def _report(path: str, localizer: Any, images: list[Any]) -> None:
         localizer.calibrate(replace(fitted, temperature=temperature))
         label, curve = reliability_curve(evaluate(localizer, images, ('exact',))['exact'])
         curves[f'{name}: {label}'] = curve
-    draw_reliability(curves, path)
+    if _is_page(path):
+        about = f'map {localizer.map.path}', f'{len(images)} images'
+        write_calibration_report(path, curves, fitted, about)
+    else:
+        draw_reliability(curves, path)

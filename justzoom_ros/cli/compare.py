@@ -45,7 +45,8 @@ def add_parser(subparsers: Any) -> None:
     add('--occupied', action='store_true', help='only the cells in which an image of the split '
         'was taken can be')  # fmt: skip
     add('--limit', type=int, metavar='N', help='at most so many places of a split')
-    add('-o', '--out', metavar='FILE', help='JSON file for the figures')
+    add('-o', '--out', metavar='FILE', help='JSON file for the figures; beside it an HTML page '
+        'of the same name')  # fmt: skip
     add('--curves', metavar='FILE', help='PNG for the learning curves of all methods, read from '
         'history.csv beside their weights')  # fmt: skip
     add('--json', action='store_true', help='print the figures as JSON instead of the table')
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> None:
     """Compare, print and write."""
     import json
     from functools import partial
+    from pathlib import Path
 
     from tqdm import tqdm
 
@@ -72,9 +74,11 @@ def run(args: argparse.Namespace) -> None:
         markdown,
         write,
     )
+    from justzoom_ros.evaluation.compare_report import write_compare_report
     from justzoom_ros.files import output_file
     from justzoom_ros.io.datasets import parse_select
     from justzoom_ros.plots.figures import require_matplotlib
+    from justzoom_ros.report.page import write_report
 
     if args.curves:
         require_matplotlib()
@@ -94,6 +98,7 @@ def run(args: argparse.Namespace) -> None:
     made = compare(args.dataset, methods, config, partial(tqdm, desc='compare', unit='place'))
     if args.out:
         write(args.out, made)
+        write_report(Path(args.out).with_suffix('.html'), write_compare_report, made)
     if args.curves:
         draw_histories(methods, made['rows'][0]['chance_nats'], args.curves)
     print(json.dumps(made) if args.json else markdown(made))

@@ -57,7 +57,8 @@ def add_parser(subparsers: Any) -> None:
         default='auto',
         help=f'where the policy runs: {", ".join(RUNTIMES.list())} (default auto)',
     )
-    add('-o', '--out', metavar='DIR', help='folder for summary.json, per_image.csv, errors.png')
+    add('-o', '--out', metavar='DIR', help='folder for report.html, summary.json, '
+        'per_image.csv, errors.png')  # fmt: skip
     add('--frames', type=int, default=0, metavar='N', help='with -o, draw the N images of largest '
         'error with their posteriors (last search) into frames.png')  # fmt: skip
     add('--json', action='store_true', help='print the summary as JSON')
@@ -82,10 +83,12 @@ def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from justzoom_ros.evaluation.evaluate import evaluate, summarize
+    from justzoom_ros.evaluation.evaluate_report import ViewRecorder, write_evaluation_report
     from justzoom_ros.evaluation.evaluate_results import draw, table, write_results
     from justzoom_ros.files import output_folder
     from justzoom_ros.maps.satellite_map import SatelliteMap
     from justzoom_ros.plots.figures import require_matplotlib
+    from justzoom_ros.report.page import write_report
 
     if args.out:
         require_matplotlib()
@@ -99,7 +102,10 @@ def run(args: argparse.Namespace) -> None:
         return _sequence(args, localizer, images, knowledge)
     progress = partial(tqdm, desc='evaluate', unit='image')
     searches = dict.fromkeys(args.search)
-    results = evaluate(localizer, images, searches, progress, knowledge=knowledge)
+    # The last row is drawn: registration where there is any, else the last search.
+    shown = localizer.method if localizer.registrar else list(searches)[-1]
+    recorder = ViewRecorder(localizer, shown) if args.out else None
+    results = evaluate(localizer, images, searches, progress, knowledge=knowledge, watch=recorder)
     about = {
         'protocol': _protocol(localizer, images, knowledge),
         'map': str(args.map),
@@ -110,6 +116,8 @@ def run(args: argparse.Namespace) -> None:
     if args.out:
         summary = write_results(args.out, results, about)
         draw(output_folder(args.out), localizer, results, args.frames, knowledge)
+        path = output_folder(args.out) / 'report.html'
+        write_report(path, write_evaluation_report, localizer, results, summary, recorder)
     else:
         summary = {**about, 'searches': {name: summarize(r) for name, r in results.items()}}
     print(json.dumps(summary) if args.json else table(summary))

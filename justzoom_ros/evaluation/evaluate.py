@@ -39,6 +39,9 @@ Place = GeoImage | tuple[GeoImage, ...]
 Results = dict[str, list['Result']]
 """Results of all places under each search or method."""
 
+Watch = Callable[[str, GeoImage, Fix], None]
+"""Told of each fix while it has its posterior: under which search, the place's first image, it."""
+
 SEARCHES = ('greedy', 'beam', 'exact')
 """Searches of a policy that are compared unless others are asked for."""
 
@@ -173,6 +176,7 @@ def evaluate(
     progress: Callable[[Any], Iterable[Any]] = iter,
     occupied: np.ndarray | None = None,
     knowledge: CameraKnowledge | None = None,
+    watch: Watch | None = None,
 ) -> Results:
     """The `Result`s of every place: of a policy under each of its searches, of a localizer with
     registration under the name of its method, of one with both under all of these.
@@ -180,7 +184,7 @@ def evaluate(
     A place is a GeoImage or a tuple of them, the views of a rig (see `rigs`). `progress` wraps the
     places, as tqdm does. `occupied`: cell indices of the terminal cells that alone can be; the
     search must then be exact. `knowledge`: what registration knows of the cameras beside their
-    images' columns.
+    images' columns. `watch` is told of each fix.
 
     Raises OutsideRegionError, naming the row, for an image taken outside the region, DatasetError
     for a corrupt one or one whose scale is not known, ConfigError for an unknown search.
@@ -190,12 +194,12 @@ def evaluate(
     results: Results = {}
     if localizer.zoom:
         results = search_places(
-            localizer.zoom, localizer.criteria, groups, searches, progress, occupied
+            localizer.zoom, localizer.criteria, groups, searches, progress, occupied, watch
         )
     if localizer.registrar:
         images = [group[0] for group in groups]
         results[localizer.method] = register_images(
-            localizer, images, knowledge or CameraKnowledge(localizer.camera), progress
+            localizer, images, knowledge or CameraKnowledge(localizer.camera), progress, watch
         )
     return results
 
@@ -207,6 +211,7 @@ def search_places(
     searches: Iterable[str],
     progress: Callable[[Any], Iterable[Any]] = iter,
     occupied: np.ndarray | None = None,
+    watch: Watch | None = None,
 ) -> Results:
     """The `Result`s of a policy, or of the contrastive baseline; as `evaluate`."""
     configs = {name: SearchConfig(method=name) for name in searches}
@@ -218,7 +223,10 @@ def search_places(
             posteriors = [searcher.posterior(ground, config) for ground in grounds]
             posterior = fuse_posteriors(posteriors, weights)
             posterior = posterior if occupied is None else posterior.among(occupied)
-            results[name].append(score(place[0], make_fix(posterior, criteria), posterior.region))
+            fix = make_fix(posterior, criteria)
+            results[name].append(score(place[0], fix, posterior.region))
+            if watch:
+                watch(name, place[0], fix)
     return results
 
 
@@ -227,14 +235,18 @@ def register_images(
     images: Sequence[GeoImage],
     knowledge: CameraKnowledge,
     progress: Callable[[Any], Iterable[Any]] = iter,
+    watch: Watch | None = None,
 ) -> list[Result]:
     """The `Result`s of a localizer with registration, each image with what is known of its
     camera. Raises DatasetError naming the image that cannot be used."""
     knowledge.require_cameras(images)
-    return [
-        score(image, locate_image(localizer, image, knowledge), localizer.region)
-        for image in progress(images)
-    ]
+    results = []
+    for image in progress(images):
+        fix = locate_image(localizer, image, knowledge)
+        results.append(score(image, fix, localizer.region))
+        if watch:
+            watch(localizer.method, image, fix)
+    return results
 
 
 def locate_image(localizer: Localizer, image: GeoImage, knowledge: CameraKnowledge) -> Fix:

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -154,7 +155,7 @@ def _replay_frame(
     truth: tuple[float, float] | None = None,
 ) -> ReplayedFix:
     stamp_ns = frame.event.stamp_ns
-    name = frame.event.image.id if frame.event.image else ''
+    name = Path(frame.event.image.id).name if frame.event.image else ''
     try:
         fix = locate()
     except ImageError as error:

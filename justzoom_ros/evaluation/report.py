@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.evaluation import metrics, sequence_metrics
+from justzoom_ros.evaluation.evaluate_results import percent
 from justzoom_ros.evaluation.report_budget import within_budget
 from justzoom_ros.evaluation.scored_fix import ScoredFix
 from justzoom_ros.inference.posterior import radius_m
@@ -279,8 +280,3 @@ def metres(value: float | None) -> str:
     if value is None:
         return '-'
     return f'{value:.1f} m' if value < 10 else f'{value:.0f} m'
-
-
-def percent(share: float | None) -> str:
-    """A share for people."""
-    return '-' if share is None else f'{100 * share:.1f} %'

@@ -25,7 +25,8 @@ Evidence = PoseLikelihood | CellPosterior | None
 
 def fix_view(name: str, fix: Fix, image_rgb: np.ndarray | None, evidence: Evidence) -> FrameView:
     """The `FrameView` of a fix by the picture uint8 (H, W, 3) RGB, named `name`. Its belief is
-    left out; see `with_belief`."""
+    left out; see `with_belief`. Evidence that is the whole belief is not shown twice."""
+    evidence = None if evidence is fix.posterior else evidence
     covariance = np.asarray(fix.covariance_m2, float)
     hypotheses = fix.hypotheses[:MAX_HYPOTHESES]
     return FrameView(

@@ -114,7 +114,8 @@ class Report {
     const frame = this.frames[number];
     const go = () => {
       this.show(number);
-      byId('stage').scrollIntoView({ behavior: 'smooth', block: 'start' });
+      const still = matchMedia('(prefers-reduced-motion: reduce)').matches;
+      byId('stage').scrollIntoView({ behavior: still ? 'auto' : 'smooth', block: 'start' });
     };
     const picture = frame.image ? element('img', { src: frame.image, alt: '', loading: 'lazy' }) : element('span');
     const time = frame.time_s === null ? '' : `, ${seconds(frame.time_s)}`;

@@ -1,13 +1,16 @@
 """Pictures and calibrations as drivers publish them."""
 
+import io
 from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from justzoom_ros.errors import ConfigError, ImageError
 from justzoom_ros.io.image_message import UsedDepth, image_from_message
+from justzoom_ros.io.images import read_picture
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.training.nadir_views import NadirViewConfig, NadirViews
 
@@ -22,6 +25,13 @@ def raw(samples, encoding, step=None):
         encoding=encoding, width=WIDTH, height=HEIGHT, is_bigendian=0,
         step=rows.shape[1] if step is None else step, data=rows.tobytes(),
     )  # fmt: skip
+
+
+def compressed(samples):
+    """A stand-in for sensor_msgs/CompressedImage: a PNG of 16 bits."""
+    file = io.BytesIO()
+    Image.fromarray(samples).save(file, 'PNG')
+    return SimpleNamespace(format='16UC1; png compressed', data=file.getvalue())
 
 
 def grey(seed=0):
@@ -66,6 +76,39 @@ def test_pictures_of_fewer_than_16_bits_are_as_bright_as_in_8(bits):
     deep = np.rint(small * (white / 255)).astype(np.uint16)
     image = image_from_message(raw(deep, 'mono16'), depth=UsedDepth())
     assert np.abs(image[..., 0].astype(int) - small).max() <= 1
+
+
+def test_thermal_values_are_scaled_between_the_limits_that_are_given():
+    """Kelvin times 100, as radiometric cameras say: 10 to 40 degrees Celsius."""
+    kelvin = np.linspace(273.15 + 5, 273.15 + 45, HEIGHT * WIDTH).reshape(HEIGHT, WIDTH)
+    expected = np.clip((kelvin - 283.15) / 30, 0, 1) * 255
+    deep = np.rint(kelvin * 100).astype(np.uint16)
+    depth = UsedDepth((28315, 31315))
+    for message in (raw(deep, '16UC1'), compressed(deep)):
+        image = image_from_message(message, depth=depth)
+        assert np.abs(image - expected[..., None]).max() <= 1
+    flat = image_from_message(raw(deep, '16UC1'), depth=UsedDepth())
+    assert np.ptp(flat) < 40  # which is why
+
+
+@pytest.mark.parametrize('limits', [(5, 5), (9, 5), (-1, 5), (0, 70_000), (float('nan'), 5)])
+def test_limits_that_cannot_be_are_refused(limits):
+    with pytest.raises(ConfigError, match='image range'):
+        UsedDepth(limits)
+
+
+@pytest.mark.parametrize('suffix', ['png', 'tif'])
+def test_picture_files_of_14_bits_are_as_bright_as_in_8(tmp_path, suffix):
+    small = grey()
+    small[4] = 255
+    deep = np.rint(small * (16383 / 255.0)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / f'a.{suffix}')
+    image = read_picture(tmp_path / f'a.{suffix}')
+    assert image.shape == (HEIGHT, WIDTH, 3)
+    assert np.abs(image[..., 0].astype(int) - small).max() <= 1
+    low, high = 4096, 8192
+    cut = read_picture(tmp_path / f'a.{suffix}', UsedDepth((low, high)))[..., 0]
+    assert np.abs(cut - ((deep - float(low)) / (high - low)).clip(0, 1) * 255).max() <= 1
 
 
 def test_the_depth_is_kept_over_frames():

@@ -14,6 +14,7 @@ from rasterio.shutil import copy as raster_copy
 from rasterio.transform import Affine
 
 from justzoom_ros.errors import MapError
+from justzoom_ros.maps import raster_file
 from justzoom_ros.maps.build import build
 from justzoom_ros.region import Region
 
@@ -101,6 +102,45 @@ def test_an_internal_mask_is_what_counts(tmp_path):
     assert built(source, tmp_path)[0].coverage == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.parametrize('dtype', ['uint8', 'int16', 'float32'])
+def test_bands_may_mark_missing_data_by_values_of_their_own(tmp_path, dtype):
+    """As a VRT of three files of one band, each with its own nodata."""
+    image = (texture(SIZE) // 2 + 60).astype(dtype)
+    values = [1, 2, np.nan if dtype == 'float32' else 3]
+    image[:, :, : SIZE // 2] = np.reshape(values, (3, 1, 1))
+    image[0, :, 400:410] = 1  # a value that only one band takes for none is a colour
+    for number, value in enumerate(values):
+        band = image[number : number + 1]
+        write_raster(tmp_path / f'{number}.tif', band, TRANSFORM, nodata=value)
+    source = stacked(tmp_path / 'a & b.vrt', values, dtype)
+    stretch = None if dtype == 'uint8' else (0, 255)
+    info, pixels, mask = built(source, tmp_path, stretch=stretch)
+    assert info.coverage == pytest.approx(0.5, abs=0.01)
+    half, edge = len(mask) // 2, int(0.05 * len(mask))
+    assert not mask[:, : half - edge].any() and mask[:, half + edge :].all()
+    plain = write_raster(tmp_path / 'plain.tif', np.nan_to_num(image), TRANSFORM)
+    expected = build(plain, REGION, tmp_path / 'plain', crop_px=32, stretch=stretch)[1]
+    difference = np.abs(pixels.astype(float) - expected)[:, half + edge :]
+    assert difference.max() <= 1
+
+
+def stacked(path, values, dtype):
+    """A VRT whose bands are 0.tif, 1.tif and 2.tif beside it."""
+    kind = {'uint8': 'Byte', 'int16': 'Int16', 'float32': 'Float32'}[dtype]
+    bands = ''.join(
+        f'<VRTRasterBand dataType="{kind}" band="{number + 1}"><NoDataValue>{value}</NoDataValue>'
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{number}.tif</SourceFilename>'
+        '<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>'
+        for number, value in enumerate(values)
+    )
+    place = ', '.join(map(str, TRANSFORM.to_gdal()))
+    path.write_text(
+        f'<VRTDataset rasterXSize="{SIZE}" rasterYSize="{SIZE}"><SRS>{UTM}</SRS>'
+        f'<GeoTransform>{place}</GeoTransform>{bands}</VRTDataset>'
+    )
+    return path
+
+
 @pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
 def test_scans_in_which_0_is_white_are_no_negatives(tmp_path, dtype):
     image = texture(SIZE, bands=1).astype(dtype)
@@ -130,6 +170,28 @@ def test_a_raster_placed_by_ground_control_points_is_warped_by_them(tmp_path):
     _, pixels, mask = built(tmp_path / 'a.tif', tmp_path)
     assert mask.all()
     assert np.abs(pixels - reference(tmp_path)).mean() < 3
+
+
+def container(path, count):
+    """A GeoPackage of so many rasters, named t0, t1, ..."""
+    for number in range(count):
+        more = {'append_subdataset': 'yes'} if number else {}
+        table, size = f't{number}', SIZE if number == count - 1 else 8
+        image = texture(size)
+        write_raster(path, image, TRANSFORM, driver='GPKG', raster_table=table, **more)
+    return path
+
+
+def test_of_a_container_the_rasters_are_listed_and_one_can_be_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(raster_file, 'MAX_LISTED', 2)
+    path = container(tmp_path / 'a.gpkg', 3)
+    with pytest.raises(MapError) as caught:
+        built(path, tmp_path)
+    said = str(caught.value)
+    assert 'is a container of several rasters' in said
+    listed = f'GPKG:{path}:t0, GPKG:{path}:t1 and 1 more (gdalinfo lists them)'
+    assert said.endswith(f'give one of them: {listed}')
+    assert built(f'GPKG:{path}:t2', tmp_path)[0].coverage == 1.0
 
 
 def test_a_raster_placed_by_rational_polynomials_gets_the_right_advice(tmp_path):

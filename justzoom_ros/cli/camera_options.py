@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from justzoom_ros.evaluation.image_camera import CameraKnowledge
+    from justzoom_ros.io.image_message import UsedDepth
     from justzoom_ros.registration.camera import Camera
 
 
@@ -26,6 +27,25 @@ def add_camera_options(parser: argparse.ArgumentParser, of_dataset: bool = False
     if of_dataset:
         add('--ignore-heading', action='store_true', help='search every heading, whatever the '
             'column heading_deg of the CSV says')  # fmt: skip
+
+
+def add_image_range(parser: argparse.ArgumentParser) -> None:
+    """Add --image-range to a command."""
+    parser.add_argument(
+        '--image-range',
+        nargs=2,
+        type=float,
+        metavar=('LOW', 'HIGH'),
+        help='values of 16-bit pictures that are black and white, as of a thermal camera '
+        '(default: 0, and what the camera uses)',
+    )
+
+
+def depth_of(args: argparse.Namespace) -> 'UsedDepth':
+    """How pictures of 16 bits are scaled by --image-range. Raises ConfigError."""
+    from justzoom_ros.io.image_message import UsedDepth
+
+    return UsedDepth(args.image_range and tuple(args.image_range))
 
 
 def camera_of(args: argparse.Namespace, lens_alone: bool = False) -> 'Camera | None':

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from justzoom_ros.cli.camera_options import add_camera_options, camera_of, heading_of
+from justzoom_ros.cli.camera_options import (
+    add_camera_options,
+    add_image_range,
+    camera_of,
+    depth_of,
+    heading_of,
+)
 from justzoom_ros.runtimes.registry import RUNTIMES
 
 if TYPE_CHECKING:
@@ -48,6 +54,7 @@ def add_parser(subparsers: Any) -> None:
     add('--draw', metavar='PNG', help='draw how the (one) picture is registered')
     add('--json', action='store_true', help='print one JSON object')
     add_camera_options(parser)
+    add_image_range(parser)
     parser.set_defaults(run=run)
 
 
@@ -72,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     answers, failed = [], 0
     for path in args.images:
         try:
-            fix = localizer.locate(read_picture(path), None, yaw_rad, yaw_std_rad)
+            fix = localizer.locate(read_picture(path, depth_of(args)), None, yaw_rad, yaw_std_rad)
         except ImageError as error:
             failed += 1
             answers.append({'image': path, 'status': 'error', 'reason': str(error)})
@@ -80,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
             continue
         answers.append({'image': path, **_plain(fix)})
         if args.draw:
-            _draw(args.draw, localizer, path, fix, CameraState(camera, None, yaw_rad, yaw_std_rad))
+            state = CameraState(camera, None, yaw_rad, yaw_std_rad)
+            _draw(args, localizer, fix, state)
         if not args.json:
             print(_line(path, fix))
     if args.json:
@@ -89,18 +97,21 @@ def run(args: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _draw(png: str, localizer: 'Localizer', path: str, fix: 'Fix', state: 'CameraState') -> None:
+def _draw(
+    args: argparse.Namespace, localizer: 'Localizer', fix: 'Fix', state: 'CameraState'
+) -> None:
     """The picture, the map, and the likelihood ratios over all of it."""
     from justzoom_ros.io.images import read_picture
     from justzoom_ros.plots.figures import Mark
     from justzoom_ros.plots.registration import draw_registration
 
-    image = read_picture(path)
+    (path,) = args.images
+    image = read_picture(path, depth_of(args))
     likelihood = localizer.require_registrar().likelihood(localizer.view(image, state))
     mark = Mark(np.array([fix.east_m, fix.north_m]), fix.covariance_m2, fix.status)
     ratios = likelihood.log_ratio.cpu().numpy()
     title = _line(Path(path).name, fix)
-    draw_registration(image, localizer.map, ratios, likelihood.yaws_rad, mark, png, title)
+    draw_registration(image, localizer.map, ratios, likelihood.yaws_rad, mark, args.draw, title)
 
 
 def _plain(fix: 'Fix') -> dict[str, Any]:

@@ -3,7 +3,12 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from justzoom_ros.cli.camera_options import add_camera_options, knowledge_of
+from justzoom_ros.cli.camera_options import (
+    add_camera_options,
+    add_image_range,
+    depth_of,
+    knowledge_of,
+)
 from justzoom_ros.runtimes.registry import RUNTIMES
 
 if TYPE_CHECKING:
@@ -78,6 +83,7 @@ def add_parser(subparsers: Any) -> None:
     add('--camera-info', metavar='TOPIC', help='CameraInfo topic of the lens, where there are '
         'several; not used with --fov')  # fmt: skip
     add('--height-topic', metavar='TOPIC', help='heights above ground, metres: Range or Float64')
+    add_image_range(parser)
     add('--undistort', action='store_true', help='undistort images by the camera info, as the '
         "node's parameter does")  # fmt: skip
     add = parser.add_argument_group('with a running node').add_argument
@@ -274,7 +280,7 @@ def replay_in_process(
     single = topics.odometry is None
     total = sum(bag.counts[name] for name in topics.names)
     progress = partial(tqdm, desc='replay', unit='image' if single else 'msg', total=total)
-    events = events_of_bag(bag, topics, track, progress)
+    events = events_of_bag(bag, topics, track, progress, depth_of(args))
     if single:
         return list(keep_finished(localize_frames(events, localizer, camera)))
     tracker = Tracker(localizer, TrackerConfig(HistogramFilterConfig(headings=args.headings)))

@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from justzoom_ros.errors import ImageError
+from justzoom_ros.errors import ConfigError, ImageError
 
+FULL_16_BITS = 65_535
 COMPRESSED_FORMATS = ('JPEG', 'PNG', 'TIFF')
 """What image_transport's compressed plugin writes."""
 
@@ -47,10 +48,25 @@ YUV420 = {'nv21': cv2.COLOR_YUV2RGB_NV21, 'nv12': cv2.COLOR_YUV2RGB_NV12}
 class UsedDepth:
     """How many bits the 16-bit pictures of one camera use: sensors of 10, 12 or 14 bits leave the
     upper ones empty, so that their pictures would be black. Kept over frames, so that a dark
-    frame among bright ones stays dark. From one thread at a time."""
+    frame among bright ones stays dark. From one thread at a time.
 
-    def __init__(self) -> None:
+    `image_range`: the values (low, high) that are black and white instead, for cameras whose
+    values lie far from zero, as those of thermal ones do. Raises ConfigError where they are not
+    0 <= low < high <= 65535.
+    """
+
+    def __init__(self, image_range: tuple[float, float] | None = None) -> None:
+        if image_range is not None and not 0 <= image_range[0] < image_range[1] <= FULL_16_BITS:
+            low, high = image_range
+            raise ConfigError(
+                f'the image range is {low:g} .. {high:g}; its values must be ordered, in 0..65535'
+            )
         self.bits = 8
+        self._range = image_range
+
+    def limits(self, samples: np.ndarray) -> tuple[float, float]:
+        """What is black and what is white after one more picture, uint16 of any shape."""
+        return self._range or (0, self.white(samples))
 
     def white(self, samples: np.ndarray) -> int:
         """What is white (255 .. 65535) after one more picture, uint16 of any shape: the
@@ -101,7 +117,7 @@ def _decode_raw(message: Any, depth: UsedDepth | None) -> np.ndarray:
 
 def _decode_plain(message: Any, encoding: str, depth: UsedDepth | None) -> np.ndarray:
     channels, bits = PLAIN[encoding]
-    pixels = _to_8_bits(_rows(message, channels, bits), depth)
+    pixels = to_8_bits(_rows(message, channels, bits), depth)
     pixels = pixels.reshape(len(pixels), -1, channels)
     if channels == 1:
         return np.repeat(pixels, 3, axis=2)
@@ -112,7 +128,7 @@ def _decode_plain(message: Any, encoding: str, depth: UsedDepth | None) -> np.nd
 
 def _decode_bayer(message: Any, encoding: str, depth: UsedDepth | None) -> np.ndarray:
     code, bits = BAYER[encoding]
-    mosaic = _to_8_bits(_rows(message, 1, bits), depth)
+    mosaic = to_8_bits(_rows(message, 1, bits), depth)
     if min(mosaic.shape) < 3:
         raise _error(message, 'a Bayer mosaic needs at least 3 x 3 pixels')
     return cv2.cvtColor(mosaic, code)
@@ -159,13 +175,15 @@ def _rows(message: Any, channels: int, bits: int, rows: int | None = None) -> np
     return rows_of_bytes.view(f'{order}u2').astype(np.uint16)
 
 
-def _to_8_bits(samples: np.ndarray, depth: UsedDepth | None = None) -> np.ndarray:
-    """0..65535, or 0..what `depth` finds white, to 0..255, rounded to the nearest; uint8
+def to_8_bits(samples: np.ndarray, depth: UsedDepth | None = None) -> np.ndarray:
+    """0..65535, or between the limits of `depth`, to 0..255, rounded to the nearest; uint8
     passes."""
     if samples.dtype == np.uint8:
         return samples
-    if depth is not None and (white := depth.white(samples)) < 65_535:
-        return np.rint(samples.clip(0, white) * np.float32(255 / white)).astype(np.uint8)
+    low, high = (0, FULL_16_BITS) if depth is None else depth.limits(samples)
+    if (low, high) != (0, FULL_16_BITS):
+        share = (samples.clip(low, high) - np.float32(low)) * np.float32(255 / (high - low))
+        return np.rint(share).astype(np.uint8)
     return ((samples.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
@@ -202,7 +220,7 @@ def _half_is_enough(size: tuple[int, int], enough_px: tuple[int, int]) -> bool:
 
 def _picture_pixels(picture: Image.Image, depth: UsedDepth | None) -> np.ndarray:
     if picture.mode.startswith('I;16'):
-        grey = _to_8_bits(np.asarray(picture).astype(np.uint16), depth)
+        grey = to_8_bits(np.asarray(picture).astype(np.uint16), depth)
         return np.repeat(grey[..., None], 3, axis=2)
     return np.array(picture if picture.mode == 'RGB' else picture.convert('RGB'))
 

@@ -7,18 +7,25 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from justzoom_ros.errors import ImageError, first_line
+from justzoom_ros.io.image_message import FULL_16_BITS, UsedDepth, to_8_bits
 
 HEIC_SUFFIXES = ('.heic', '.heif', '.avif')
 
 
-def read_picture(path: str | Path) -> np.ndarray:
-    """The pixels of a picture file, uint8 (H, W, 3) RGB, turned upright as its EXIF says.
+def read_picture(path: str | Path, depth: UsedDepth | None = None) -> np.ndarray:
+    """The pixels of a picture file, uint8 (H, W, 3) RGB, turned upright as its EXIF says. Greys
+    of 16 bits are scaled by what `depth`, default a new one, says of the camera.
 
     Raises ImageError where it is missing, truncated or no picture.
     """
     try:
         with Image.open(path) as picture:
-            return np.array(ImageOps.exif_transpose(picture).convert('RGB'))
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith('I'):  # Pillow would make all above 255 white
+                samples = np.asarray(upright).clip(0, FULL_16_BITS).astype(np.uint16)
+                grey = to_8_bits(samples, depth or UsedDepth())
+                return np.repeat(grey[..., None], 3, axis=2)
+            return np.array(upright.convert('RGB'))
     except FileNotFoundError as error:
         raise ImageError(f'{path}: no such picture') from error
     except IsADirectoryError as error:

@@ -214,11 +214,16 @@ def _odometry_topic(bag: Bag, wanted: str | None) -> str | None:
 
 
 def events_of_bag(
-    bag: Bag, topics: SequenceTopics, track: Track | None = None, progress: Progress = iter
+    bag: Bag,
+    topics: SequenceTopics,
+    track: Track | None = None,
+    progress: Progress = iter,
+    depth: UsedDepth | None = None,
 ) -> Iterator[Event]:
     """Yield the events of an open bag in the order of its recording, which is how a node gets to
-    hear of them. With the Track of true positions, frames know theirs. Raises BagError."""
-    gate, depth = StampGate(), UsedDepth()
+    hear of them. With the Track of true positions, frames know theirs. `depth`, default a new
+    one, says how pictures of 16 bits are scaled. Raises BagError."""
+    gate, depth = StampGate(), depth or UsedDepth()
     for item in progress(bag.messages(topics.names)):
         if item.topic == topics.frames:
             yield from _frame_events(item, gate, depth, track)

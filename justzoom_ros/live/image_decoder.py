@@ -1,6 +1,7 @@
 """Images by cv_bridge, where there is one that works; by our own decoder otherwise."""
 
 from array import array
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +22,16 @@ PROBE = SimpleNamespace(
 PIXEL_BYTES = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1}
 """Encodings that cv_bridge decodes as we do, where the step is a multiple of so many bytes. The
 others are ours: it scales 16 bits in another way, and does not know all."""
+
+
+def image_range_of(values: Sequence[float]) -> tuple[float, float] | None:
+    """The parameter `image_range` as (low, high), None for two zeros. Raises ConfigError."""
+    if len(values) != 2:
+        raise ConfigError(
+            f'image_range is {list(values)}; it must be two values, the lesser first'
+        )
+    low, high = values
+    return None if low == high == 0 else (low, high)
 
 
 class Decoder:

@@ -192,6 +192,13 @@ NODE_PARAMETERS = (
         START,
     ),
     Parameter(
+        'image_range',
+        [0.0, 0.0],
+        'Values of 16-bit pictures that are black and white, as of a thermal camera; two zeros: '
+        '0, and what the camera uses.',
+        START,
+    ),
+    Parameter(
         'decoder',
         'auto',
         'Who decodes raw images: our own decoder, or cv_bridge for what both decode alike; auto '

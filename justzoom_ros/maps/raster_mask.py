@@ -1,19 +1,30 @@
 """What of a raster file is imagery: alpha of every type, and collars that no mask tells of."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape
 
 import cv2
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp, Resampling
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, MemoryFile
 from rasterio.warp import reproject
+
+from justzoom_ros.maps.source import is_gdal_name
 
 SAMPLE_PX = 1024
 """Pixels along a side of what is looked at to find out."""
 
 FULL_ALPHA = {'uint16': 65_535.0, 'int16': 32_767.0}
 """What GDAL takes for opaque in alpha bands of these types; 255 in others."""
+
+GDAL_TYPES = {
+    'uint8': 'Byte', 'int8': 'Int8', 'uint16': 'UInt16', 'int16': 'Int16', 'uint32': 'UInt32',
+    'int32': 'Int32', 'uint64': 'UInt64', 'int64': 'Int64', 'float32': 'Float32',
+    'float64': 'Float64',
+}  # fmt: skip
+"""GDAL's words for the types of bands."""
 
 MIN_SHARE = 0.02
 """Least share of the imagery that looks like a collar."""
@@ -46,6 +57,51 @@ def alpha_max(file: DatasetReader) -> float:
     if greatest <= 255:
         return 1.0 if greatest <= 1 else 255.0
     return FULL_ALPHA.get(file.dtypes[band - 1], greatest)
+
+
+BAND_XML = """<VRTRasterBand dataType="{kind}" band="{number}"><ColorInterp>{colour}</ColorInterp>
+<SimpleSource>{source}<SourceBand>{number}</SourceBand></SimpleSource></VRTRasterBand>"""
+
+# A source leaves pixels of its NODATA as they are, and makes the others 0 * value + 255: what any
+# band has a value for is imagery.
+MASK_XML = """<ComplexSource>{source}<SourceBand>{number}</SourceBand>
+<ScaleOffset>255</ScaleOffset><ScaleRatio>0</ScaleRatio>{nodata}</ComplexSource>"""
+
+
+def needs_mask(file: DatasetReader) -> bool:
+    """Whether the bands mark missing data by different values: GDAL's warper takes one of them
+    for all."""
+    values = {repr(value) for value in file.nodatavals}
+    return len(values) > 1 and alpha_band(file) is None
+
+
+def mask_by_bands(file: DatasetReader, memory: MemoryFile) -> DatasetReader:
+    """The file with a mask in place of what its bands take for missing data: masked is a pixel
+    that no band has a value for, as in GDAL's own mask of a file. `memory`, empty and with the
+    suffix .vrt, holds the description that GDAL reads it by. Raises GDAL's errors."""
+    name = file.name if is_gdal_name(file.name) else str(Path(file.name).resolve())
+    source = f'<SourceFilename relativeToVRT="0">{escape(name)}</SourceFilename>'
+    numbers = range(1, file.count + 1)
+    bands = [
+        BAND_XML.format(kind=GDAL_TYPES[kind], number=number, colour=colour.name, source=source)
+        for number, kind, colour in zip(numbers, file.dtypes, file.colorinterp, strict=True)
+    ]
+    masks = [
+        MASK_XML.format(
+            source=source,
+            number=number,
+            nodata='' if value is None else f'<NODATA>{value!r}</NODATA>',
+        )
+        for number, value in zip(numbers, file.nodatavals, strict=True)
+    ]
+    placed = ', '.join(map(repr, file.transform.to_gdal()))
+    memory.write(
+        f"""<VRTDataset rasterXSize="{file.width}" rasterYSize="{file.height}">
+<SRS>{escape(file.crs.to_wkt())}</SRS><GeoTransform>{placed}</GeoTransform>{''.join(bands)}
+<MaskBand><VRTRasterBand dataType="Byte">{''.join(masks)}</VRTRasterBand></MaskBand>
+</VRTDataset>""".encode()
+    )
+    return memory.open()
 
 
 @dataclass(frozen=True)

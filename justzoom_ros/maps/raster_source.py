@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.enums import ColorInterp
-from rasterio.io import DatasetReader
+from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
 from rasterio.windows import Window
@@ -34,6 +34,8 @@ from justzoom_ros.maps.raster_mask import (
     alpha_band,
     alpha_max,
     find_collar,
+    mask_by_bands,
+    needs_mask,
 )
 from justzoom_ros.maps.source import MapSource, SourceOptions
 from justzoom_ros.region import Region
@@ -66,8 +68,12 @@ class RasterSource(MapSource):
         self._options = options
         self._collar: Collar | None = None
         self._file = open_raster(path)
+        self._memory = MemoryFile(ext='.vrt')
         try:
             self._bands = choose_bands(self._file, options.bands)
+            if needs_mask(self._file):
+                with self._errors_naming():
+                    self._file = mask_by_bands(self._file, self._memory)
         except Exception:
             self._file.close()
             raise
@@ -83,6 +89,7 @@ class RasterSource(MapSource):
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        self._memory.close()
 
     def prepare(self, region: Region, side_px: int) -> None:
         """Get ready to read a map of `side_px` pixels along the region's side."""

@@ -21,7 +21,7 @@ from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.live.camera_sensors import HEIGHT_TOPICS, CameraSensors
 from justzoom_ros.live.frame_processor import FrameProcessor
-from justzoom_ros.live.image_decoder import Decoder
+from justzoom_ros.live.image_decoder import Decoder, image_range_of
 from justzoom_ros.ros.declare import value_of
 
 RIG_FOV_DEG = 90.0
@@ -59,6 +59,8 @@ class Inputs:
         movement to the processor. Raises ConfigError where there is no camera."""
         self.mounts = self._choose_mounts()
         self.decoder = Decoder(self._value('decoder'))
+        image_range = image_range_of(self._value('image_range'))
+        self._depths = {number: UsedDepth(image_range) for number in range(len(self.mounts))}
         self.undistorter = Undistorter() if self._value('undistort') else None
         self._subscribe_images(on_image)
         if self._value('motion') != 'never':
@@ -95,10 +97,9 @@ class Inputs:
         decoded smaller, but not below `enough_px` (width, height), if given. Raises ImageError."""
         # Undistortion knows the camera's own pixels only.
         enough = None if self.undistorter else enough_px
-        depths = [self._depths.setdefault(number, UsedDepth()) for number in rig]
         images = [
-            self.decoder.decode(message, enough, depth)
-            for message, depth in zip(rig.values(), depths, strict=True)
+            self.decoder.decode(message, enough, self._depths[number])
+            for number, message in rig.items()
         ]
         if self.undistorter:
             images[0] = self.undistorter.undistort(images[0])

@@ -82,7 +82,7 @@ def test_a_localizer_says_the_same_of_a_frame(made):
     found = []
     for runtime in ('cpu', 'cuda', 'cuda_graph'):
         localizer = Localizer.open(
-            map=made[0].path, weights=made[1], runtime=runtime, search='exact', register=False
+            map=made[0].path, weights=made[1], runtime=runtime, search='exact', registration=False
         )
         masses = np.zeros(256)
         posterior = localizer.posterior(image)
@@ -92,9 +92,7 @@ def test_a_localizer_says_the_same_of_a_frame(made):
         assert np.abs(other - found[0]).sum() / 2 < 0.005
 
 
-@POLICIES
-def test_the_gpu_is_measured(make):
-    size = make.__name__.partition('_')[0]
-    found = measure_gpu(size, runs=3)
+def test_the_gpu_is_measured():
+    found = measure_gpu('small', runs=3)
     assert found['device'] == torch.cuda.get_device_name()
     assert found['cuda']['median_ms'] > 0 and found['cpu / cuda'] > 0

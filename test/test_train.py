@@ -80,6 +80,7 @@ def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tiny_map,
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node', '2']
     launcher += ['--master-port', str(20_000 + os.getpid() % 10_000)]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(script.parents[1])}
+    environment['CUDA_VISIBLE_DEVICES'] = ''  # two processes cannot share one GPU
     for name, command in {'one': [sys.executable], 'two': launcher}.items():
         arguments = [*command, script, tiny_map.path, tmp_path / f'{name}.safetensors']
         run = subprocess.run(

@@ -17,6 +17,8 @@ from tiny import make_map, make_weights
 from justzoom_ros.errors import JustZoomError
 from justzoom_ros.io.datasets import read_images
 from justzoom_ros.io.images import read_picture
+from justzoom_ros.io.photos.folder import PhotoFolder
+from justzoom_ros.io.photos.source import PhotoOptions, open_photos
 from justzoom_ros.maps.map_file import read_info
 from justzoom_ros.maps.tile_layout import read_layout
 from justzoom_ros.models import ZoomPolicy
@@ -72,6 +74,29 @@ def test_pictures(folder, form, damage, keep):
     image = answers_or_names(path, lambda: read_picture(path))
     assert image is None or (image.ndim == 3 and image.dtype == np.uint8)
     answers_or_names(path, lambda: read_images(folder))
+    answers_or_names(path, lambda: PhotoFolder(folder, PhotoOptions()).read())
+
+
+KEYS = ('id', 'file', 'lat', 'lon', 'geometry', 'computed_geometry', 'captured_at',
+        'compass_angle', 'camera_parameters', 'camera_type', 'is_pano', 'sequence', 'fov_deg',
+        'MAPCaptureTime', 'MAPCompassHeading', 'position_std_m', 'fx_px', 'error')  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ('coordinates', 'TrueHeading', 'id', 'message')), inner, max_size=2),
+    max_leaves=4,
+)  # fmt: skip
+
+
+@fuzz
+@given(record=st.dictionaries(st.sampled_from(KEYS), VALUES))
+def test_what_is_said_of_photos(folder, record):
+    Image.new('RGB', (8, 6)).save(folder / 'x.jpg')
+    path = folder / 'photos.json'
+    path.write_text(json.dumps([{**record, 'file': 'x.jpg'}, record]))
+    for photo in answers_or_names(path, lambda: open_photos(path).read()):
+        assert photo.faults or (photo.latitude is not None and photo.lens is not None)
+        assert all('\n' not in fault.says for fault in photo.faults)
 
 
 @fuzz

@@ -62,9 +62,10 @@ def read_header(name: str, file: Path) -> Header:
 def _header(image: Image.Image) -> Header:
     exif = image.getexif()
     xmp = image.info.get('xmp') or image.info.get('XML:com.adobe.xmp') or b''
+    orientation = exif.get(0x0112)
     return Header(
         image.size,
-        int(exif.get(0x0112) or 1),
+        orientation if isinstance(orientation, int) else 1,
         dict(exif.get_ifd(0x8825)),
         dict(exif.get_ifd(0x8769)),
         xmp.encode() if isinstance(xmp, str) else bytes(xmp),

@@ -75,6 +75,14 @@ def with_fault(photo: Photo, kind: FaultKind, says: str) -> Photo:
     return replace(photo, faults=(*photo.faults, Fault(kind, says)))
 
 
+def with_position(photo: Photo, latitude: float, longitude: float, where: str) -> Photo:
+    """A photo at a place in degrees, or with the fault that there is no such place."""
+    if abs(latitude) <= 90 and abs(longitude) <= 180:  # False for NaN
+        return replace(photo, latitude=latitude, longitude=longitude)
+    says = f'{where}: position {latitude}, {longitude} is not within -90..90, -180..180 degrees'
+    return with_fault(photo, FaultKind.NO_POSITION, says)
+
+
 def with_lens(photo: Photo, header: Header) -> Photo:
     """A photo with its size and, unless it has one, the lens of its EXIF; what shows all round
     has none."""
@@ -105,7 +113,7 @@ def _with_place(photo: Photo, header: Header) -> Photo:
     photo = replace(photo, stamp_ns=stamp_ns, position_std_m=exif_accuracy_m(header.gps))
     try:
         latitude, longitude = exif_position(file, header.gps)
-        photo = replace(photo, latitude=latitude, longitude=longitude)
+        photo = with_position(photo, latitude, longitude, photo.name)
     except DatasetError as error:
         photo = with_fault(photo, FaultKind.NO_POSITION, describe(error, photo.name))
     try:

@@ -12,13 +12,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from justzoom_ros.errors import ConfigError, DatasetError
 from justzoom_ros.io.exif import parse_stamp
 from justzoom_ros.io.photos.exif_camera import Header, describe, read_header
-from justzoom_ros.io.photos.folder import PANORAMA_SAYS, with_fault, with_lens
+from justzoom_ros.io.photos.folder import (
+    PANORAMA_SAYS,
+    with_fault,
+    with_lens,
+    with_position,
+)
 from justzoom_ros.io.photos.lens import BROWN, FISHEYE, Lens
 from justzoom_ros.io.photos.source import FaultKind, Photo
 from justzoom_ros.io.stamps import NS_PER_S
@@ -108,7 +114,15 @@ def _find(folder: Path, named: Any, key: Any) -> Path | None:
     elif key is not None:
         names = [f'{key}{suffix}' for suffix in SUFFIXES]
     places = [folder / inside / name for name in names for inside in FOLDERS]
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if _is_file(place)), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is; names that no file can have are none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _track(record: Record) -> str:
@@ -131,7 +145,8 @@ def _with_place(photo: Photo, record: Record, where: str, header: Header) -> Pho
         return with_fault(photo, FaultKind.NO_POSITION, str(error))
     if std_m is None and place.computed:
         std_m = COMPUTED_POSITION_STD_M
-    return replace(photo, latitude=place.latitude, longitude=place.longitude, position_std_m=std_m)
+    photo = replace(photo, position_std_m=std_m)
+    return with_position(photo, place.latitude, place.longitude, where)
 
 
 def _place(record: Record, where: str) -> Place:
@@ -179,12 +194,11 @@ def _stamp_ns(record: Record, where: str) -> int | None:
     if value is None:
         return None
     try:
-        number = float(value)
-    except ValueError:
-        return parse_stamp(str(value), where)
-    if number > MILLISECONDS_ABOVE:
-        return round(number) * (NS_PER_S // 1000)
-    return parse_stamp(str(value), where)
+        milliseconds = float(value) > MILLISECONDS_ABOVE
+    except (TypeError, ValueError, OverflowError):
+        milliseconds = False
+    text = str(value)
+    return parse_stamp(str(Decimal(text).scaleb(-3)) if milliseconds else text, where)
 
 
 def _capture_time_ns(text: str, where: str) -> int:

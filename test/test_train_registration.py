@@ -5,11 +5,13 @@ import csv
 import numpy as np
 import pytest
 import rasterio
+from imagery import write_raster
 from town_piece import make_town_map
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.region import Region
 from justzoom_ros.registrar import Registrar
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration import runs
@@ -67,6 +69,31 @@ def test_a_map_that_is_too_small_to_keep_a_part_back_is_refused(town, capsys):
     small = ['train', '--registration', '--map', str(town.path), '--footprint', '200', '250']
     assert main(small) == 2
     assert 'too small' in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_footprint_wider_than_the_map_is_refused_by_name(town, monkeypatch, capsys):
+    seen = adapting(monkeypatch, improved=True)
+    wide = ['train', '--registration', '--map', str(town.path), '--footprint', '90', '256.5']
+    assert main(wide) == 2 and not seen
+    said = f'a footprint of 256.5 m is wider than {town.path}, a map that is 256 m wide'
+    assert said in capsys.readouterr().err
+    assert main([*wide[:-1], '256']) == 0 and seen
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('east', [False, True])
+def test_a_map_that_shows_too_little_is_refused_at_the_start(tmp_path, capsys, east):
+    """A tenth has imagery: of the part that is learned from, or of the part that judges."""
+    region = Region(52.5, 13.4, 800.0, grid=4, depth=2)
+    pixels = np.zeros((3, 500, 500), np.uint8)
+    pixels[:, :, 400 * east : 400 * east + 50] = 90
+    half = region.side_m / 2
+    transform = rasterio.transform.from_bounds(-half, -half, half, half, 500, 500)
+    write_raster(tmp_path / 'a.tif', pixels, transform, region.crs, nodata=0)
+    SatelliteMap.build(tmp_path / 'a.tif', region, tmp_path / 'map', resolution_m=1.6)
+    assert main(['train', '--registration', '--map', str(tmp_path / 'map')]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert 'imagery on 10% of its ground' in error and 'views of a part of it' in error
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 from justzoom_ros.errors import MapError
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.network import RegistrationNetwork
+from justzoom_ros.training.registration.dice import Dice
 from justzoom_ros.training.registration.imagery import Place, make_picture
 from justzoom_ros.training.registration.recipe import RegistrationRecipe
 from justzoom_ros.training.registration.trainer import RegistrationTrainer
@@ -18,6 +19,8 @@ Progress = Callable[[Iterable, str, int], Iterable]
 WEIGHTS = 'nadir.safetensors'
 KEPT_BACK = 0.3
 """Share of a map, at one end of its longer side, whose views judge whether fitting helped."""
+TRIED, LEAST_USABLE = 16, 0.1
+"""Views that are drawn to see whether a map has enough imagery; the share that must show it."""
 ADAPT_RECIPE = RegistrationRecipe(
     minutes=5.0, pairs=8, learning_rate=4e-4, validate_minutes=1.0, validation_pairs=64
 )
@@ -61,7 +64,7 @@ def adapt(
     light and season of `train_registration`. Views of the rest judge: where they do not improve,
     the network that was given is the result. Files of the run go to `out`.
 
-    Raises MapError where the map is too small, ConfigError, OutputError.
+    Raises MapError where the map is too small or shows too little, ConfigError, OutputError.
     """
     config = network.config
     finest = metres_per_px or max(satellite_map.resolution_m, config.finest_m)
@@ -73,13 +76,10 @@ def adapt(
         views=replace(ADAPT_RECIPE.views, finest_m=finest, coarsest_m=2 * finest),
     )
     places, judges = cut_map(satellite_map, finest)
-    trainer = RegistrationTrainer(
-        recipe,
-        PairSource(places, config=recipe.views),
-        PairSource(judges, config=recipe.views),
-        out,
-        network,
-    )
+    sources = [PairSource(part, config=recipe.views) for part in (places, judges)]
+    for source in sources:
+        _check_imagery(source, satellite_map)
+    trainer = RegistrationTrainer(recipe, *sources, out, network)
     before = trainer.rows[0] if trainer.rows else trainer.judge()
     trainer.run(progress)
     improved = trainer.best['step'] > before['step']
@@ -88,6 +88,17 @@ def adapt(
     fitted = RegistrationNetwork.load(trainer.out / WEIGHTS)
     fitted.save(trainer.out / WEIGHTS, {**network.card, 'adapted_to': satellite_map.checksum})
     return Adaptation(fitted, True, before, trainer.best)
+
+
+def _check_imagery(source: PairSource, satellite_map: SatelliteMap) -> None:
+    """Raise MapError where nearly no view shows enough to learn from or to judge by."""
+    usable = source.draw(TRIED, Dice.of((0, 2))).usable.float().mean()
+    if usable < LEAST_USABLE:
+        raise MapError(
+            f'{satellite_map.path}: {float(usable):.0%} of the views of a part of it show enough '
+            f'imagery and {LEAST_USABLE:.0%} are needed; it has imagery on '
+            f'{satellite_map.coverage(()):.0%} of its ground: use the weights as they are'
+        )
 
 
 def cut_map(satellite_map: SatelliteMap, metres_per_px: float) -> tuple[list[Place], list[Place]]:

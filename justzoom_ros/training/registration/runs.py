@@ -127,6 +127,7 @@ def adapt_to_map(
     network = RegistrationNetwork.load(start_from) if start_from else RegistrationNetwork.shipped()
     resolution_m = None
     if camera is not None:
+        _check_footprint(camera, satellite_map)
         # Views are drawn at this resolution and up to twice as coarse; the search's is between.
         searched_m = choose_resolution(network, satellite_map.resolution_m, camera)
         finest_m = max(satellite_map.resolution_m, network.config.finest_m)
@@ -144,6 +145,16 @@ def adapt_to_map(
         path, {**card, 'adaptation': {'before': found.before, 'after': found.after}}
     )
     return AdaptedMap(path, found)
+
+
+def _check_footprint(camera: Camera, satellite_map: SatelliteMap) -> None:
+    """Raise ConfigError where the camera may see more than the map shows."""
+    widest = camera.footprint_m[1] if camera.footprint_m else 0.0
+    if widest > satellite_map.region.side_m:
+        raise ConfigError(
+            f'a footprint of {widest:g} m is wider than {satellite_map.path}, a map that is '
+            f'{satellite_map.region.side_m:g} m wide'
+        )
 
 
 def _check_resume(out: str | Path, resume: bool) -> None:

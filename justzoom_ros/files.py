@@ -1,14 +1,22 @@
 """Files appear whole or not at all."""
 
+import ctypes
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from justzoom_ros.errors import OutputError
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Of <fcntl.h> and <linux/fs.h>: paths are as given; exchange two."""
+LEFTOVER = re.compile(r'\..+\.(\d+)\.(partial|old)')
+HOUR_S = 3600.0
 
 
 @contextmanager
@@ -38,7 +46,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def _swap_folders(new: Path, old: Path) -> None:
-    """A folder cannot be replaced in one call: move the old one aside, then remove it."""
+    """The new folder in place of the old one, which is removed: at once where the system can
+    exchange two, else with a moment in which there is neither."""
+    if _exchange(new, old):
+        shutil.rmtree(new)
+        return
     aside = old.with_name(f'.{old.name}.{os.getpid()}.old')
     os.replace(old, aside)
     try:
@@ -47,6 +59,40 @@ def _swap_folders(new: Path, old: Path) -> None:
         os.replace(aside, old)
         raise
     shutil.rmtree(aside)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Give two files or folders each other's name by one call of Linux; False where it or the
+    file system knows none."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (OSError, AttributeError):
+        return False
+    names = os.fsencode(one), os.fsencode(other)
+    return rename(AT_FDCWD, names[0], AT_FDCWD, names[1], RENAME_EXCHANGE) == 0
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what writers left in a folder that were killed: hidden, of processes that are no
+    more, and older than an hour, since other machines have processes of their own."""
+    for path in folder.glob('.*'):
+        found = LEFTOVER.fullmatch(path.name)
+        with suppress(OSError):
+            if found and not _lives(int(found[1])) and time.time() - path.stat().st_mtime > HOUR_S:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager
@@ -65,7 +111,8 @@ def writing(path: str | Path) -> Iterator[Path]:
 
 
 def output_folder(path: str | Path) -> Path:
-    """`path` as a Path to a folder that can be written to, made where missing.
+    """`path` as a Path to a folder that can be written to, made where missing; without what
+    killed writers left in it.
 
     Raises OutputError where it cannot be: to be called before long work, not after it.
     """
@@ -73,6 +120,7 @@ def output_folder(path: str | Path) -> Path:
     with writing(probe) as temporary:
         temporary.touch()
     probe.unlink()
+    remove_leftovers(probe.parent)
     return probe.parent
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from PIL import Image
 from tiny import REGION, make_map, make_weights
 
 from justzoom_ros.cli.main import main
+from justzoom_ros.evaluation.sequence_calibration import ExponentFit
+from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.training.temperature import fit_temperature, logits_along
 
@@ -71,6 +74,32 @@ def test_calibrated_weights_are_used_and_known_to_be(photographed, tmp_path, cap
     )
     pixels = np.random.default_rng(5).integers(0, 256, (40, 60, 3), np.uint8)
     assert after.posterior(pixels).entropy_nats > before.posterior(pixels).entropy_nats
+
+
+@pytest.mark.parametrize('after', [2.01, float('nan'), float('inf')])
+@pytest.mark.parametrize('part', ['temperature', 'exponent'])
+def test_a_fit_that_made_it_worse_is_refused_and_nothing_is_written(
+    photographed, tmp_path, monkeypatch, capsys, part, after
+):
+    """The fits stand in for optimizers that went astray: those that are there do not."""
+    satellite_map, weights, table = photographed
+    temperature = Calibration(temperature=3.0, temperature_nll_before=2.0)
+    exponent = ExponentFit(0.1, 4, 40, nll_before=2.0, nll_after=2.0)
+    if part == 'temperature':
+        temperature = replace(temperature, temperature_nll_after=after)
+    else:
+        temperature = replace(temperature, temperature_nll_after=2.0)
+        exponent = replace(exponent, nll_after=after)
+    monkeypatch.setattr(
+        'justzoom_ros.training.temperature.fit_temperature', lambda *_: temperature
+    )
+    monkeypatch.setattr('justzoom_ros.cli.calibrate._motion', lambda *_: (exponent, 1.0, 4))
+    arguments = ['--map', str(satellite_map.path), '--weights', str(weights)]
+    arguments += ['--images', str(table), '--sequence', '-o', str(tmp_path / 'out.safetensors')]
+    assert main(['calibrate', *arguments]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f'the {part} did not get better' in said and 'nothing is written' in said
+    assert not (tmp_path / 'out.safetensors').exists()
 
 
 def test_a_report_is_drawn_of_the_images(photographed, tmp_path):

@@ -1,9 +1,12 @@
 """Results appear whole or not at all."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
+from justzoom_ros import files
 from justzoom_ros.errors import OutputError
 from justzoom_ros.files import output_folder, replacing, writing
 
@@ -29,6 +32,42 @@ def test_a_folder_is_replaced_at_the_end(tmp_path):
             path.mkdir()
             (path / content).touch()
         assert names(tmp_path) == ['map'] and names(tmp_path / 'map') == [content]
+
+
+def test_a_folder_is_replaced_where_two_cannot_be_exchanged(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, '_exchange', lambda one, other: False)
+    test_a_folder_is_replaced_at_the_end(tmp_path)
+
+
+def test_at_no_time_is_a_folder_that_is_replaced_not_there(tmp_path):
+    """Seen by a process that looks as often as it can."""
+    (tmp_path / 'map').mkdir()
+    look = 'import os, sys\nwhile not os.path.exists("stop"): os.stat("map")'
+    with subprocess.Popen([sys.executable, '-c', look], cwd=tmp_path) as seen:
+        for _ in range(100):
+            with replacing(tmp_path / 'map') as path:
+                path.mkdir()
+        (tmp_path / 'stop').touch()
+    assert seen.returncode == 0
+
+
+def test_what_killed_writers_left_is_removed_but_not_what_is_being_written(tmp_path):
+    dead = subprocess.Popen(['true'])
+    dead.wait()
+    alive = os.getppid()
+    for name in (f'.map.{dead.pid}.partial', f'.map.{dead.pid}.old', f'.map.{alive}.partial'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'map.tif').touch()
+    for name in (f'.a.json.{dead.pid}.partial', '.hidden', f'young.{dead.pid}.partial'):
+        (tmp_path / name).touch()
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    (tmp_path / f'.b.json.{dead.pid}.partial').touch()
+    output_folder(tmp_path)
+    assert names(tmp_path) == sorted([
+        f'.map.{alive}.partial', '.hidden', f'young.{dead.pid}.partial',
+        f'.b.json.{dead.pid}.partial',
+    ])  # fmt: skip
 
 
 @pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])

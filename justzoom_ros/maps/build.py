@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from tqdm import tqdm
 
 from justzoom_ros.errors import ConfigError, MapError
-from justzoom_ros.files import writing
+from justzoom_ros.files import remove_leftovers, writing
 from justzoom_ros.maps.map_file import (
     ADAPTED_NAME,
     GDAL_ERRORS,
@@ -92,6 +92,7 @@ def build(
     attribution = credit(str(source), attribution)
     out = Path(out)
     _check_target(out, overwrite)
+    remove_leftovers(out.parent)
     with open_source(source, options) as imagery:
         _check_overlap(imagery, region)
         side_px = choose_side_px(region, imagery.resolution_m(region), crop_px, resolution_m)

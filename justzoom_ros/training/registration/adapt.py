@@ -76,10 +76,10 @@ def adapt(
         views=replace(ADAPT_RECIPE.views, finest_m=finest, coarsest_m=2 * finest),
     )
     places, judges = cut_map(satellite_map, finest)
-    sources = [PairSource(part, config=recipe.views) for part in (places, judges)]
-    for source in sources:
+    learned, judging = (PairSource(part, config=recipe.views) for part in (places, judges))
+    for source in (learned, judging):
         _check_imagery(source, satellite_map)
-    trainer = RegistrationTrainer(recipe, *sources, out, network)
+    trainer = RegistrationTrainer(recipe, learned, judging, out, network)
     before = trainer.rows[0] if trainer.rows else trainer.judge()
     trainer.run(progress)
     improved = trainer.best['step'] > before['step']

@@ -36,7 +36,10 @@ NUMBERS = {'height_m': 'height_m', 'fov_deg': 'camera_fov_deg', 'footprint': 'fo
 """{launch argument: parameter}: numbers, two of them with a space between for the footprint."""
 TOPICS = ('image', 'height', 'odom', 'imu')
 """Topics of the node that have a launch argument NAME_topic."""
-SHOWN = ('map_image', 'belief', 'markers', 'hypotheses', 'pose', 'zoom_image', 'tf', 'tf_static')
+SHOWN = (
+    *('map_image', 'belief', 'likelihood', 'markers', 'hypotheses', 'pose', 'zoom_image'),
+    *('tf', 'tf_static'),
+)
 """Topics of config/justzoom.rviz."""
 SWITCH = {'choices': ['true', 'false', 'True', 'False']}
 

@@ -106,10 +106,11 @@ def values_of(status):
 
 def test_any_map_gives_a_fix_with_a_heading_and_nothing_is_trained(files, ground):
     with registering(files, footprint_m=[95.0, 105.0]) as (node, peer):
-        pictures, grids = [], []
+        pictures, grids, likelihoods = [], [], []
         peer.node.create_subscription(Image, 'zoom_image', pictures.append, 10)
         peer.node.create_subscription(OccupancyGrid, 'belief', grids.append, 10)
-        for topic in ('zoom_image', 'belief'):
+        peer.node.create_subscription(OccupancyGrid, 'likelihood', likelihoods.append, 10)
+        for topic in ('zoom_image', 'belief', 'likelihood'):
             heard = node._loaded.outputs.publishers[topic]
             peer.wait(heard.get_subscription_count, 'a subscriber')
         assert_found(send(peer, view(ground)))
@@ -123,6 +124,14 @@ def test_any_map_gives_a_fix_with_a_heading_and_nothing_is_trained(files, ground
         assert divmod(int(np.argmax(grids[0].data)), 16) == (6, 10)
         values = values_of(peer.diagnosis('localizing', OK))
         assert (values['method'], values['weights']) == ('registration', '')
+        peer.wait(lambda: likelihoods, 'a likelihood')
+        info, strengths = likelihoods[0].info, np.array(likelihoods[0].data)
+        assert strengths.min() >= 0 and strengths.max() <= 100
+        best = np.flatnonzero(strengths == strengths.max())
+        east_m = info.origin.position.x + (best % info.width + 0.5) * info.resolution
+        north_m = info.origin.position.y + (best // info.width + 0.5) * info.resolution
+        off_m = np.hypot(east_m - PLACE.east_m, north_m - PLACE.north_m)
+        assert off_m.min() < 2 * info.resolution
 
 
 def test_a_picture_of_nothing_is_no_fix_with_the_reason_and_is_counted(files, ground):

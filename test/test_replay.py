@@ -5,6 +5,7 @@ import contextlib
 import csv
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -301,6 +302,7 @@ def node(files, criteria):
         process = subprocess.Popen(
             [sys.executable, '-m', 'justzoom_ros.ros.node', '--ros-args', *words]
             + ['-r', 'image:=/camera/image', '-r', 'fix:=/camera/position']
+            + ['-r', 'likelihood:=/camera/likelihood', '-r', 'hypotheses:=/camera/hypotheses']
         )
         stack.callback(process.wait, 30)
         stack.callback(process.send_signal, signal.SIGINT)
@@ -328,6 +330,17 @@ def test_live_gives_the_same_fixes(node, files, bag, written, tmp_path):
             assert float(mine[name]) == pytest.approx(float(other[name]), abs=1e-9)
         for name in ('variance_east_m2', 'covariance_east_north_m2', 'variance_north_m2'):
             assert float(mine[name]) == pytest.approx(float(other[name]), rel=1e-6, abs=1e-6)
+
+
+def test_the_page_of_a_live_replay_shows_what_the_node_said(node, files, bag, tmp_path):
+    assert live(files, bag, tmp_path) == 0
+    data = re.search(r'id="data">(.*?)</script>', (tmp_path / 'report.html').read_text())[1]
+    frames = json.loads(data)['frames']
+    assert len(frames) == 8
+    for frame in frames:
+        assert frame['image'].startswith('data:image/webp') and frame['hypotheses']
+        assert frame['evidence']['width_m'] == frame['evidence']['height_m'] == REGION.side_m
+        assert frame['confidence'] == pytest.approx(frame['hypotheses'][0][2])
 
 
 def test_live_with_bad_images(node, files, broken_bag, tmp_path):

@@ -301,7 +301,7 @@ def _live(args: argparse.Namespace, bag: Any, topic: Any) -> list[Any]:
         raise RuntimeUnavailableError(
             f'--live needs ROS 2 in Python, source its setup file: {error}'
         ) from error
-    with LiveNode(bag.topics, topic, args.fix_topic, args.timeout, args.clock) as node:
+    with LiveNode(bag.topics, topic, args.fix_topic, args.timeout, args.clock, draws=True) as node:
         for left_out in node.left_out:
             print(f'justzoom: {left_out} of the bag is not published', file=sys.stderr)
         progress = partial(tqdm, desc='live', unit='msg', total=sum(bag.counts.values()))

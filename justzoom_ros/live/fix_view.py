@@ -1,6 +1,6 @@
 """A `Fix` and its picture as a page shows them: for the live page and for reports."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,18 +55,38 @@ def with_belief(view: FrameView, fix: Fix, region: Region) -> FrameView:
 
 
 def evidence_heat(evidence: Evidence) -> Heat | None:
-    """What a picture says by itself: of each place the ratio of its best heading, or the masses
-    of a policy."""
+    """What a picture says by itself as a `Heat`."""
     if evidence is None:
         return None
+    grid = evidence_grid(evidence)
+    return heat(grid.strengths, grid.west_m, grid.north_m, grid.cell_m)
+
+
+@dataclass(frozen=True)
+class StrengthGrid:
+    """How strongly a picture speaks for each place."""
+
+    strengths: np.ndarray
+    """uint8 (n, m), row 0 in the north, column 0 in the west."""
+
+    west_m: float
+    """West border, metres east of the region's centre."""
+
+    north_m: float
+    """North border, metres north of the region's centre."""
+
+    cell_m: float
+    """Side of a cell."""
+
+
+def evidence_grid(evidence: PoseLikelihood | CellPosterior) -> StrengthGrid:
+    """What a picture says by itself: of each place the ratio of its best heading, 0 from the least
+    of LOG_RATIOS down and where nobody looked, 255 from the greatest up; or the masses of a
+    policy, as `belief_picture` has them."""
     if isinstance(evidence, CellPosterior):
-        return belief_heat(belief_picture(evidence.to_grid()), evidence.region.side_m)
-    return heat(strengths(evidence), evidence.west_m, evidence.north_m, evidence.cell_m)
-
-
-def strengths(likelihood: PoseLikelihood) -> np.ndarray:
-    """The ratio of the best heading of each place as uint8 (n, m): 0 from the least of LOG_RATIOS
-    down and where nobody looked, 255 from the greatest up."""
+        picture, side_m = belief_picture(evidence.to_grid()), evidence.region.side_m
+        return StrengthGrid(picture, -side_m / 2, side_m / 2, side_m / len(picture))
     low, high = LOG_RATIOS
-    best = likelihood.log_ratio.amax(0).clamp(low, high)
-    return torch.round(255 * (best - low) / (high - low)).to(torch.uint8).cpu().numpy()
+    best = evidence.log_ratio.amax(0).clamp(low, high)
+    strengths = torch.round(255 * (best - low) / (high - low)).to(torch.uint8).cpu().numpy()
+    return StrengthGrid(strengths, evidence.west_m, evidence.north_m, evidence.cell_m)

@@ -275,6 +275,7 @@ class LocalizeNode(LifecycleNode):
         timer.end('decoding')
         criteria = declare.fix_criteria(self)
         stamp_ns = to_nanoseconds(first.header.stamp)
+        loaded.outputs.begin_frame(loaded.localizer)
         fix = loaded.processor.locate(images, mounts, stamp_ns, criteria, frame.arrived_s)
         self._diagnostics.state = loaded.processor.state
         timer.end('localizing')

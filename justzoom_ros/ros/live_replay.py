@@ -21,6 +21,7 @@ from justzoom_ros.io.sequences import FrameEvent, OtherEvent, SequenceTopics, ev
 from justzoom_ros.io.stamps import from_nanoseconds, to_nanoseconds
 from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.ros.client import POLL_S, Client
+from justzoom_ros.ros.heard_frames import HeardFrames
 
 SETTLE_S = 0.5
 """DDS matches each side of a topic by itself; the node's side cannot be seen from here."""
@@ -36,7 +37,8 @@ class LiveNode(Client):
 
     Use as a context manager. `types` {topic: type} are the topics to publish on; those whose
     message package is not installed are left out and named in `left_out`. With `clock` each
-    message's stamp is published on /clock before it, for a node with use_sim_time.
+    message's stamp is published on /clock before it, for a node with use_sim_time. With `draws` it
+    also hears what a page shows of each frame.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class LiveNode(Client):
         fix_topic: str = 'fix',
         timeout_s: float = 60.0,
         clock: bool = False,
+        draws: bool = False,
     ) -> None:
         self.image_topic, self.timeout_s = image_topic, timeout_s
         self.fixes: dict[int, NavSatFix] = {}
@@ -54,8 +57,9 @@ class LiveNode(Client):
         super().__init__('justzoom_replay')
         self.fix_topic = self._node.resolve_topic_name(fix_topic)
         self._heard = self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
-        belief_topic = f'{self.fix_topic.rpartition("/")[0]}/belief'
-        self._node.create_subscription(OccupancyGrid, belief_topic, self._on_belief, QOS)
+        prefix = self.fix_topic.rpartition('/')[0]
+        self._node.create_subscription(OccupancyGrid, f'{prefix}/belief', self._on_belief, QOS)
+        self._heard_frames = HeardFrames(self._node, prefix, QOS) if draws else None
         self._publishers: dict[str, Any] = {}
         for topic, kind in types.items():
             message_type = _message_type(kind)
@@ -121,9 +125,28 @@ class LiveNode(Client):
         self._spin_until(lambda: self.fixes.keys() >= set(stamps_ns))
 
     def with_beliefs(self, fixes: Iterable[ReplayedFix]) -> list[ReplayedFix]:
-        """The ReplayedFixes with pictures of the beliefs that the node published with them."""
+        """The ReplayedFixes with what the node published with them: its beliefs and, with `draws`,
+        what a page shows of them."""
         self.receive(SETTLE_S)
-        return [replace(fix, picture=self._beliefs.get(fix.stamp_ns)) for fix in fixes]
+        heard = self._heard_frames
+        return [
+            replace(
+                fix,
+                picture=self._beliefs.get(fix.stamp_ns),
+                view=heard.view(fix.stamp_ns, fix.status) if heard else None,
+            )
+            for fix in fixes
+        ]
+
+    def bad_image(self, frame: FrameEvent) -> ReplayedFix | None:
+        """What comes of an image that cannot be decoded; None of a good one."""
+        try:
+            pixels = frame.load()
+        except ImageError as error:
+            return ReplayedFix(frame.stamp_ns, 'error', str(error))
+        if self._heard_frames:
+            self._heard_frames.add_image(frame.stamp_ns, pixels)
+        return None
 
     def _reset(self) -> None:
         """Make the publisher of the fixes forget the stamps of before, by its service ~/reset."""
@@ -200,7 +223,7 @@ def _in_step(events: Iterable[Recorded], node: LiveNode) -> Iterator[ReplayedFix
     for event in events:
         if isinstance(event, OtherEvent):
             node.send(_recorded(event))
-        elif bad := _bad_image(event):
+        elif bad := node.bad_image(event):
             # The node says so in its diagnostics: there is no fix to wait for.
             node.send(_recorded(event))
             yield bad
@@ -217,7 +240,7 @@ def _in_time(events: Iterable[Recorded], node: LiveNode, rate: float) -> Iterato
         node.receive(due_s - time.monotonic())
         node.send(_recorded(event))
         if isinstance(event, FrameEvent):
-            sent.append((event.stamp_ns, _bad_image(event)))
+            sent.append((event.stamp_ns, node.bad_image(event)))
     # The last good image is never passed over, so its fix is the end of it.
     node.receive_until([stamp_ns for stamp_ns, bad in sent if not bad][-1:])
     for stamp_ns, bad in sent:
@@ -228,14 +251,6 @@ def _recorded(event: Recorded) -> BagMessage:
     """The message that an event of a bag was made from."""
     assert event.message is not None
     return event.message
-
-
-def _bad_image(frame: FrameEvent) -> ReplayedFix | None:
-    try:
-        frame.load()
-    except ImageError as error:
-        return ReplayedFix(frame.stamp_ns, 'error', str(error))
-    return None
 
 
 def _replayed(message: NavSatFix | None, stamp_ns: int) -> ReplayedFix:

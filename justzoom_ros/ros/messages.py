@@ -19,6 +19,9 @@ from std_msgs.msg import Header
 
 from justzoom_ros.errors import JustZoomError
 from justzoom_ros.inference.fix import Fix, FixStatus
+from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.live.fix_view import evidence_grid
+from justzoom_ros.registration.likelihood import PoseLikelihood
 
 HYPOTHESIS = np.dtype(
     {
@@ -128,6 +131,26 @@ def belief_message(fix: Fix, header: Header, map_frame: str) -> OccupancyGrid:
     message.info.origin.position.y = north_m - region.side_m / 2
     message.info.origin.orientation.w = 1.0
     message.data = array('b', np.round(100 * shares).astype(np.int8).tobytes())
+    return message
+
+
+def likelihood_message(
+    evidence: PoseLikelihood | CellPosterior, header: Header, map_frame: str, fix: Fix
+) -> OccupancyGrid:
+    """What one frame says by itself as `nav_msgs/OccupancyGrid` in `map_frame`, over the part of
+    the map that was looked at: 0 to 100, see `evidence_grid`; moved as the `fix` is by the map's
+    offset."""
+    grid = evidence_grid(evidence)
+    message = OccupancyGrid(header=Header(stamp=header.stamp, frame_id=map_frame))
+    message.info.map_load_time = header.stamp
+    message.info.resolution = grid.cell_m
+    message.info.height, message.info.width = grid.strengths.shape
+    east_m, north_m = fix.map_offset_m
+    message.info.origin.position.x = grid.west_m + east_m
+    message.info.origin.position.y = grid.north_m + north_m - message.info.height * grid.cell_m
+    message.info.origin.orientation.w = 1.0
+    percent = np.round(grid.strengths[::-1] / 2.55).astype(np.int8)
+    message.data = array('b', percent.tobytes())
     return message
 
 

@@ -28,6 +28,7 @@ TYPES = {
     'pose': PoseWithCovarianceStamped,
     'hypotheses': PointCloud2,
     'belief': OccupancyGrid,
+    'likelihood': OccupancyGrid,
     'zoom_image': Image,
     'markers': MarkerArray,
     'map_image': OccupancyGrid,
@@ -85,6 +86,9 @@ class Outputs:
             made['zoom_image'] = messages.picture_message(picture, header)
         if fix.posterior and self._is_heard('belief') and self._belief_is_due():
             made['belief'] = messages.belief_message(_on_tree(fix, localizer), header, map_frame)
+        evidence = localizer.take_evidence()
+        if evidence is not None and self._is_heard('likelihood'):
+            made['likelihood'] = messages.likelihood_message(evidence, header, map_frame, fix)
         if self._is_heard('markers'):
             made['markers'] = markers.markers_message(fix, header, map_frame)
         if not self._map_is_told:
@@ -104,6 +108,10 @@ class Outputs:
                 above_m = height_m or 0.0
                 return ground[0] + above_m, math.hypot(ground[1], HEIGHT_SHARE * above_m)
         return self._value('altitude_m'), self._value('altitude_std_m')
+
+    def begin_frame(self, localizer: Localizer) -> None:
+        """To be called before a frame is localized: what it says is kept only for who listens."""
+        localizer.keep_evidence(self._is_heard('likelihood'))
 
     def publish(self, made: dict[str, Any]) -> None:
         """Publish what `make` gave."""

@@ -197,7 +197,7 @@ def _locate(bag, alive, progress):
         driver.change('configure')
         driver.change('activate')
         topic = bag.topic(IMAGE_TYPES)
-        with LiveNode(bag.topics, topic) as node:
+        with LiveNode(bag.topics, topic, draws=True) as node:
             node.wait_until_there()
             started_s = time.monotonic()
             fixes = list(replay_live(bag, topic, node, progress=progress))

@@ -25,7 +25,7 @@ class MapView {
     const square = [[-half, -half], [half, half]];
     this.map = L.map(root, {
       crs: L.CRS.Simple, preferCanvas: true, minZoom: -8, maxZoom: 6, zoomSnap: 0.1, zoomDelta: 0.5,
-      maxBounds: L.latLngBounds(square).pad(0.2), attributionControl: false,
+      maxBounds: L.latLngBounds(square).pad(0.01), attributionControl: false,
     });
     L.control.attribution({ prefix: 'Leaflet' }).addAttribution(escapeText(data.map.attribution)).addTo(this.map);
     L.control.scale({ imperial: false }).addTo(this.map);

@@ -1,0 +1,69 @@
+"""What a node says of each frame besides its fix, heard for a page."""
+
+from typing import Any
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import OccupancyGrid
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import PointCloud2
+
+from justzoom_ros.io.motion_message import yaw_from_quaternion
+from justzoom_ros.io.stamps import to_nanoseconds
+from justzoom_ros.live.fix_view import MAX_HYPOTHESES
+from justzoom_ros.report.content import FrameView, Heat
+from justzoom_ros.report.pictures import heat, thumbnail, uri
+from justzoom_ros.ros.messages import HYPOTHESIS
+
+
+class HeardFrames:
+    """Listens on a node's topics `likelihood`, `hypotheses` and `pose`, under a `prefix` such as
+    '/front', as long as the node of ours lives; `images` are added by whoever sends them."""
+
+    def __init__(self, node: Node, prefix: str, qos: QoSProfile) -> None:
+        self._images: dict[int, str] = {}
+        self._evidence: dict[int, Heat] = {}
+        self._hypotheses: dict[int, list[tuple[float, float, float]]] = {}
+        self._yaws: dict[int, float] = {}
+        for topic, kind, take in (
+            ('likelihood', OccupancyGrid, self._on_likelihood),
+            ('hypotheses', PointCloud2, self._on_hypotheses),
+            ('pose', PoseWithCovarianceStamped, self._on_pose),
+        ):
+            node.create_subscription(kind, f'{prefix}/{topic}', take, qos)
+
+    def add_image(self, stamp_ns: int, image_rgb: np.ndarray) -> None:
+        """An image, uint8 (H, W, 3) RGB, that was sent."""
+        self._images[stamp_ns] = uri(thumbnail(image_rgb), 'webp')
+
+    def view(self, stamp_ns: int, status: str) -> FrameView:
+        """All that was heard of the image with a stamp."""
+        hypotheses = self._hypotheses.get(stamp_ns, [])
+        return FrameView(
+            '',
+            status,
+            confidence=hypotheses[0][2] if hypotheses else None,
+            yaw_rad=self._yaws.get(stamp_ns),
+            hypotheses=hypotheses[:MAX_HYPOTHESES],
+            image=self._images.get(stamp_ns, ''),
+            evidence=self._evidence.get(stamp_ns),
+        )
+
+    def _on_likelihood(self, message: OccupancyGrid) -> None:
+        info = message.info
+        percent = np.array(message.data, np.float32).reshape(info.height, -1)[::-1]
+        strengths = np.round(2.55 * percent).astype(np.uint8)
+        west_m, south_m = info.origin.position.x, info.origin.position.y
+        north_m = south_m + info.height * info.resolution
+        found = heat(strengths, west_m, north_m, info.resolution)
+        self._evidence[to_nanoseconds(message.header.stamp)] = found
+
+    def _on_hypotheses(self, message: PointCloud2) -> None:
+        points = np.frombuffer(message.data, HYPOTHESIS)
+        listed = [(float(p['x']), float(p['y']), float(p['mass'])) for p in points]
+        self._hypotheses[to_nanoseconds(message.header.stamp)] = listed
+
+    def _on_pose(self, message: Any) -> None:
+        yaw_rad = yaw_from_quaternion(message.pose.pose.orientation)
+        self._yaws[to_nanoseconds(message.header.stamp)] = yaw_rad

@@ -36,6 +36,12 @@ setup(
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),
         (SHARE, ['package.xml']),
+        # For colcon, which puts what a package needs on the PATH by hooks (colcon.pkg).
+        (f'{SHARE}/bin', ['resource/bin/justzoom']),
+        (
+            f'{SHARE}/environment',
+            ['resource/environment/path.dsv', 'resource/environment/path.sh'],
+        ),
         *shared('launch'),
         *shared('config'),
         *shared('maps'),
@@ -71,6 +77,7 @@ setup(
             'justzoom = justzoom_ros.cli.main:main',
             'localize = justzoom_ros.ros.node:main',
             'fix_relay = justzoom_ros.ros.fix_relay:main',
-        ]
+        ],
+        'ros2cli.command': ['justzoom = justzoom_ros.cli.ros2_verb:JustZoomCommand'],
     },
 )

@@ -16,6 +16,7 @@ PARTS = (
     'package.xml',
     'setup.py',
     'setup.cfg',
+    'colcon.pkg',
     'resource',
     'justzoom_ros',
     'launch',

@@ -45,6 +45,8 @@ def test_colcon_takes_it_for_an_ament_python_package():
         'share/justzoom_ros/launch/localize.launch.py',
         'share/justzoom_ros/config/localize.yaml',
         'share/justzoom_ros/config/fastdds.xml',
+        'share/justzoom_ros/environment/path.dsv',
+        'share/justzoom_ros/environment/path.sh',
         'share/justzoom_ros/maps/nested/deeper/map.tif',
     ],
 )
@@ -71,6 +73,49 @@ def test_the_installed_package_is_found_and_runs_without_the_repository():
 
 
 @pytest.mark.slow
+def test_a_sourced_workspace_has_the_command_on_the_path_and_no_other():
+    environment = sourced()
+    installed = workspace() / 'install' / 'justzoom_ros' / 'share' / 'justzoom_ros' / 'bin'
+    found = shutil.which('justzoom', path=environment['PATH'])
+    assert Path(found) == installed / 'justzoom'
+    done = run(found, '--version', env=environment, cwd='/')
+    assert done.stdout.strip() == f'justzoom {justzoom_ros.__version__}', done.stderr
+    assert [path.name for path in installed.iterdir()] == ['justzoom']
+
+
+VERB = """
+import argparse, sys
+from importlib.metadata import entry_points
+(entry,) = entry_points(group='ros2cli.command', name='justzoom')
+command = entry.load()()
+parser = argparse.ArgumentParser('ros2')
+verb = parser.add_subparsers(dest='verb').add_parser('justzoom')
+command.add_arguments(verb, 'ros2 justzoom')
+sys.exit(command.main(parser=verb, args=parser.parse_args(['justzoom', *sys.argv[1:]])))
+"""
+"""What ros2cli does with a command, as far as it matters here."""
+
+
+@pytest.mark.parametrize(
+    ('words', 'status', 'says'),
+    [
+        (['--version'], 0, 'justzoom '),
+        (['map', 'build', '--help'], 0, '--center'),
+        (['map', 'info', '/nowhere'], 2, '/nowhere'),
+    ],
+)
+def test_ros2_justzoom_passes_every_word_on(words, status, says):
+    done = run(sys.executable, '-c', VERB, *words, env=sourced(), cwd='/')
+    assert done.returncode == status and says in done.stdout + done.stderr
+
+
+def test_ros2cli_itself_finds_the_verb():
+    pytest.importorskip('ros2cli', reason='ros2cli is not installed')
+    code = 'import sys; from ros2cli.cli import main; sys.exit(main())'
+    done = run(sys.executable, '-c', code, 'justzoom', '--version', env=sourced(), cwd='/')
+    assert done.stdout.strip() == f'justzoom {justzoom_ros.__version__}', done.stderr
+
+
 def test_the_ament_index_knows_it():
     packages = pytest.importorskip('ament_index_python.packages')
     found = run(

@@ -254,10 +254,10 @@ def test_a_damaged_table_is_an_error_by_name(tmp_path, name, text):
 
 def test_every_source_is_known_by_name_and_a_strange_file_is_none(tmp_path):
     (tmp_path / 'a.txt').write_text('')
-    with pytest.raises(DatasetError, match='KITTI'):
+    with pytest.raises(DatasetError, match='kitti'):
         open_photos(tmp_path / 'a.txt')
     assert all(PHOTO_SOURCES.get(name).recognizes(tmp_path / 'x') is False or name ==
-               'Mapillary' for name in PHOTO_SOURCES.list())  # fmt: skip
+               'mapillary' for name in PHOTO_SOURCES.list())  # fmt: skip
 
 
 # --- lenses and mounts ---------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def _add_build(jobs: Any) -> None:
         'build',
         help='make a dataset of photos with positions and a map',
         description='Make a dataset in the published layout, with headings, lenses and splits by '
-        f'place, of any of: {", ".join(PHOTO_SOURCES.list())}.',
+        'place, of geotagged photos, a CSV, GeoJSON, JSON of Mapillary, bags or KITTI drives.',
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

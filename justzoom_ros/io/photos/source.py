@@ -144,16 +144,17 @@ class PhotoSource(Protocol):
 PHOTO_SOURCES: Registry[type[PhotoSource]] = Registry(
     'photo source',
     {
-        'geotagged photos': 'justzoom_ros.io.photos.folder:PhotoFolder',
-        'CSV': 'justzoom_ros.io.photos.tables:PhotoTable',
-        'GeoJSON': 'justzoom_ros.io.photos.tables:PhotoGeoJson',
-        'Mapillary': 'justzoom_ros.io.photos.tables:MapillaryPhotos',
-        'rosbag2': 'justzoom_ros.io.photos.bag:BagPhotos',
-        'KITTI': 'justzoom_ros.io.photos.kitti:KittiPhotos',
+        'photos': 'justzoom_ros.io.photos.folder:PhotoFolder',
+        'csv': 'justzoom_ros.io.photos.tables:PhotoTable',
+        'geojson': 'justzoom_ros.io.photos.tables:PhotoGeoJson',
+        'mapillary': 'justzoom_ros.io.photos.tables:MapillaryPhotos',
+        'bag': 'justzoom_ros.io.photos.bag:BagPhotos',
+        'kitti': 'justzoom_ros.io.photos.kitti:KittiPhotos',
     },
     DatasetError,
 )
-"""The kinds of sources, by what users call them. The last that recognizes a path opens it: what
+"""The kinds of sources, by what `--kind` calls them: a folder of geotagged photos, a table, a list
+of features, Mapillary's JSON, a rosbag2, drives as KITTI's raw data has them. The last that recognizes a path opens it: what
 nothing else knows is a folder of geotagged photos."""
 
 

@@ -154,8 +154,8 @@ PHOTO_SOURCES: Registry[type[PhotoSource]] = Registry(
     DatasetError,
 )
 """The kinds of sources, by what `--kind` calls them: a folder of geotagged photos, a table, a list
-of features, Mapillary's JSON, a rosbag2, drives as KITTI's raw data has them. The last that recognizes a path opens it: what
-nothing else knows is a folder of geotagged photos."""
+of features, Mapillary's JSON, a rosbag2, drives as KITTI's raw data has them. The last that
+recognizes a path opens it: what nothing else knows is a folder of geotagged photos."""
 
 
 def open_photos(

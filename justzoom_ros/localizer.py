@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.forward_registrar import ForwardRegistrar
 from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import (
     Fix,
@@ -39,6 +40,8 @@ from justzoom_ros.registrar import Registrar
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import CameraState
+from justzoom_ros.registration.forward_lift import Tilt
+from justzoom_ros.registration.forward_search import Look
 from justzoom_ros.registration.likelihood import PoseLikelihood
 from justzoom_ros.registration.search import View
 from justzoom_ros.zoom_search import ZoomSearch
@@ -94,9 +97,10 @@ class Localizer:
 
         `map` may also be a `SatelliteMap` that is open already. Without `weights` the shipped
         registration works alone, on any map. With weights of a downward camera the policy's
-        posterior is the prior of the registration. `camera` or `footprint_m` (least and greatest
-        ground width in view) say what the camera is; a policy's own is that of its training. Of a
-        policy of which that is not known, and of a street's, the policy answers alone.
+        posterior is the prior of the registration; with a `camera` that looks `ahead` it is one of
+        streets, as is the registration. `camera` or `footprint_m` (least and greatest ground width
+        in view) say what the camera is; a policy's own is that of its training. Of a policy of
+        which that is not known, and of a street's without a camera, the policy answers alone.
         `registration`: weights of a registration network, those adapted to the map or else the
         shipped ones unless given; False for none. `map_offset`: how far the map is off, False for
         not at all; unless given what was measured and lies in the map's folder, else unknown, with
@@ -114,7 +118,8 @@ class Localizer:
         if registration is not False and (not zoom or zoom.takes(camera or own)):
             path = registration if isinstance(registration, str | Path) else None
             try:
-                registrar = Registrar.open(
+                kind = ForwardRegistrar if camera is not None and camera.ahead else Registrar
+                registrar = kind.open(
                     satellite_map, path, camera or own, progress=progress, device=device
                 )
             except ConfigError as error:
@@ -240,10 +245,17 @@ class Localizer:
         ImageError, ConfigError without a policy."""
         return self.require_zoom().posterior(image, search_config, expand_mask)
 
-    def view(self, image_rgb: np.ndarray, state: CameraState) -> View:
+    def view(
+        self,
+        image_rgb: np.ndarray | Sequence[np.ndarray],
+        state: CameraState,
+        mounts: Sequence[Mount] | None = None,
+    ) -> View:
         """A picture with what is known of its camera, ready to be registered; the localizer's own
-        camera where the state has none. Raises ImageError; ConfigError where there is no scale to
+        camera where the state has none. Of the pictures of a rig, with their `Mount`s, all where
+        they look ahead, else the first. Raises ImageError; ConfigError where there is no scale to
         search at."""
+        images = [image_rgb] if isinstance(image_rgb, np.ndarray) else image_rgb
         camera = state.camera or self.camera
         if camera is None:
             raise ConfigError(SCALE_UNKNOWN)
@@ -251,7 +263,10 @@ class Localizer:
         if state.yaw_rad is not None:
             std_rad = HEADING_STD_RAD if state.yaw_std_rad is None else state.yaw_std_rad
         registrar = self.require_registrar()
-        return registrar.view(image_rgb, camera, state.attitude, state.yaw_rad, std_rad)
+        if isinstance(registrar, ForwardRegistrar):
+            looks = _looks(images, camera, state, mounts)
+            return registrar.rig_view(looks, state.yaw_rad, std_rad)
+        return registrar.view(images[0], camera, state.attitude, state.yaw_rad, std_rad)
 
     def locate(
         self,
@@ -261,37 +276,57 @@ class Localizer:
         heading_std_rad: float | None = None,
         attitude: Attitude | None = None,
         criteria: FixCriteria | None = None,
+        tilt: Tilt | None = None,
     ) -> Fix:
         """The `Fix` of a camera image, uint8 (H, W, 3) RGB.
 
         `camera` as in `open`, for this image; `heading_rad`: where the top of the image points,
-        counter-clockwise from east, with its standard deviation; `attitude` of a tilted camera.
+        counter-clockwise from east, with its standard deviation; `attitude` of a tilted camera,
+        `tilt` of one that looks ahead.
         Raises ImageError; ConfigError where registration has no scale to search at.
         """
         camera = camera or self.camera
         if self.registrar is None or camera is None:
             fix = self._zoom_fix([image_rgb], None, criteria)
             return self._guarded([image_rgb], fix, criteria)
-        view = self.view(image_rgb, CameraState(camera, attitude, heading_rad, heading_std_rad))
-        prior = self.zoom.posterior(image_rgb) if self.zoom else None
-        posterior = self.registrar.posterior(view, prior)
-        fix = self.registrar.fix(view, posterior, criteria or self.criteria)
-        return self._guarded([image_rgb], fix, criteria)
+        state = CameraState(camera, attitude, heading_rad, heading_std_rad, tilt=tilt)
+        return self._register([image_rgb], None, state, criteria)
 
     def locate_rig(
         self,
         images_rgb: Sequence[np.ndarray],
         mounts: Sequence[Mount],
         criteria: FixCriteria | None = None,
+        state: CameraState | None = None,
     ) -> Fix:
         """The `Fix` of several images of one place: a rig's cameras, or a turn on the spot.
         `mounts`: the `Mount` of each; `criteria` a `FixCriteria`, the localizer's own unless
-        given. Raises ImageError, ConfigError for another number or without a policy."""
+        given; `state` of the first camera, where it looks ahead. Raises ImageError, ConfigError
+        for another number, or without a policy where the cameras look down."""
         if len(images_rgb) != len(mounts):
             raise ConfigError(f'{len(images_rgb)} images need as many mounts, not {len(mounts)}')
+        if isinstance(self.registrar, ForwardRegistrar):
+            return self._register(images_rgb, mounts, state or CameraState(), criteria)
         if len(images_rgb) == 1:
             return self.locate(images_rgb[0], criteria=criteria)
         fix = self._zoom_fix(images_rgb, mounts, criteria)
+        return self._guarded(images_rgb, fix, criteria)
+
+    def _register(
+        self,
+        images_rgb: Sequence[np.ndarray],
+        mounts: Sequence[Mount] | None,
+        state: CameraState,
+        criteria: FixCriteria | None,
+    ) -> Fix:
+        """The registration's fix, with the policy's posterior as prior where there is a policy."""
+        registrar = self.require_registrar()
+        view, prior = self.view(images_rgb, state, mounts), None
+        if self.zoom:
+            posteriors = [self.zoom.posterior(image) for image in images_rgb]
+            prior = fuse_posteriors(posteriors, overlap_weights(mounts) if mounts else None)
+        posterior = registrar.posterior(view, prior)
+        fix = registrar.fix(view, posterior, criteria or self.criteria)
         return self._guarded(images_rgb, fix, criteria)
 
     def _zoom_fix(
@@ -316,6 +351,21 @@ class Localizer:
         if fault is None:
             return fix
         return replace(fix, status=FixStatus.NO_FIX, reason=str(fault))
+
+
+def _looks(
+    images: Sequence[np.ndarray],
+    camera: Camera,
+    state: CameraState,
+    mounts: Sequence[Mount] | None,
+) -> list[Look]:
+    """The pictures of cameras that look ahead. A rig's cameras are tilted alike; each has its
+    mount's field of view where the lens of the first is not known."""
+    looks = []
+    for image, mount in zip(images, mounts or [Mount()] * len(images), strict=True):
+        lens = camera if camera.lens_known or not mounts else Camera.from_fov(mount.fov_rad)
+        looks.append(Look(image, lens, state.tilt, mount.heading_rad))
+    return looks
 
 
 def _offset_of(satellite_map: SatelliteMap, std_m: float) -> MapOffset:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class Registrar:
 
     def __init__(
         self,
-        network: RegistrationNetwork,
+        network: Any,
         features: MapFeatures,
         satellite_map: SatelliteMap,
         config: PoseSearchConfig | None = None,

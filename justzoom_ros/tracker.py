@@ -195,7 +195,7 @@ class Tracker:
                 self.likelihood_exponent,
                 min(1.0, self._novelty),
             )
-        view = self.localizer.view(images[0], state)
+        view = self.localizer.view(images, state, mounts)
         self._tilt_std_m = view.tilt_std_m
         area = belief.search_area(self.config.unexplored_mass)
         self.update_poses(registrar.likelihood_in(view, area, state.mount_yaw_rad))

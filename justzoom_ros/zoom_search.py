@@ -86,9 +86,9 @@ class ZoomSearch:
         return Camera.from_fov(views['fov_rad']).with_footprint(*views['footprint_m'])
 
     def takes(self, camera: Camera | None) -> bool:
-        """True where registration can go on from the policy: it looks down, and the camera is
-        known."""
-        return camera is not None and self.config.view == 'nadir'
+        """True where registration can go on from the policy: the camera is known, and looks where
+        that of the policy's training did."""
+        return camera is not None and (self.config.view != 'nadir') == camera.ahead
 
     @property
     def map_bytes(self) -> int:

@@ -193,7 +193,7 @@ FLOORS = (
     ('inference',),
     ('embeddings',),
     ('runtimes', 'filtering'),
-    ('zoom_search', 'registrar'),
+    ('zoom_search', 'registrar', 'forward_registrar'),
     ('localizer',),
     ('tracker',),
     ('live',),

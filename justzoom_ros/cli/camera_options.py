@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
 
 def add_camera_options(parser: argparse.ArgumentParser, of_dataset: bool = False) -> None:
-    """Add --footprint, --height, --height-std, --fov, --heading and --heading-std to a command;
-    with `of_dataset`, whose images have columns of their own, --ignore-heading too."""
-    add = parser.add_argument_group('the camera, which looks down').add_argument
+    """Add --ahead, --footprint, --height, --height-std, --fov, --heading and --heading-std to a
+    command; with `of_dataset`, whose images have columns of their own, --ignore-heading too."""
+    add = parser.add_argument_group('the camera').add_argument
+    add('--ahead', action='store_true', help="it looks ahead, as a vehicle's does, and not down; "
+        'needs --fov or a camera info')  # fmt: skip
     add('--footprint', nargs=2, type=float, metavar=('MIN', 'MAX'), help='ground width in view, '
         'metres: a range that holds it')  # fmt: skip
     add('--height', type=float, metavar='M', help='height above ground, metres; needs --fov')
@@ -56,6 +58,8 @@ def camera_of(args: argparse.Namespace, lens_alone: bool = False) -> 'Camera | N
     from justzoom_ros.registration.camera import Camera
     from justzoom_ros.registration.camera_state import HEIGHT_SHARE
 
+    if getattr(args, 'ahead', False):
+        return _ahead(args, lens_alone)
     if args.footprint and args.height is not None:
         raise ConfigError('give --footprint or --height, not both')
     if args.footprint:
@@ -72,6 +76,20 @@ def camera_of(args: argparse.Namespace, lens_alone: bool = False) -> 'Camera | N
     std_m = args.height * HEIGHT_SHARE if args.height_std is None else args.height_std
     camera = Camera() if args.fov is None else Camera.from_fov(math.radians(args.fov))
     return camera.with_height(args.height, std_m)
+
+
+def _ahead(args: argparse.Namespace, lens_alone: bool) -> 'Camera':
+    """The camera of --ahead; with `lens_alone` the lens may come from elsewhere."""
+    from justzoom_ros.errors import ConfigError
+    from justzoom_ros.registration.camera import Camera
+
+    if args.footprint or args.height is not None:
+        raise ConfigError('--footprint and --height are of cameras that look down, not --ahead')
+    if args.fov is None:
+        if lens_alone:
+            return Camera(ahead=True)
+        raise ConfigError('--ahead needs --fov, the horizontal field of view in degrees')
+    return Camera.from_fov(math.radians(args.fov), ahead=True)
 
 
 def knowledge_of(args: argparse.Namespace) -> 'CameraKnowledge':

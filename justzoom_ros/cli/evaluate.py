@@ -155,7 +155,8 @@ def _localizer(
 
     known = all(knowledge.camera_of(image) for image in images)
     camera = None
-    if known or not args.weights or args.footprint or args.height is not None:
+    told = args.ahead or args.footprint or args.height is not None
+    if known or not args.weights or told:
         camera = common_camera(knowledge.require_cameras(images))
     return Localizer.open(
         satellite_map, args.weights, args.runtime, camera=camera, registration=args.registration

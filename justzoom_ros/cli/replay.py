@@ -222,7 +222,8 @@ def open_localizer(args: argparse.Namespace, map: 'SatelliteMap') -> 'Localizer'
     from justzoom_ros.localizer import FixCriteria, Localizer
 
     camera = None
-    if not args.weights or args.footprint or args.height is not None or args.height_topic:
+    told = args.ahead or args.footprint or args.height is not None or args.height_topic
+    if not args.weights or told:
         with Bag(args.bags[0]) as bag:
             topics = _camera_topics(args, bag)
             camera = camera_of_bag(bag, topics, knowledge_of(args), args.undistort)

@@ -20,8 +20,12 @@ from justzoom_ros.embeddings.cache import cache_files, read_cached, write_cached
 from justzoom_ros.embeddings.embedding_file import key_of
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.registration.forward_network import ForwardNetwork
 from justzoom_ros.registration.map_features import MapFeatures
 from justzoom_ros.registration.network import RegistrationNetwork
+
+MapNetwork = RegistrationNetwork | ForwardNetwork
+"""What has features of maps."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ class FeatureIdentity:
 
 def open_map_features(
     satellite_map: SatelliteMap,
-    network: RegistrationNetwork,
+    network: MapNetwork,
     metres_per_px: float,
     progress: bool = True,
 ) -> MapFeatures:
@@ -97,7 +101,7 @@ def network_checksum(network: torch.nn.Module) -> str:
 
 
 def _check_resolution(
-    satellite_map: SatelliteMap, network: RegistrationNetwork, metres_per_px: float
+    satellite_map: SatelliteMap, network: MapNetwork, metres_per_px: float
 ) -> None:
     coarsest = network.config.coarsest_m
     if satellite_map.resolution_m > coarsest * COARSER_IS_FINE:
@@ -111,7 +115,7 @@ def _check_resolution(
 
 
 def _compute(
-    satellite_map: SatelliteMap, network: RegistrationNetwork, side_cells: int, progress: bool
+    satellite_map: SatelliteMap, network: MapNetwork, side_cells: int, progress: bool
 ) -> torch.Tensor:
     """Features (cells, C) float16 of the whole map, row by row, tile by tile."""
     stride, channels = network.config.stride, network.config.channels
@@ -129,7 +133,7 @@ def _compute(
 
 
 def _compute_tile(
-    network: RegistrationNetwork,
+    network: MapNetwork,
     pixels: np.ndarray,
     mask: np.ndarray,
     top: int,

@@ -32,6 +32,7 @@ from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.radii import NEAR_M
 from justzoom_ros.region import Region
+from justzoom_ros.registration.camera import Camera
 
 Place = GeoImage | tuple[GeoImage, ...]
 """An image, or the views of a rig."""
@@ -197,9 +198,8 @@ def evaluate(
             localizer.zoom, localizer.criteria, groups, searches, progress, occupied, watch
         )
     if localizer.registrar:
-        images = [group[0] for group in groups]
-        results[localizer.method] = register_images(
-            localizer, images, knowledge or CameraKnowledge(localizer.camera), progress, watch
+        results[localizer.method] = register_places(
+            localizer, groups, knowledge or CameraKnowledge(localizer.camera), progress, watch
         )
     return results
 
@@ -239,14 +239,50 @@ def register_images(
 ) -> list[Result]:
     """The `Result`s of a localizer with registration, each image with what is known of its
     camera. Raises DatasetError naming the image that cannot be used."""
-    knowledge.require_cameras(images)
+    places = [(image,) for image in images]
+    return register_places(localizer, places, knowledge, progress, watch)
+
+
+def register_places(
+    localizer: Localizer,
+    places: Sequence[tuple[GeoImage, ...]],
+    knowledge: CameraKnowledge,
+    progress: Callable[[Any], Iterable[Any]] = iter,
+    watch: Watch | None = None,
+) -> list[Result]:
+    """As `register_images`, of the views of a rig at places: all of them where they look ahead,
+    else the first."""
+    knowledge.require_cameras([image for place in places for image in place])
     results = []
-    for image in progress(images):
-        fix = locate_image(localizer, image, knowledge)
-        results.append(score(image, fix, localizer.region))
+    for place in progress(places):
+        if len(place) > 1 and looks_ahead(localizer):
+            fix = locate_place(localizer, place, knowledge)
+        else:
+            fix = locate_image(localizer, place[0], knowledge)
+        results.append(score(place[0], fix, localizer.region))
         if watch:
-            watch(localizer.method, image, fix)
+            watch(localizer.method, place[0], fix)
     return results
+
+
+def looks_ahead(localizer: Localizer) -> bool:
+    """True where registration is of cameras that look ahead."""
+    return localizer.camera is not None and localizer.camera.ahead
+
+
+def locate_place(
+    localizer: Localizer, place: tuple[GeoImage, ...], knowledge: CameraKnowledge
+) -> Fix:
+    """The `Fix` of the views of a rig that look ahead, tilts unknown. Raises DatasetError naming
+    the row where one cannot be used."""
+    mounts = [mount_of(image) for image in place]
+    first = mounts[0].heading_rad
+    turned = [replace(mount, heading_rad=mount.heading_rad - first) for mount in mounts]
+    state = replace(knowledge.state_of(place[0]), camera=Camera(ahead=True), tilt=None)
+    try:
+        return localizer.locate_rig([image.load() for image in place], turned, state=state)
+    except (ConfigError, ImageError) as error:
+        raise DatasetError(f'{place[0].row}: {error}') from error
 
 
 def locate_image(localizer: Localizer, image: GeoImage, knowledge: CameraKnowledge) -> Fix:
@@ -254,7 +290,8 @@ def locate_image(localizer: Localizer, image: GeoImage, knowledge: CameraKnowled
     where it cannot be used."""
     known, pixels = knowledge.state_of(image), image.load()
     try:
-        return localizer.locate(pixels, known.camera, known.yaw_rad, known.yaw_std_rad)
+        heading = known.yaw_rad, known.yaw_std_rad
+        return localizer.locate(pixels, known.camera, *heading, tilt=known.tilt)
     except (ConfigError, ImageError) as error:
         raise DatasetError(f'{image.row}: {error}') from error
 

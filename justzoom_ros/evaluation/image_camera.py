@@ -1,7 +1,8 @@
 """What is known of how an image was taken: its own columns first, then what holds for all.
 
 Columns of a CSV: `altitude`, height above ground in metres; `fov_deg`, horizontal field of view;
-`heading_deg`, where the top of the picture points, clockwise from north. Any may be empty.
+`heading_deg`, where the top of the picture points, clockwise from north; of a camera that looks
+ahead `pitch_deg`, upwards, and `roll_deg`, clockwise as it sees. Any may be empty.
 """
 
 import math
@@ -14,6 +15,7 @@ from justzoom_ros.errors import ConfigError, DatasetError
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import HEIGHT_SHARE, CameraState
+from justzoom_ros.registration.forward_lift import Tilt
 
 HOW_TO_SAY = (
     'give --footprint MIN MAX (metres of ground in view) or --height and --fov, or the columns '
@@ -44,7 +46,10 @@ def camera_of(
 
 
 def has_scale(camera: Camera) -> bool:
-    """True where a camera's ground width in view is known, or its height above ground and lens."""
+    """True where a camera's ground width in view is known, or its height above ground and lens;
+    where it looks ahead its lens is enough."""
+    if camera.ahead:
+        return camera.lens_known
     height_known = camera.height_m is not None or camera.height_range_m is not None
     return camera.footprint_m is not None or (height_known and camera.lens_known)
 
@@ -54,6 +59,18 @@ def heading_of(image: GeoImage) -> float | None:
     clockwise from east. None without. Raises DatasetError where it is no number."""
     heading_deg = _number(image, 'heading_deg')
     return None if heading_deg is None else math.radians(90.0 - heading_deg)
+
+
+def tilt_of(image: GeoImage) -> Tilt | None:
+    """The tilt of a camera that looks ahead by its columns `pitch_deg` and `roll_deg`. None
+    without. Raises DatasetError where one is no number or out of range."""
+    pitch_deg, roll_deg = _number(image, 'pitch_deg'), _number(image, 'roll_deg')
+    if pitch_deg is None and roll_deg is None:
+        return None
+    try:
+        return Tilt(math.radians(pitch_deg or 0.0), math.radians(roll_deg or 0.0))
+    except ConfigError as error:
+        raise DatasetError(f'{image.row}: {error}') from error
 
 
 def _number(image: GeoImage, column: str) -> float | None:
@@ -98,6 +115,11 @@ class CameraKnowledge:
         for image in images:
             camera = self.camera_of(image)
             if camera is None:
+                if self.camera is not None and self.camera.ahead:
+                    raise DatasetError(
+                        f'{image.row}: what is the lens of {image.id}? Give --fov or the column '
+                        'fov_deg in the CSV'
+                    )
                 raise DatasetError(
                     f'{image.row}: how much ground does {image.id} show? {HOW_TO_SAY}'
                 )
@@ -113,8 +135,10 @@ class CameraKnowledge:
 
     def state_of(self, image: GeoImage) -> CameraState:
         """All that is known of an image's camera. Raises DatasetError naming the row."""
+        camera = self.camera_of(image)
+        tilt = tilt_of(image) if camera is not None and camera.ahead else None
         return CameraState(
-            self.camera_of(image), yaw_rad=self.yaw_of(image), yaw_std_rad=self.yaw_std_rad
+            camera, yaw_rad=self.yaw_of(image), yaw_std_rad=self.yaw_std_rad, tilt=tilt
         )
 
     def describe(self, images: Sequence[GeoImage]) -> str:
@@ -130,7 +154,10 @@ class CameraKnowledge:
 
 def common_camera(cameras: Sequence[Camera]) -> Camera:
     """A `Camera` whose ground width in view is that of any of some cameras: decides how finely a
-    map is looked at. Raises ConfigError for one without a scale."""
+    map is looked at; one that looks ahead where they do. Raises ConfigError for one without a
+    scale."""
+    if cameras and cameras[0].ahead:
+        return cameras[0]
     low_m, high_m = _footprints(cameras).T
     return Camera.from_footprint(low_m.min(), high_m.max())
 
@@ -144,6 +171,8 @@ def _footprints(cameras: Sequence[Camera]) -> np.ndarray:
 
 
 def _describe_scale(cameras: Sequence[Camera]) -> str:
+    if cameras and cameras[0].ahead:
+        return 'lens known'
     heights = [(c.height_m, c.height_std_m) for c in cameras if c.height_m is not None]
     if len(heights) == len(cameras):
         share = max(std_m / height_m for height_m, std_m in heights)

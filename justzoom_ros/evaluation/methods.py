@@ -15,7 +15,9 @@ from justzoom_ros.evaluation import metrics
 from justzoom_ros.evaluation.evaluate import (
     SEARCHES,
     locate_image,
-    register_images,
+    locate_place,
+    looks_ahead,
+    register_places,
     search_places,
     summarize,
 )
@@ -28,6 +30,7 @@ from justzoom_ros.localizer import Localizer
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models.checkpoint import read_safetensors
 from justzoom_ros.radii import RECALL_RADII_M
+from justzoom_ros.registration.forward_network import ForwardNetwork
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.retrieval import RetrievalModel
 
@@ -97,7 +100,10 @@ def open_method(
     if kind == RetrievalModel.FORMAT and weights:
         retrieval = RetrievalLocalizer(satellite_map, RetrievalModel.load(weights))
         return SearchMethod(retrieval, _bytes_in(weights))
-    registers = kind == RegistrationNetwork.FORMAT or name in (REGISTRATION, ZOOM_AND_REGISTRATION)
+    registers = kind in (RegistrationNetwork.FORMAT, ForwardNetwork.FORMAT) or name in (
+        REGISTRATION,
+        ZOOM_AND_REGISTRATION,
+    )
     if not registers:
         policy = Localizer.open(satellite_map, weights, progress=False, registration=False)
         return SearchMethod(policy, _bytes_in(weights))
@@ -112,7 +118,10 @@ def open_method(
         progress=False,
     )
     if zooms and localizer.registrar is None:
-        raise ConfigError(f'{weights} is of a camera that looks ahead: registration looks down')
+        raise ConfigError(
+            f'{weights} is of a camera that looks another way than the images say: give --ahead '
+            'for one of streets'
+        )
     return RegistrationMethod(localizer, knowledge, _bytes_in(weights) if zooms else 0)
 
 
@@ -194,8 +203,8 @@ class RegistrationMethod:
         return f'{origin}, {self._knowledge.describe(images)}'
 
     def searches(self, views: int, occupied: bool) -> tuple[str, ...]:
-        """One row, of single views among all cells."""
-        return () if views > 1 or occupied else ('',)
+        """One row among all cells; of several views where they look ahead."""
+        return () if occupied or (views > 1 and not looks_ahead(self._localizer)) else ('',)
 
     def evaluate(
         self,
@@ -205,17 +214,19 @@ class RegistrationMethod:
         occupied: np.ndarray | None,
     ) -> dict[str, Figures]:
         """As in `Method`."""
-        images = [place[0] for place in places]
-        found = register_images(self._localizer, images, self._knowledge, progress)
+        found = register_places(self._localizer, places, self._knowledge, progress)
         return {'': _figures(summarize(found))}
 
     def milliseconds(self, search: str, places: Places) -> float:
         """A search of the whole map."""
 
-        def query(image: GeoImage) -> None:
-            locate_image(self._localizer, image, self._knowledge)
+        def query(place: tuple[GeoImage, ...]) -> None:
+            if looks_ahead(self._localizer) and len(place) > 1:
+                locate_place(self._localizer, place, self._knowledge)
+            else:
+                locate_image(self._localizer, place[0], self._knowledge)
 
-        return _median_ms(query, (place[0] for place in places))
+        return _median_ms(query, places)
 
 
 class SiftMethod:

@@ -93,7 +93,7 @@ def localize_frames(
 def _locate(localizer: Localizer, camera: SequenceCamera, frame: FrameEvent) -> Fix:
     pixels, known = camera.load(frame), camera.state_of(frame)
     heading = known.yaw_rad, known.yaw_std_rad
-    fix = localizer.locate(pixels, known.camera, *heading, known.attitude)
+    fix = localizer.locate(pixels, known.camera, *heading, known.attitude, tilt=known.tilt)
     fine = fix.require_posterior()
     if fine.region == localizer.region:
         return fix

@@ -111,6 +111,11 @@ def camera_of_bag(
     if heights_m:
         lens = lens.with_height_range(min(heights_m), max(heights_m))
     if not has_scale(lens):
+        if lens.ahead:
+            raise ConfigError(
+                f'what is the lens of bag {bag.path}? Give --fov, or a camera info topic in the '
+                'bag (--camera-info TOPIC)'
+            )
         raise ConfigError(f'how much ground does bag {bag.path} show? {_missing(lens)}')
     return lens
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.registration.attitude import DOWNWARD_MOUNT, Attitude
+from justzoom_ros.registration.attitude import DOWNWARD_MOUNT, FORWARD_MOUNT, Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import HEIGHT_SHARE
+from justzoom_ros.registration.forward_lift import Tilt
 
 
 def footprint_of(values: Sequence[float]) -> tuple[float, float] | None:
@@ -58,6 +59,9 @@ class CameraConfig:
     mount: Attitude = Attitude()
     """Tilt of the camera on a level body."""
 
+    tilt: Tilt | None = None
+    """Tilt of a camera that looks ahead, on a level body; None for one that looks down."""
+
     mount_yaw_rad: float = 0.0
     """From the body's front to where the top of the image points, counter-clockwise."""
 
@@ -77,6 +81,11 @@ class CameraConfig:
     """As in `Samples`."""
 
     @property
+    def ahead(self) -> bool:
+        """Whether the camera looks ahead."""
+        return self.tilt is not None
+
+    @property
     def scale_known(self) -> bool:
         """Whether it is known, or will be heard, how much ground a picture shows."""
         return bool(self.footprint_m or self.height_m or self.height_source != 'none')
@@ -91,10 +100,19 @@ class CameraConfig:
         """Rotation (3, 3) of the optical frame into the body's."""
         cos, sin = math.cos(self.mount_yaw_rad), math.sin(self.mount_yaw_rad)
         turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        if self.tilt is not None:
+            return turn @ FORWARD_MOUNT @ self.tilt.level_from_camera
         return turn @ DOWNWARD_MOUNT @ self.mount.level_from_camera()
 
     def check(self) -> None:
         """Raises ConfigError where it is not enough to register with."""
+        if self.ahead:
+            if not self.lens_known:
+                raise ConfigError(
+                    'a camera that looks ahead needs a lens: set camera_fov_deg, or lens_source '
+                    'to camera_info'
+                )
+            return
         if not self.scale_known:
             raise ConfigError(
                 'how much ground the pictures show is not known: set height_m or footprint_m, or '
@@ -112,6 +130,8 @@ class CameraConfig:
     def expected_camera(self) -> Camera | None:
         """The `Camera` to make ready for, None where nothing is known of the scale."""
         lens = self.lens()
+        if self.ahead:
+            return lens
         if self.footprint_m:
             return lens.with_footprint(*self.footprint_m)
         if self.height_m:
@@ -120,7 +140,9 @@ class CameraConfig:
 
     def lens(self) -> Camera:
         """A `Camera` with the field of view, if it is given."""
-        return Camera() if self.fov_rad is None else Camera.from_fov(self.fov_rad)
+        if self.fov_rad is None:
+            return Camera(ahead=self.ahead)
+        return Camera.from_fov(self.fov_rad, ahead=self.ahead)
 
     def at_height(self, lens: Camera, height_m: float) -> Camera:
         """A camera at a height, with its deviation. Raises ConfigError for one below ground."""

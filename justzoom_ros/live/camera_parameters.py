@@ -71,9 +71,9 @@ CAMERA_PARAMETERS = (
         'camera_pitch_deg',
         0.0,
         'Tilt of the camera ahead, to where the top of the image points, in degrees from straight '
-        'down.',
+        'down. From 70 on it is a camera that looks ahead, at 90 to the horizon.',
         UNCONFIGURED,
-        range=Range(at_least=-89.0, at_most=89.0),
+        range=Range(at_least=-89.0, at_most=110.0),
     ),
     Parameter(
         'camera_roll_deg',

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from justzoom_ros.errors import ConfigError, ViewError
 from justzoom_ros.io.camera_message import (
     Quaternion,
@@ -21,9 +23,15 @@ from justzoom_ros.io.motion_message import heading_from_message
 from justzoom_ros.io.stamps import to_nanoseconds
 from justzoom_ros.live.camera_config import CameraConfig
 from justzoom_ros.live.samples import Moment, Samples
-from justzoom_ros.registration.attitude import FORWARD_MOUNT, TILT_STD_RAD, Attitude
+from justzoom_ros.registration.attitude import (
+    FORWARD_MOUNT,
+    TILT_STD_RAD,
+    Attitude,
+    rotation_from_quaternion,
+)
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import CameraState
+from justzoom_ros.registration.forward_lift import Tilt
 
 HEIGHT_TOPICS = {'range': 'height', 'float64': 'height', 'altitude': 'altitude', 'odom': 'odom'}
 """{source of heights: topic}"""
@@ -90,6 +98,11 @@ class CameraSensors:
     def state_at(self, moment: Moment) -> CameraState:
         """The `CameraState` of a frame. Raises ViewError where its scale, lens or tilt are not
         known, or it looks above the horizon; the text before the colon names the kind."""
+        if self.config.ahead:
+            tilt, yaw_rad = self._tilt_at(moment)
+            heading = self._heading_at(moment, yaw_rad)
+            lens = replace(self._lens(), ahead=True)
+            return CameraState(lens, None, *heading, self.config.mount_yaw_rad, tilt)
         attitude, yaw_rad = self._attitude_at(moment)
         heading = self._heading_at(moment, yaw_rad)
         camera = self._camera_at(moment)
@@ -123,14 +136,27 @@ class CameraSensors:
 
     def _attitude_at(self, moment: Moment) -> tuple[Attitude, float | None]:
         """The tilt, and the yaw where there is one."""
-        source = self.config.attitude_source
-        if source == 'none':
+        if self.config.attitude_source == 'none':
             return replace(self.config.mount, std_rad=TILT_STD_RAD), None
-        topic = self._resolve_topic(source)
-        orientation = self._heard(self.orientations, moment, 'attitude', topic)
-        mount = FORWARD_MOUNT if source == 'gimbal' else self.config.body_from_camera
+        orientation, mount = self._orientation_at(moment)
         kind = 'view of the ground'
         return _known(kind, lambda: Attitude.from_imu(orientation, mount))
+
+    def _tilt_at(self, moment: Moment) -> tuple[Tilt | None, float | None]:
+        """The tilt of a camera that looks ahead, and the yaw where there is one."""
+        if self.config.attitude_source == 'none':
+            return self.config.tilt, None
+        orientation, mount = self._orientation_at(moment)
+        turn = rotation_from_quaternion(orientation) @ mount
+        return _known('view ahead', lambda: Tilt.from_camera_rotation(turn))
+
+    def _orientation_at(self, moment: Moment) -> tuple[Quaternion, np.ndarray]:
+        """What is heard of the body's orientation, or the camera's own, and how the camera is
+        mounted on what that is of."""
+        source = self.config.attitude_source
+        topic = self._resolve_topic(source)
+        orientation = self._heard(self.orientations, moment, 'attitude', topic)
+        return orientation, FORWARD_MOUNT if source == 'gimbal' else self.config.body_from_camera
 
     def _heading_at(
         self, moment: Moment, yaw_rad: float | None

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.errors import ConfigError, ImageError, ViewError
+from justzoom_ros.forward_registrar import ForwardRegistrar
 from justzoom_ros.inference.fix import Fix, FixCriteria, make_no_fix
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
@@ -146,10 +147,11 @@ class FrameProcessor:
         criteria: FixCriteria,
     ) -> Fix:
         """The `Fix` of the images by themselves; its heading is that of the robot."""
-        if not self._registers(images) or (self.localizer.zoom and len(images) > 1):
+        several = self.localizer.zoom and len(images) > 1 and not self._looks_ahead
+        if not self._registers(images) or several:
             return self.localizer.locate_rig(images, mounts, criteria)
         try:
-            return self._register(images[0], self._state_at(moment), criteria)
+            return self._register(images, mounts, self._state_at(moment), criteria)
         except ViewError as error:
             return make_no_fix(self.localizer.region, self._reason(error))
 
@@ -179,7 +181,8 @@ class FrameProcessor:
 
     def _registers(self, images: Sequence[np.ndarray]) -> bool:
         """Whether images are registered; tells where only the first of them is."""
-        if self.localizer.registrar and not self.localizer.zoom and len(images) > 1:
+        alone = self.localizer.registrar and not self.localizer.zoom
+        if alone and len(images) > 1 and not self._looks_ahead:
             self._report_once(FIRST_CAMERA_ONLY)
         return self.localizer.registrar is not None
 
@@ -190,12 +193,28 @@ class FrameProcessor:
         self.state = self.sensors.state_at(moment) if self.sensors else known
         return self.state
 
-    def _register(self, image: np.ndarray, state: CameraState, criteria: FixCriteria) -> Fix:
-        """The `Fix` of one image. Raises ViewError where it does not fit the map."""
+    @property
+    def _looks_ahead(self) -> bool:
+        """Whether the cameras that are registered look ahead: all of a rig count then."""
+        return isinstance(self.localizer.registrar, ForwardRegistrar)
+
+    def _register(
+        self,
+        images: Sequence[np.ndarray],
+        mounts: Sequence[Mount],
+        state: CameraState,
+        criteria: FixCriteria,
+    ) -> Fix:
+        """The `Fix` of one image, or of a rig that looks ahead. Raises ViewError where it does not
+        fit the map."""
+        heading = state.yaw_rad, state.yaw_std_rad
         try:
-            fix = self.localizer.locate(
-                image, state.camera, state.yaw_rad, state.yaw_std_rad, state.attitude, criteria
-            )
+            if self._looks_ahead:
+                fix = self.localizer.locate_rig(images, mounts, criteria, state)
+            else:
+                fix = self.localizer.locate(
+                    images[0], state.camera, *heading, state.attitude, criteria
+                )
         except (ConfigError, ImageError) as error:
             raise _unfit(error) from error
         if fix.yaw_rad is None:

@@ -123,6 +123,10 @@ class Camera:
     """Least and greatest ground width in metres that a level view shows from left to right,
     instead of heights: every ratio is as likely."""
 
+    ahead: bool = False
+    """True for a camera that looks ahead, near the horizon, as a vehicle's does. It needs a lens;
+    its height is not asked for."""
+
     def __post_init__(self) -> None:
         if self.fov_rad is not None and self.intrinsics is not None:
             raise ConfigError('a camera has a field of view or intrinsics, not both')

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.forward_lift import Tilt
 
 HEIGHT_SHARE = 0.1
 """Deviation of a height that comes without one, as a share of it."""
@@ -29,3 +30,6 @@ class CameraState:
     mount_yaw_rad: float = 0.0
     """From where the robot's front points to where the top of a level image points,
     counter-clockwise: the yaw of the image less that of the robot."""
+
+    tilt: Tilt | None = None
+    """Tilt of a camera that looks ahead; level where nothing is known."""

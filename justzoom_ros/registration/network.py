@@ -1,6 +1,7 @@
 """The registration network: features of a map, features of a view, and what a match is worth."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,22 +75,10 @@ class RegistrationNetwork(nn.Module):
 
     def cell_mask(self, mask: np.ndarray) -> torch.Tensor:
         """bool (ceil(h / 2), ceil(w / 2)): cells of which at least half is visible in `mask`."""
-        cover = torch.from_numpy(np.ascontiguousarray(mask, np.float32))
-        height, width = cover.shape
-        cover = F.pad(cover[None], (0, width % 2, 0, height % 2))
-        return F.avg_pool2d(cover, 2)[0] >= 0.5
+        return cell_mask(mask)
 
     def _features(self, encode, pixels, mask):
-        mask = _checked(pixels, mask)
-        height, width = mask.shape
-        normal = normalize_pixels(pixels, mask, self.config.normalization_px)
-        unit = self.config.alignment_px
-        padded = np.pad(normal, ((0, 0), (0, -height % unit), (0, -width % unit)))
-        device = self.match.rise.device
-        with torch.autocast(device.type, torch.float16, enabled=device.type == 'cuda'):
-            features = encode(torch.from_numpy(padded)[None].to(device))[0]
-        cells = self.cell_mask(mask).to(device)
-        return features[:, : cells.shape[0], : cells.shape[1]] * cells
+        return picture_features(encode, self.config, pixels, mask, self.match.rise.device)
 
     def log_ratio(
         self,
@@ -191,6 +180,35 @@ class MatchModel(nn.Module):
         rise, bend, offset = (p[0] + p[1] * more for p in (self.rise, self.bend, self.offset))
         bent = z.clamp(0, self.STRAIGHT_Z)
         return rise.exp() * z + bend.exp() * bent * (z.clamp(min=0) - bent / 2) - offset
+
+
+def cell_mask(mask: np.ndarray) -> torch.Tensor:
+    """bool (ceil(h / 2), ceil(w / 2)): cells of which at least half is visible in `mask`."""
+    cover = torch.from_numpy(np.ascontiguousarray(mask, np.float32))
+    height, width = cover.shape
+    cover = F.pad(cover[None], (0, width % 2, 0, height % 2))
+    return F.avg_pool2d(cover, 2)[0] >= 0.5
+
+
+def picture_features(
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    config: RegistrationConfig,
+    pixels: np.ndarray,
+    mask: np.ndarray | None,
+    device: torch.device,
+) -> torch.Tensor:
+    """Features (C, ceil(H / 2), ceil(W / 2)), float32, of a picture uint8 (H, W, 3), zero where
+    the mask (H, W) is False. `encode`: from normalized pixels (B, 4, H, W), sides padded to what
+    the encoder of `config` needs. Raises ImageError for other arrays."""
+    mask = _checked(pixels, mask)
+    height, width = mask.shape
+    normal = normalize_pixels(pixels, mask, config.normalization_px)
+    unit = config.alignment_px
+    padded = np.pad(normal, ((0, 0), (0, -height % unit), (0, -width % unit)))
+    with torch.autocast(device.type, torch.float16, enabled=device.type == 'cuda'):
+        features = encode(torch.from_numpy(padded)[None].to(device))[0]
+    cells = cell_mask(mask).to(device)
+    return features[:, : cells.shape[0], : cells.shape[1]] * cells
 
 
 def _config_of(path, metadata):

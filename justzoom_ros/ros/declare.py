@@ -19,6 +19,7 @@ from justzoom_ros.live.camera_config import CameraConfig, footprint_of
 from justzoom_ros.live.config_parameters import START, Parameter, config_from
 from justzoom_ros.live.parameters import RENAMED, TRACKER, all_parameters, problem
 from justzoom_ros.registration.attitude import Attitude
+from justzoom_ros.registration.forward_lift import AHEAD_RAD, Tilt
 from justzoom_ros.tracker import TrackerConfig
 
 
@@ -83,7 +84,7 @@ def camera_config(node: Node) -> CameraConfig:
         height_source=value('height_source'),
         ground_altitude_m=value('ground_altitude_m'),
         attitude_source=value('attitude_source'),
-        mount=Attitude(*(math.radians(value(f'camera_{n}_deg')) for n in ('pitch', 'roll'))),
+        **_mount(*(math.radians(value(f'camera_{n}_deg')) for n in ('pitch', 'roll'))),
         mount_yaw_rad=math.radians(value('camera_yaw_deg')),
         imu_yaw=value('imu_yaw'),
         yaw_rad=None if heading_deg < 0 else math.radians(90.0 - heading_deg),
@@ -91,6 +92,14 @@ def camera_config(node: Node) -> CameraConfig:
         slop_s=value('sample_slop_s'),
         max_age_s=value('sample_age_s'),
     )
+
+
+def _mount(pitch_rad: float, roll_rad: float) -> dict[str, Any]:
+    """The fields of how a camera is mounted: its pitch is counted from straight down, and from
+    `AHEAD_RAD` on it looks ahead."""
+    if pitch_rad < AHEAD_RAD:
+        return {'mount': Attitude(pitch_rad, roll_rad)}
+    return {'tilt': Tilt(pitch_rad - math.pi / 2, roll_rad)}
 
 
 def fix_criteria(node: Node) -> FixCriteria:

@@ -51,6 +51,7 @@ from justzoom_ros.worlds.city.scene import (
     index_solids,
     noise_tile,
 )  # fmt: skip
+from justzoom_ros.worlds.city.style import CityStyle
 from justzoom_ros.worlds.town.geometry import Block, rectangle
 
 LANES_M = {STREET: (1.6,), LANE: (1.5,), AVENUE: (1.75, 4.9), CANAL: (9.8, 13.0)}
@@ -113,14 +114,17 @@ class City:
         )  # fmt: skip
 
 
-def make_city(seed: int, side_m: float, changed: float = 0.0) -> City:
+def make_city(
+    seed: int, side_m: float, changed: float = 0.0, style: CityStyle | None = None
+) -> City:
     """The City of `seed` on a square of `side_m` metres. `changed` 0..1 is the share of blocks
     that are built anew, for a map that is out of date. Same arguments, same city."""
     half_m = np.ceil((side_m / 2 + MARGIN_M) / (8 * CELL_M)) * 8 * CELL_M
-    roads, blocks = make_roads(np.random.default_rng([seed, 1]), half_m)
+    roads, blocks = make_roads(np.random.default_rng([seed, 1]), half_m, style)
     land = plots(blocks, roads)
     pairs = [(block, plot) for block, plot in zip(blocks, land, strict=True) if plot is not None]
-    uses = choose_uses(np.random.default_rng([seed, 2]), [block for block, _ in pairs], half_m)
+    rng = np.random.default_rng([seed, 2])
+    uses = choose_uses(rng, [block for block, _ in pairs], half_m, style)
     builder = Landmarks(np.random.default_rng(0), half_m)
     renewed = np.random.default_rng([seed, 4]).permutation(len(pairs))[
         : round(changed * len(pairs))

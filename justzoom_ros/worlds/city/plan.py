@@ -11,6 +11,7 @@ import numpy as np
 
 from justzoom_ros.worlds.city.ground import CANAL_M
 from justzoom_ros.worlds.city.scene import AVENUE, CANAL, LANE, STREET
+from justzoom_ros.worlds.city.style import CityStyle
 from justzoom_ros.worlds.town.geometry import Block, clip
 
 MARGIN_M = 160.0
@@ -29,6 +30,8 @@ class Road:
     end: np.ndarray
     kind: int
     tone: float
+    width: float = 1.0
+    """Factor on the widths of its carriageway and footways; a canal's is always 1."""
 
     @cached_property
     def length_m(self) -> float:
@@ -40,11 +43,11 @@ class Road:
 
     @property
     def half_m(self) -> float:
-        return HALF_M[self.kind]
+        return HALF_M[self.kind] * self.width
 
     @property
     def footway_m(self) -> float:
-        return FOOTWAY_M[self.kind]
+        return FOOTWAY_M[self.kind] * self.width
 
     def local(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Metres along and to the left of the road, for points (..., 2)."""
@@ -58,21 +61,25 @@ class Road:
         return self.start + along_m * ahead + left_m * np.array([-ahead[1], ahead[0]])
 
 
-def make_roads(rng: np.random.Generator, half_m: float) -> tuple[list[Road], list[Block]]:
+def make_roads(
+    rng: np.random.Generator, half_m: float, style: CityStyle | None = None
+) -> tuple[list[Road], list[Block]]:
     """(roads, greatest first, and the blocks between them) of a square of twice `half_m`."""
+    style = style or CityStyle()
     pending = [(Block(np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half_m), 0)]
     roads, blocks = [], []
     while pending:
         block, level = pending.pop()
-        if block.area_m2 < rng.uniform(8000, 17000):
+        if block.area_m2 < rng.uniform(*style.block_m2):
             blocks.append(block)
             continue
-        parts, ends = _cut(rng, block, level)
+        parts, ends = _cut(rng, block, level, style.crookedness)
         if parts is None:
             blocks.append(block)
             continue
         kind = _kind(rng, level, block.area_m2)
-        roads.append(Road(*ends, kind, float(rng.uniform())))
+        width = 1.0 if kind == CANAL else style.road_width
+        roads.append(Road(*ends, kind, float(rng.uniform()), width))
         pending += [(Block(part), level + 1) for part in parts]
     rank = {CANAL: 0, AVENUE: 1, STREET: 2, LANE: 3}
     roads.sort(key=lambda road: rank[road.kind])
@@ -87,9 +94,10 @@ def _kind(rng, level, area_m2):
     return AVENUE if rng.random() < 0.1 else STREET
 
 
-def _cut(rng, block, level):
+def _cut(rng, block, level, crookedness):
     """((part, part), (start, end)) of a cut across a block's long side; (None, None) if thin."""
-    yaw_rad = block.long_yaw_rad + np.pi / 2 + rng.normal(0, 0.14 if level < 4 else 0.07)
+    spread = crookedness * (0.14 if level < 4 else 0.07)
+    yaw_rad = block.long_yaw_rad + np.pi / 2 + rng.normal(0, spread)
     point = block.middle + rng.normal(0, 0.07, 2) * np.sqrt(block.area_m2)
     normal = np.array([-np.sin(yaw_rad), np.cos(yaw_rad)])
     parts = [clip(block.outline, point, sign * normal) for sign in (1, -1)]
@@ -160,10 +168,15 @@ USES = (
 LANDMARKS = ('church', 'tower', 'mast', 'dome', 'chimney', 'tank')
 
 
-def choose_uses(rng: np.random.Generator, blocks: list[Block], half_m: float) -> list[str]:
+def choose_uses(
+    rng: np.random.Generator,
+    blocks: list[Block],
+    half_m: float,
+    style: CityStyle | None = None,
+) -> list[str]:
     """One use per block: the dense ones near the middle, each landmark far from the others."""
-    names = [name for name, _ in USES]
-    shares = np.array([share for _, share in USES])
+    names, style = [name for name, _ in USES], style or CityStyle()
+    shares = np.array([share for _, share in USES]) * style.factors(names)
     # Reach as a share of half the side at which a use is most likely.
     home = np.array([0.0, 0.5, 0.9, 0.7, 0.25, 0.5, 0.9, 0.8, 0.7])
     uses = []

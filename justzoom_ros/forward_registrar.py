@@ -1,0 +1,73 @@
+"""Registration of cameras that look ahead, at work on one map.
+
+registrar = ForwardRegistrar.open(satellite_map)
+view = registrar.view(image_rgb, Camera.from_fov(1.57, ahead=True))
+registrar.fix(view, registrar.posterior(view))
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from justzoom_ros.embeddings.map_features import open_map_features
+from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.registrar import Registrar, choose_device
+from justzoom_ros.registration.attitude import Attitude
+from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.forward_network import ForwardNetwork
+from justzoom_ros.registration.forward_search import ForwardView, Look
+from justzoom_ros.registration.search import PoseSearchConfig
+
+log = logging.getLogger(__name__)
+
+MIN_IMAGERY = 0.3
+"""A pose counts only if at least this share of what the camera sees lies on imagery."""
+
+
+class ForwardRegistrar(Registrar):
+    """A forward network and the features that it has of one map. From one thread at a time."""
+
+    @classmethod
+    def open(  # type: ignore[override]
+        cls,
+        satellite_map: SatelliteMap,
+        weights: str | Path | None = None,
+        camera: Camera | None = None,
+        config: PoseSearchConfig | None = None,
+        progress: bool = True,
+        device: str = 'auto',
+    ) -> 'ForwardRegistrar':
+        """The network of a weights file, else the shipped one, on a map; as `Registrar.open`.
+        Raises WeightsError, ConfigError for a map that is too coarse for streets."""
+        network = ForwardNetwork.load(weights) if weights else ForwardNetwork.shipped()
+        network.requires_grad_(False).to(choose_device(device))
+        features = open_map_features(
+            satellite_map, network, network.config.metres_per_px, progress
+        )
+        config = config or PoseSearchConfig(min_imagery=MIN_IMAGERY)
+        log.info('registration of a camera that looks ahead over %s', satellite_map.path)
+        return cls(network, features, satellite_map, config, weights)
+
+    def view(  # type: ignore[override]
+        self,
+        image_rgb: np.ndarray,
+        camera: Camera,
+        attitude: Attitude | None = None,
+        yaw_rad: float | None = None,
+        yaw_std_rad: float | None = None,
+    ) -> ForwardView:
+        """A picture of a level camera. Raises ImageError, ConfigError where the lens is not
+        known."""
+        return self.rig_view([Look(image_rgb, camera)], yaw_rad, yaw_std_rad)
+
+    def rig_view(
+        self,
+        looks: Sequence[Look],
+        yaw_rad: float | None = None,
+        yaw_std_rad: float | None = None,
+    ) -> ForwardView:
+        """The pictures of a rig at one moment, ready to be searched for. Raises ImageError,
+        ConfigError where a lens is not known."""
+        return ForwardView(self.network, looks, yaw_rad, yaw_std_rad, self.config)

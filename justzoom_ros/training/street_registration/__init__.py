@@ -1,0 +1,1 @@
+"""Teaching registration what streets look like from above."""

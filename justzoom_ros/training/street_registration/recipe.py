@@ -1,0 +1,55 @@
+"""What a training of the forward registration is made of."""
+
+from dataclasses import dataclass, field
+
+from justzoom_ros.registration.forward_config import ForwardConfig
+
+
+@dataclass(frozen=True)
+class StreetRecipe:
+    """How long, how much at a time, and how hard."""
+
+    network: ForwardConfig = field(default_factory=ForwardConfig)
+    """Sizes of the network."""
+
+    minutes: float = 20.0
+    """Wall-clock minutes of the whole training, over all runs that continue it."""
+
+    views: int = 64
+    """Views in a step; places have 1, 2 or 4 of them each."""
+
+    view_counts: tuple[int, ...] = (1, 2, 4)
+    """How many views a place may have."""
+
+    view_count_shares: tuple[float, ...] = (0.6, 0.2, 0.2)
+    """How often."""
+
+    headings: int = 36
+    """Headings that are compared for each place."""
+
+    tile_px: int = 256
+    """Side of the piece of map round a place, in pixels."""
+
+    learning_rate: float = 1.5e-3
+    """Peak of the rate of AdamW."""
+
+    weight_decay: float = 0.01
+    """Decay of AdamW."""
+
+    elsewhere_share: float = 0.25
+    """Share of the places that are also looked for on a piece of map that does not show them."""
+
+    class_weight: float = 0.5
+    """Weight of telling classes of ground, beside the places."""
+
+    seed: int = 0
+    """Draws the order and the variations of the views."""
+
+    judge_minutes: float = 1.0
+    """Between one judgement on cities kept back and the next."""
+
+    judge_places: int = 192
+    """Places that judge, for each number of views."""
+
+    capacity: int = 4000
+    """Most lessons that are kept in memory; older ones give way."""

@@ -150,6 +150,20 @@ def test_the_command_line_builds_counts_and_tells_errors_on_one_line(tmp_path, g
     assert found['config']['fov_deg'] == 70 and found['assumed_position_std'] > 0
 
 
+def test_a_dataset_may_be_built_of_another_and_a_photo_that_is_listed_twice_counts_once(
+    tmp_path, build
+):
+    save_track(tmp_path / 'photos', headings=directions(u_turn()), accuracy_m=6.0)
+    _, rows, _ = build(val=0.0, test=0.0, workers=3)
+    (tmp_path / 'out').rename(tmp_path / 'first')
+    table = tmp_path / 'first' / 'metadata.csv'
+    table.write_text(table.read_text() + table.read_text().splitlines()[-1] + '\n')
+    report, again, dropped = build('first/metadata.csv', val=0.0, test=0.0)
+    kept = ('latitude', 'longitude', 'heading_deg', 'fov_deg', 'position_std_m', 'stamp')
+    assert [[r[c] for c in kept] for r in again] == [[r[c] for c in kept] for r in rows]
+    assert [row['reason'] for row in dropped] in (['standing still'], ['duplicate'])
+
+
 # --- bad input -----------------------------------------------------------------------------------
 
 
@@ -369,7 +383,7 @@ def test_blurred_dark_and_repeated_pictures_are_left_out(tmp_path, build):
 def scattered(count=2000):
     """Photos all over a map of 1 km."""
     places = np.random.default_rng(5).uniform(-500, 500, (count, 2))
-    return Selection([Entry(Photo(str(i)), 0, *place) for i, place in enumerate(places)])
+    return Selection([Entry(Photo(str(i)), 0, i, *place) for i, place in enumerate(places)])
 
 
 def test_places_of_one_split_are_far_from_those_of_another():

@@ -316,7 +316,7 @@ def test_odometry_that_stands_still_has_no_direction():
 STORE = get_typestore(Stores.ROS2_KILTED)
 
 
-def write_drive(path, camera=LOOKS_AHEAD, info=True, truth=True, covariance=0.0):
+def write_drive(path, camera=LOOKS_AHEAD, info=True, truth=True, covariance=0.0, imu_deg=None):
     """A bag of a drive to the north-east at 10 m/s, odometry turned by 45 degrees. Returns true
     positions of the images."""
     types = STORE.types
@@ -328,6 +328,7 @@ def write_drive(path, camera=LOOKS_AHEAD, info=True, truth=True, covariance=0.0)
             '/fix': 'sensor_msgs/msg/NavSatFix',
             '/odom': 'nav_msgs/msg/Odometry',
             '/info': 'sensor_msgs/msg/CameraInfo',
+            '/imu': 'sensor_msgs/msg/Imu',
         }
         connections = {t: writer.add_connection(t, k, typestore=STORE) for t, k in topics.items()}
 
@@ -350,6 +351,8 @@ def write_drive(path, camera=LOOKS_AHEAD, info=True, truth=True, covariance=0.0)
                 fix.position_covariance[[0, 4]] = covariance
                 fix.position_covariance_type = 2 if covariance else 0
                 write('/fix', stamp_ns, fix)
+            if imu_deg is not None:
+                write('/imu', stamp_ns, imu(types, header, math.radians(imu_deg)))
             if info:
                 write('/info', stamp_ns, camera_info(types, header))
             buffer = io.BytesIO()
@@ -357,6 +360,15 @@ def write_drive(path, camera=LOOKS_AHEAD, info=True, truth=True, covariance=0.0)
             data = np.frombuffer(buffer.getvalue(), np.uint8)
             write('/image', stamp_ns, types[topics['/image']](header, 'jpeg', data))
     return places
+
+
+def imu(types, header, yaw_rad):
+    """An orientation known to 0.1 rad; the rates are zero."""
+    geometry = 'geometry_msgs/msg/'
+    turn = types[f'{geometry}Quaternion'](0.0, 0.0, math.sin(yaw_rad / 2), math.cos(yaw_rad / 2))
+    still, covariance = types[f'{geometry}Vector3'](0.0, 0.0, 0.0), np.zeros(9)
+    known = np.diag([0.01, 0.01, 0.01]).ravel()
+    return types['sensor_msgs/msg/Imu'](header, turn, known, still, covariance, still, covariance)
 
 
 def camera_info(types, header):
@@ -389,6 +401,13 @@ def test_a_camera_that_looks_to_the_right_heads_to_the_right(tmp_path):
                a[1] * b[2] + a[0] * b[3], a[1] * b[3] - a[0] * b[2])  # fmt: skip
     write_drive(tmp_path / 'drive', camera=product)
     assert open_photos(tmp_path / 'drive').read()[5].heading_deg == pytest.approx(135.0, abs=0.1)
+
+
+def test_an_imu_that_is_named_gives_the_headings(tmp_path):
+    write_drive(tmp_path / 'drive', imu_deg=30.0)
+    photo = open_photos(tmp_path / 'drive', PhotoOptions(imu='/imu')).read()[7]
+    assert (photo.heading_deg, photo.heading_source) == (pytest.approx(60.0), 'imu')
+    assert photo.heading_std_deg == pytest.approx(math.degrees(0.1))
 
 
 def test_a_bag_without_camera_info_or_with_a_camera_that_looks_down_says_so(tmp_path):

@@ -55,6 +55,7 @@ def _add_build(jobs: Any) -> None:
         FaultKind], help='leave such photos out instead of ending: '
         f'{", ".join(FaultKind)}; may be given again')  # fmt: skip
     add('--overwrite', action='store_true', help='replace a dataset that is there')
+    add('--workers', type=int, metavar='N', help='threads (default: one per core)')
     add('--no-pictures', action='store_true', help='no pictures in the report (no matplotlib)')
     add('--json', action='store_true', help='print one JSON object on stdout and nothing else')
     _add_bag_options(parser)
@@ -157,6 +158,8 @@ def _sources(args: argparse.Namespace) -> 'list[SourcePath]':
 
 def _config(args: argparse.Namespace) -> 'BuildConfig':
     """What the options say, and the defaults of what they do not."""
+    import os
+
     from justzoom_ros.curation.config import BuildConfig
 
     given = {
@@ -178,6 +181,7 @@ def _config(args: argparse.Namespace) -> 'BuildConfig':
         'buffer_m': args.buffer,
         'max_width_px': args.max_width,
         'seed': args.seed,
+        'workers': args.workers or os.cpu_count() or 1,
         'drop': tuple(args.drop),
     }
     return BuildConfig(**{name: value for name, value in given.items() if value is not None})

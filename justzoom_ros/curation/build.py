@@ -101,7 +101,7 @@ def read_sources(sources: Sequence[PhotoSource], progress: Progress) -> Selectio
     """All photos of some sources. Raises DatasetError where there is none."""
     entries: list[Entry] = []
     for number, source in enumerate(sources):
-        entries += [Entry(photo, number) for photo in source.read()]
+        entries += [Entry(photo, number, at) for at, photo in enumerate(source.read())]
         progress('sources', number + 1, len(sources))
     if not entries:
         raise DatasetError('there are no photos: ' + ', '.join(str(s.path) for s in sources))

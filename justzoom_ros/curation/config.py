@@ -74,6 +74,9 @@ class BuildConfig:
     drop: tuple[str, ...] = ()
     """Kinds of faults whose photos are left out, instead of ending the build."""
 
+    workers: int = ranged(1, at_least=1)
+    """Threads that read and write pictures; the dataset is the same with any number."""
+
     seed: int = 0
     """Draws which squares are kept back."""
 

@@ -2,21 +2,27 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 from justzoom_ros.curation.config import BuildConfig
-from justzoom_ros.curation.selection import BLURRED, DUPLICATE, Entry, Selection, settle
+from justzoom_ros.curation.selection import BLURRED, DUPLICATE, Entry, Key, Selection, settle
 from justzoom_ros.errors import ConfigError, ImageError
 from justzoom_ros.inference.image_quality import ImageFault, image_fault
 from justzoom_ros.io.camera_effects import encode_jpeg
 from justzoom_ros.io.images import resize
 from justzoom_ros.io.photos.lens import Lens
 from justzoom_ros.io.photos.source import Fault, FaultKind, PhotoSource
+
+T = TypeVar('T')
 
 JPEG_QUALITY = 90
 JUDGED_WIDTH_PX = 640
@@ -66,7 +72,7 @@ def write_pictures(
     folder: Path,
     config: BuildConfig,
     progress: Callable[[int], None] = lambda count: None,
-) -> dict[str, Taken]:
+) -> dict[Key, Taken]:
     """Write all photos that are kept into `folder` as `<image_id>_undistorted.jpg`; then leave out
     those that cannot be read, that show nothing, blurred ones and duplicates, and remove their
     files. `progress` is told how many are done. Returns {photo's key: what was written}.
@@ -75,38 +81,73 @@ def write_pictures(
     says to drop such.
     """
     folder.mkdir(parents=True)
-    taken: dict[str, Taken] = {}
+    taken: dict[Key, Taken] = {}
     faults: dict[int, Fault] = {}
-    numbers = {key_of(entry): i for i, entry in enumerate(selection.kept)}
-    ids = image_ids(selection.kept)
-    for done, (key, load) in enumerate(_pictures(selection, sources), 1):
-        entry = selection.kept[numbers[key]]
-        try:
-            image, lens = prepare(load(), entry, config)
-        except (ImageError, ConfigError) as error:
-            kind = FaultKind.UNREADABLE if isinstance(error, ImageError) else FaultKind.NO_LENS
-            faults[numbers[key]] = Fault(kind, f'{entry.photo.name}: {error}')
-            if kind.value not in config.drop:
-                break  # the build ends here; no need to write the others
-            continue
-        path = folder / f'{ids[key]}_undistorted.jpg'
-        path.write_bytes(encode_jpeg(image, JPEG_QUALITY))
-        taken[key] = judge(image, ids[key], lens)
+    numbers = {entry.key: i for i, entry in enumerate(selection.kept)}
+    written = run_in_order(_jobs(selection, sources, folder, config), config.workers)
+    for done, (key, result) in enumerate(written, 1):
         progress(done)
+        if isinstance(result, Taken):
+            taken[key] = result
+            continue
+        faults[numbers[key]] = result
+        if result.kind.value not in config.drop:
+            break  # the build ends here; no need to write the others
+    written.close()
     settle(selection, faults, config.drop)
     selection.drop(_poor(selection, taken, config))
-    _remove_others(folder, {taken[key_of(entry)].image_id for entry in selection.kept})
+    _remove_others(folder, {taken[entry.key].image_id for entry in selection.kept})
     return taken
 
 
-def key_of(entry: Entry) -> str:
-    """What tells a photo from all others, of all sources."""
-    return f'{entry.source}:{entry.photo.index}:{entry.photo.name}'
+def _jobs(
+    selection: Selection, sources: Sequence[PhotoSource], folder: Path, config: BuildConfig
+) -> Iterator[Callable[[], tuple[Key, Taken | Fault]]]:
+    """What writes each photo, in the order of the sources."""
+    ids = image_ids(selection.kept)
+    for number, source in enumerate(sources):
+        entries = {id(e.photo): e for e in selection.kept if e.source == number}
+        for photo, load in source.pictures([entry.photo for entry in entries.values()]):
+            entry = entries[id(photo)]
+            yield partial(_write_one, entry, load, folder, ids[entry.key], config)
 
 
-def image_ids(entries: Sequence[Entry]) -> dict[str, str]:
+def _write_one(
+    entry: Entry,
+    load: Callable[[], np.ndarray],
+    folder: Path,
+    image_id: str,
+    config: BuildConfig,
+) -> tuple[Key, Taken | Fault]:
+    name = entry.photo.name
+    try:
+        image = load()
+    except ImageError as error:
+        return entry.key, Fault(FaultKind.UNREADABLE, f'{name}: {error}')
+    try:
+        image, lens = prepare(image, entry, config)
+    except (ImageError, ConfigError) as error:
+        return entry.key, Fault(FaultKind.NO_LENS, f'{name}: {error}')
+    (folder / f'{image_id}_undistorted.jpg').write_bytes(encode_jpeg(image, JPEG_QUALITY))
+    return entry.key, judge(image, image_id, lens)
+
+
+def run_in_order(jobs: Iterable[Callable[[], T]], workers: int) -> Generator[T, None, None]:
+    """Yield the results of jobs in their order, `workers` of them at a time in threads, and few
+    more begun than were asked for."""
+    with ThreadPoolExecutor(workers) as pool:
+        begun: deque[Future[T]] = deque()
+        for job in jobs:
+            begun.append(pool.submit(job))
+            if len(begun) > 2 * workers:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
+
+def image_ids(entries: Sequence[Entry]) -> dict[Key, str]:
     """{key: image_id}: the photo's name as a file name, with a number where it comes twice."""
-    ids: dict[str, str] = {}
+    ids: dict[Key, str] = {}
     seen: set[str] = set()
     for entry in entries:
         plain = re.sub(r'\.(jpe?g|png|tiff?|webp)$', '', entry.photo.name, flags=re.IGNORECASE)
@@ -116,18 +157,8 @@ def image_ids(entries: Sequence[Entry]) -> dict[str, str]:
             count += 1
             name = f'{plain}_{count}'
         seen.add(name.lower())
-        ids[key_of(entry)] = name
+        ids[entry.key] = name
     return ids
-
-
-def _pictures(
-    selection: Selection, sources: Sequence[PhotoSource]
-) -> Iterator[tuple[str, Callable[[], np.ndarray]]]:
-    for number, source in enumerate(sources):
-        entries = [entry for entry in selection.kept if entry.source == number]
-        keys = {id(entry.photo): key_of(entry) for entry in entries}
-        for photo, load in source.pictures([entry.photo for entry in entries]):
-            yield keys[id(photo)], load
 
 
 def _remove_others(folder: Path, ids: set[str]) -> None:
@@ -176,10 +207,10 @@ def judge(image: np.ndarray, image_id: str, lens: Lens) -> Taken:
 
 
 def _poor(
-    selection: Selection, taken: Mapping[str, Taken], config: BuildConfig
+    selection: Selection, taken: Mapping[Key, Taken], config: BuildConfig
 ) -> dict[int, tuple[str, str]]:
     """Photos to leave out for what they show, by number among those kept."""
-    shots = [taken[key_of(entry)] for entry in selection.kept]
+    shots = [taken[entry.key] for entry in selection.kept]
     poor = _blurred(selection, shots, config) | {
         i: (FAULT_REASONS[shot.fault], str(shot.fault))
         for i, shot in enumerate(shots)

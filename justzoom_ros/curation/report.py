@@ -12,9 +12,9 @@ import numpy as np
 
 from justzoom_ros.curation.config import BuildConfig
 from justzoom_ros.curation.headings import Mount
-from justzoom_ros.curation.pictures import Taken, key_of
+from justzoom_ros.curation.pictures import Taken
 from justzoom_ros.curation.places import SPLITS, count_splits
-from justzoom_ros.curation.selection import Entry, Selection
+from justzoom_ros.curation.selection import Entry, Key, Selection
 from justzoom_ros.files import write_json
 from justzoom_ros.io.images import read_picture
 from justzoom_ros.maps.satellite_map import SatelliteMap
@@ -63,7 +63,7 @@ def make_report(
     paths: Sequence[Path],
     read: Sequence[int],
     selection: Selection,
-    taken: Mapping[str, Taken],
+    taken: Mapping[Key, Taken],
     mounts: Mapping[tuple[int, str], Mount],
     config: BuildConfig,
 ) -> Report:
@@ -77,7 +77,7 @@ def make_report(
         kept=count_splits([entry.split for entry in kept]),
         dropped=selection.counts(),
         tracks=len({(*entry.track, entry.segment) for entry in kept}),
-        lenses=dict(Counter(taken[key_of(entry)].lens.origin for entry in kept)),
+        lenses=dict(Counter(taken[entry.key].lens.origin for entry in kept)),
         headings=dict(Counter(entry.heading_source or 'none' for entry in kept)),
         mounts_deg={
             f'{source}/{track}': round((mount.deg + 180.0) % 360.0 - 180.0, 1)
@@ -94,7 +94,7 @@ def write_report(
     folder: Path,
     report: Report,
     selection: Selection,
-    taken: Mapping[str, Taken],
+    taken: Mapping[Key, Taken],
     satellite_map: SatelliteMap,
     pictures: bool = True,
 ) -> None:
@@ -134,10 +134,10 @@ def _yaw_rad(entry: Entry) -> float:
     return math.nan if entry.heading_deg is None else math.radians(90.0 - entry.heading_deg)
 
 
-def _draw_frames(folder: Path, kept: Sequence[Entry], taken: Mapping[str, Taken]) -> None:
+def _draw_frames(folder: Path, kept: Sequence[Entry], taken: Mapping[Key, Taken]) -> None:
     """A sheet of frames evenly drawn from all."""
     chosen = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, SHEET_FRAMES).astype(int))]
-    ids = [taken[key_of(entry)].image_id for entry in chosen]
+    ids = [taken[entry.key].image_id for entry in chosen]
     images = [read_picture(folder / f'streetview/images/{i}_undistorted.jpg') for i in ids]
     captions = [
         f'{_shorten(e.photo.name)}\n{e.split}'

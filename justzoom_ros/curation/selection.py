@@ -14,6 +14,10 @@ DUPLICATE, BLURRED = 'duplicate', 'blurred'
 BUFFER = 'too near another split'
 
 
+Key = tuple[int, int]
+"""What tells a photo from all others: the number of its source, its own number there."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A photo on the map."""
@@ -23,6 +27,9 @@ class Entry:
 
     source: int
     """The number of the source that it is from."""
+
+    number: int = 0
+    """Its number within that source."""
 
     east_m: float = float('nan')
     """Metres east of the map's centre."""
@@ -44,6 +51,11 @@ class Entry:
 
     split: str = ''
     """The split that its place belongs to."""
+
+    @property
+    def key(self) -> Key:
+        """What tells it from all others."""
+        return self.source, self.number
 
     @property
     def track(self) -> tuple[int, str]:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from justzoom_ros.curation.config import BuildConfig
-from justzoom_ros.curation.pictures import Taken, key_of
-from justzoom_ros.curation.selection import Dropped, Entry
+from justzoom_ros.curation.pictures import Taken
+from justzoom_ros.curation.selection import Dropped, Entry, Key
 from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.region import Region
 
@@ -97,12 +97,12 @@ def write_tables(
     folder: Path,
     kept: Sequence[Entry],
     dropped: Sequence[Dropped],
-    taken: Mapping[str, Taken],
+    taken: Mapping[Key, Taken],
     region: Region,
     config: BuildConfig,
 ) -> None:
     """Write metadata.csv and dropped.csv into a folder."""
-    rows = [row_of(entry, taken[key_of(entry)], region, config) for entry in kept]
+    rows = [row_of(entry, taken[entry.key], region, config) for entry in kept]
     write_rows(folder / 'metadata.csv', COLUMNS, rows)
     write_rows(folder / 'dropped.csv', DROPPED_COLUMNS, map(dropped_row, dropped))
 

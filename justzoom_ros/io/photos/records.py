@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from justzoom_ros.errors import ConfigError, DatasetError
+from justzoom_ros.io.datasets import PUBLISHED_FILE
 from justzoom_ros.io.exif import parse_stamp
 from justzoom_ros.io.photos.exif_camera import Header, describe, read_header
 from justzoom_ros.io.photos.folder import (
@@ -112,7 +113,7 @@ def _find(folder: Path, named: Any, key: Any) -> Path | None:
     if named is not None:
         names = [str(named), re.split(r'[/\\]', str(named))[-1]]
     elif key is not None:
-        names = [f'{key}{suffix}' for suffix in SUFFIXES]
+        names = [PUBLISHED_FILE.format(key), *(f'{key}{suffix}' for suffix in SUFFIXES)]
     places = [folder / inside / name for name in names for inside in FOLDERS]
     return next((place for place in places if _is_file(place)), None)
 

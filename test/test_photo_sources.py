@@ -17,7 +17,13 @@ from justzoom_ros.io.bags import odometry_message, truth_message
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.photos.lens import Lens
 from justzoom_ros.io.photos.mount import LOOKS_FORWARD, euler, rotation_of, view_of
-from justzoom_ros.io.photos.source import PHOTO_SOURCES, FaultKind, PhotoOptions, open_photos
+from justzoom_ros.io.photos.source import (
+    PHOTO_SOURCES,
+    FaultKind,
+    Photo,
+    PhotoOptions,
+    open_photos,
+)
 from justzoom_ros.io.photos.yaw_alignment import align_yaw
 from justzoom_ros.io.static_transform import (
     LOOKS_AHEAD,
@@ -486,3 +492,35 @@ def test_a_camera_that_a_drive_lacks_and_a_picture_of_another_size_are_told(tmp_
     assert '32 x 24' in faults(open_photos(drive).read()[0])[FaultKind.NO_LENS]
     with pytest.raises(DatasetError, match='image_05'):
         open_photos(drive, PhotoOptions(camera='image_05')).read()
+
+
+# --- another source ------------------------------------------------------------------------------
+
+
+class LogBook:
+    """Photos that a text lists, one `file lat lon` a line."""
+
+    def __init__(self, path, options):
+        self.path = path
+
+    @staticmethod
+    def recognizes(path):
+        return path.suffix == '.log'
+
+    def read(self):
+        rows = [line.split() for line in self.path.read_text().splitlines()]
+        return [Photo(name, '', float(lat), float(lon)) for name, lat, lon in rows]
+
+    def pictures(self, photos):
+        yield from ((photo, lambda: scene(0)) for photo in photos)
+
+
+def test_a_source_of_one_s_own_is_recognized_once_it_is_registered(tmp_path):
+    path = tmp_path / 'trip.log'
+    path.write_text('a.jpg 48.1 11.5\n')
+    PHOTO_SOURCES.register('logbook', LogBook)
+    try:
+        (photo,) = open_photos(path).read()
+    finally:
+        del PHOTO_SOURCES.entries['logbook']
+    assert (photo.name, photo.latitude, photo.longitude) == ('a.jpg', 48.1, 11.5)

@@ -6,11 +6,10 @@ registrar.posterior(view).fix()
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,17 +21,20 @@ from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, widen
 from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
 from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.maps.layers import BASE, open_layers
 from justzoom_ros.maps.map_file import ADAPTED_NAME
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.likelihood import PoseLikelihood
 from justzoom_ros.registration.map_features import MapFeatures, Window
-from justzoom_ros.registration.map_search import search_coarse_to_fine
+from justzoom_ros.registration.map_search import MapSearch, search_coarse_to_fine
 from justzoom_ros.registration.network import RegistrationNetwork
-from justzoom_ros.registration.search import PoseSearchConfig, View
+from justzoom_ros.registration.search import Background, PoseSearchConfig, View
 
 log = logging.getLogger(__name__)
+
+Found = TypeVar('Found', PoseLikelihood, MapSearch)
 
 WHOLE_CELLS = 768
 """A map with at most so many cells along a side is searched whole, a larger one from coarse to
@@ -51,7 +53,12 @@ UNLIKELY = 1e-3
 
 class Registrar:
     """A registration network and the features that it has of one map. From one thread at a
-    time. With `keeps_latest` set, `latest` is what the latest view said, for who draws it."""
+    time. With `keeps_latest` set, `latest` is what the latest view said, for who draws it.
+
+    `layers`, of pictures of other dates, say, are of the same cells as `features`, the first of
+    them. Each view is searched for on all of them, and the one counts that it speaks for most;
+    `layer` is its name for the latest view.
+    """
 
     def __init__(
         self,
@@ -60,14 +67,19 @@ class Registrar:
         satellite_map: SatelliteMap,
         config: PoseSearchConfig | None = None,
         weights: str | Path | None = None,
+        layers: Mapping[str, MapFeatures] | None = None,
     ) -> None:
-        self.network, self.features, self.weights = network, features, weights
+        self.network, self.weights = network, weights
+        self.layers = dict(layers or {BASE: features})
+        self.layer = BASE
         self.map, self.region = satellite_map, satellite_map.region
         self.config = config or PoseSearchConfig()
         self.calibration = Calibration.from_dict(network.card.get('calibration', {}))
         self.keeps_latest = False
         self.latest: PoseLikelihood | None = None
-        self._mask = features.mask.cpu().numpy() > 0
+        masks = [one.mask.cpu().numpy() > 0 for one in self.layers.values()]
+        self._mask = np.any(masks, axis=0)
+        self._coarse: dict[str, MapFeatures] = {}
 
     @classmethod
     def open(
@@ -91,10 +103,15 @@ class Registrar:
         path = weights or (adapted if adapted.is_file() else None)
         network = RegistrationNetwork.load(path) if path else RegistrationNetwork.shipped()
         network.requires_grad_(False).to(choose_device(device))
-        metres_per_px = choose_resolution(network, satellite_map.resolution_m, camera)
-        features = open_map_features(satellite_map, network, metres_per_px, progress)
+        maps = open_layers(satellite_map)
+        coarsest_m = max(one.resolution_m for one in maps.values())
+        metres_per_px = choose_resolution(network, coarsest_m, camera)
+        layers = {
+            name: open_map_features(one, network, metres_per_px, progress)
+            for name, one in maps.items()
+        }
         log.info('registration at %.2g m per pixel over %s', metres_per_px, satellite_map.path)
-        return cls(network, features, satellite_map, config, path)
+        return cls(network, layers[BASE], satellite_map, config, path, layers)
 
     @property
     def origin(self) -> str:
@@ -106,6 +123,11 @@ class Registrar:
         return f'registration of {self.weights}'
 
     @property
+    def features(self) -> MapFeatures:
+        """The features of the layer that the latest view spoke for most, the base before."""
+        return self.layers[self.layer]
+
+    @property
     def device(self) -> torch.device:
         """Where the features are, and everything that is computed with them."""
         return self.features.device
@@ -113,8 +135,9 @@ class Registrar:
     @property
     def map_bytes(self) -> int:
         """Memory that the map's features and their spectrum take."""
-        kept = self.features.features
-        return kept.numel() * kept.element_size() + self.features.spectrum_bytes
+        kept = [one.features for one in self.layers.values()]
+        spectra = sum(one.spectrum_bytes for one in self.layers.values())
+        return sum(one.numel() * one.element_size() for one in kept) + spectra
 
     def view(
         self,
@@ -131,7 +154,8 @@ class Registrar:
     def likelihood(self, view: View, window: Window | None = None) -> PoseLikelihood:
         """The likelihood ratios of poses in a window of the map, the whole map unless given.
         Raises ImageError, ConfigError where the view fits nowhere."""
-        return self._kept(view.register(self.features, window))
+        found = self._on_best_layer(view, lambda name: view.register(self.layers[name], window))
+        return self._kept(found)
 
     def likelihood_in(
         self, view: View, area: SearchArea, mount_yaw_rad: float = 0.0
@@ -140,22 +164,45 @@ class Registrar:
         the camera is turned against the robot by `mount_yaw_rad`. Where a large map is asked for
         as a whole, in coarse cells. Raises ImageError, ConfigError where the view fits nowhere."""
         turned = view.turned_to(area.yaws_rad + mount_yaw_rad, area.yaw_step_rad)
-        features = self.features
-        if 2 * area.reach_m > WHOLE_CELLS * features.cell_m:
-            features = self.coarse
-        window = features.window_around(area.east_m, area.north_m, area.reach_m)
-        found = turned.register(features, window).to('cpu')  # where the belief is
+        is_large = 2 * area.reach_m > WHOLE_CELLS * self.features.cell_m
+
+        def search(name: str) -> PoseLikelihood:
+            features = self.coarse(name) if is_large else self.layers[name]
+            window = features.window_around(area.east_m, area.north_m, area.reach_m)
+            return turned.register(features, window)
+
+        found = self._on_best_layer(turned, search).to('cpu')  # where the belief is
         return self._kept(replace(found, yaws_rad=area.yaws_rad))
+
+    def _on_best_layer(self, view: View, search: Callable[[str], Found]) -> Found:
+        """What a search of the layer with a name finds, of the layer that has most evidence.
+        Raises ConfigError where the view fits on none."""
+        found: dict[str, tuple[Found, list[Background | None]]] = {}
+        misfit: ConfigError | None = None
+        for name in self.layers:
+            try:
+                found[name] = search(name), view.backgrounds
+            except ConfigError as error:
+                misfit = error
+        if not found:
+            raise misfit or ConfigError('the map has no layers')
+        if len(found) > 1:  # evidence takes a look at every pose
+            self.layer = max(found, key=lambda name: found[name][0].evidence())
+        else:
+            (self.layer,) = found
+        best, view.backgrounds = found[self.layer]
+        return best
 
     def _kept(self, likelihood: PoseLikelihood) -> PoseLikelihood:
         """The likelihood, which takes memory as the map is large: kept only for who asks."""
         self.latest = likelihood if self.keeps_latest else None
         return likelihood
 
-    @cached_property
-    def coarse(self) -> MapFeatures:
-        """The features in cells `COARSE_FACTOR` times as wide."""
-        return self.features.pooled(COARSE_FACTOR)
+    def coarse(self, name: str) -> MapFeatures:
+        """The features of a layer in cells `COARSE_FACTOR` times as wide; kept."""
+        if name not in self._coarse:
+            self._coarse[name] = self.layers[name].pooled(COARSE_FACTOR)
+        return self._coarse[name]
 
     def posterior(
         self,
@@ -173,9 +220,14 @@ class Registrar:
         if max(window.shape) <= WHOLE_CELLS:
             windows = (self.likelihood(view, window),)
         else:
-            windows = search_coarse_to_fine(
-                view, self.features, self.coarse, COARSE_FACTOR, where, progress
-            ).windows
+
+            def search(name: str) -> MapSearch:
+                features, coarse = self.layers[name], self.coarse(name)
+                return search_coarse_to_fine(
+                    view, features, coarse, COARSE_FACTOR, where, progress
+                )
+
+            windows = self._on_best_layer(view, search).windows
             self._kept(windows[0])
         return pose_posterior(windows, self.region, weights, len(view.yaws_rad))
 

@@ -85,16 +85,22 @@ def run(args: argparse.Namespace) -> int:
             answers.append({'image': path, 'status': 'error', 'reason': str(error)})
             print(f'justzoom: error: {error}', file=sys.stderr)
             continue
-        answers.append({'image': path, **_plain(fix)})
+        answers.append({'image': path, **_plain(fix), **_layer_of(localizer)})
         if args.draw:
             state = CameraState(camera, None, yaw_rad, yaw_std_rad)
             _draw(args, localizer, fix, state)
         if not args.json:
-            print(_line(path, fix))
+            print(_line(path, fix) + ''.join(f', on {v}' for v in _layer_of(localizer).values()))
     if args.json:
         about = {'method': localizer.method, 'runtime': localizer.runtime}
         print(json.dumps({'images': answers, **about}))
     return 2 if failed else 0
+
+
+def _layer_of(localizer: 'Localizer') -> dict[str, str]:
+    """Which layer of the map the latest picture fitted best, where there are several."""
+    registrar = localizer.registrar
+    return {'layer': registrar.layer} if registrar and len(registrar.layers) > 1 else {}
 
 
 def _draw(

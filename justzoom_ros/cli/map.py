@@ -5,7 +5,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.cli.layer_options import add_layer_options, layers_of
 from justzoom_ros.cli.map_align import add_align
+from justzoom_ros.cli.map_check import add_check
 from justzoom_ros.cli.map_embed import add_embed
 from justzoom_ros.cli.map_presets import add_presets
 from justzoom_ros.cli.map_terrain import add_terrain
@@ -24,6 +26,7 @@ BUILD_EXAMPLE = """examples:
   justzoom map build 'https://tiles.example.org/{z}/{x}/{y}.jpg?key=${MY_KEY}' \
       --around 41.03 -83.2 --side 1000 --attribution 'Example survey, CC BY 4.0' -o maps/town
   justzoom map build preset:swissimage --around 46.9480 7.4474 --side 1000 -o maps/bern
+  justzoom map build --also winter.tif --as winter -o maps/farm
 """
 
 
@@ -41,6 +44,7 @@ def add_parser(subparsers: Any) -> None:
     add_embed(jobs)
     add_align(jobs)
     add_terrain(jobs)
+    add_check(jobs)
     add_presets(jobs)
 
 
@@ -55,7 +59,7 @@ def _add_build(jobs: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('source', metavar='SOURCE', help=f'imagery: {" or ".join(MAP_SOURCES.list())}')
+    add('source', metavar='SOURCE', nargs='?', help=f'imagery: {" or ".join(MAP_SOURCES.list())}')
     add('-o', '--out', metavar='DIR', required=True, help='folder to make')
     add('--center', '--around', nargs=2, type=float, metavar=('LAT', 'LON'), help='middle of the '
         'square, degrees; without it and --side: what encloses the imagery')  # fmt: skip
@@ -81,6 +85,7 @@ def _add_build(jobs: Any) -> None:
     add('--collar', action='store_true', help='leave out a border of one colour (as black round '
         'a rotated scan) where nothing else says that there is no imagery')  # fmt: skip
     add('--overwrite', action='store_true', help='replace an existing map')
+    add_layer_options(parser)
     add_server_options(parser)
     _add_json(parser)
     parser.set_defaults(run=build)
@@ -121,28 +126,41 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 def build(args: argparse.Namespace) -> None:
     """Run `justzoom map build`."""
     from justzoom_ros.maps.build import credit
+    from justzoom_ros.maps.layers import add_layer
     from justzoom_ros.maps.satellite_map import SatelliteMap
 
-    args.attribution = credit(args.source, args.attribution)
-    server = server_options(args)
-    region = _region(args, server)
-    satellite_map = SatelliteMap.build(
-        args.source,
-        region,
-        args.out,
-        crop_px=args.crop_px,
-        resolution_m=args.resolution,
-        compression=args.compression,
-        attribution=args.attribution,
-        bands=args.bands,
-        stretch=args.stretch,
-        tiles=args.tiles,
-        collar=args.collar,
-        overwrite=args.overwrite,
-        progress=True,
-        server=server,
-    )
-    _print_map(satellite_map, args.json)
+    layers = layers_of(args)
+    sources = [source for source in (args.source, *layers.values()) if source]
+    credits = {source: credit(source, args.attribution) for source in sources}
+    options = _build_options(args)
+    if args.source is not None:
+        region = _region(args, options['server'])
+        SatelliteMap.build(
+            args.source,
+            region,
+            args.out,
+            crop_px=args.crop_px,
+            attribution=credits[args.source],
+            **options,
+        )
+    for name, source in layers.items():
+        add_layer(args.out, name, source, attribution=credits[source], **options)
+    _print_map(SatelliteMap.open(args.out), args.json)
+
+
+def _build_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What is alike for all layers of a map."""
+    return {
+        'resolution_m': args.resolution,
+        'compression': args.compression,
+        'bands': args.bands,
+        'stretch': args.stretch,
+        'tiles': args.tiles,
+        'collar': args.collar,
+        'overwrite': args.overwrite,
+        'progress': True,
+        'server': server_options(args),
+    }
 
 
 def info(args: argparse.Namespace) -> None:
@@ -211,6 +229,7 @@ def _print_map(satellite_map: 'SatelliteMap', as_json: bool) -> None:
         'compression': info.compression,
         'memory': f'{facts["memory_bytes"] / 1e6:.1f} MB when open',
         'attribution': info.attribution or 'none given',
+        'layers': ', '.join(facts['layers']) or 'none further',
         'checksum': info.checksum,
     }
     for name, value in rows.items():
@@ -220,10 +239,13 @@ def _print_map(satellite_map: 'SatelliteMap', as_json: bool) -> None:
 def _facts(satellite_map: 'SatelliteMap') -> dict[str, Any]:
     from dataclasses import asdict
 
+    from justzoom_ros.maps.layers import layer_folders
+
     return {
         'path': str(satellite_map.path),
         **asdict(satellite_map.info),
         'resolution_m': satellite_map.resolution_m,
         'terminal_side_m': satellite_map.region.terminal_side_m,
         'memory_bytes': satellite_map.memory_bytes,
+        'layers': list(layer_folders(satellite_map.path)),
     }

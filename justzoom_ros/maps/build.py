@@ -23,6 +23,7 @@ from justzoom_ros.files import remove_leftovers, writing
 from justzoom_ros.maps.map_file import (
     ADAPTED_NAME,
     GDAL_ERRORS,
+    LAYERS_NAME,
     MAX_SIDE_PX,
     TIF_NAME,
     YAML_NAME,
@@ -32,6 +33,7 @@ from justzoom_ros.maps.map_file import (
     read_map,
     write_info,
 )
+from justzoom_ros.maps.map_offset import OFFSET_NAME
 from justzoom_ros.maps.plane import plane_transform
 from justzoom_ros.maps.servers.address import hide, is_remote
 from justzoom_ros.maps.servers.options import ServerOptions
@@ -45,9 +47,17 @@ MAP_BYTES_PER_PX = 16 / 3
 """Three colours and the mask, and a third as much again for the reduced layers."""
 
 DEFAULT_CROP_PX = 96
-MAP_ENTRIES = {YAML_NAME, TIF_NAME, f'{TIF_NAME}.aux.xml', 'embeddings', ADAPTED_NAME}
+MAP_ENTRIES = {
+    YAML_NAME,
+    TIF_NAME,
+    f'{TIF_NAME}.aux.xml',
+    'embeddings',
+    ADAPTED_NAME,
+    LAYERS_NAME,
+    OFFSET_NAME,
+}
 """What may be deleted with a map: its files, statistics left by a GIS, a cache made from it, a
-network adapted to it."""
+network adapted to it, its layers, the offset that was measured of it."""
 COMPRESSIONS = {
     # Lossless, and every program that reads GeoTIFF knows it.
     'deflate': {'compress': 'deflate', 'predictor': 2, 'zlevel': 6},

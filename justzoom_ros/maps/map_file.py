@@ -27,6 +27,9 @@ YAML_NAME = 'map.yaml'
 TIF_NAME = 'map.tif'
 ADAPTED_NAME = 'registration.safetensors'
 """A registration network that was adapted to a map lies in the map's folder under this name."""
+LAYERS_NAME = 'layers'
+"""Further pictures of a map's place lie in this folder of it, each a map folder."""
+
 MAX_SIDE_PX = 65_536
 """A side of this many pixels takes 17 GB of memory."""
 

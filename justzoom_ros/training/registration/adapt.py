@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from justzoom_ros.errors import MapError
+from justzoom_ros.maps.layers import open_layers
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration.dice import Dice
@@ -106,8 +108,7 @@ def cut_map(satellite_map: SatelliteMap, metres_per_px: float) -> tuple[list[Pla
 
     Raises MapError where a part would be smaller than a view's surroundings.
     """
-    pixels, mask = satellite_map.pixels, satellite_map.mask
-    side = pixels.shape[1]
+    side = satellite_map.pixels.shape[1]
     kept_px = round(KEPT_BACK * side)
     least = (
         0.7 * ADAPT_RECIPE.views.tile_cells * STRIDE * metres_per_px / satellite_map.resolution_m
@@ -124,15 +125,38 @@ def cut_map(satellite_map: SatelliteMap, metres_per_px: float) -> tuple[list[Pla
         (slice(middle, side), slice(0, edge)),
         (slice(0, side), slice(edge, side)),
     ]
-    cut = [_part(satellite_map, pixels[part], mask[part]) for part in parts]
+    layers = _layers(satellite_map)
+    cut = [_part(satellite_map, layers, part) for part in parts]
     return cut[:2], cut[2:]
 
 
 def map_place(satellite_map: SatelliteMap) -> Place:
     """A whole map as a place to train on."""
-    return _part(satellite_map, satellite_map.pixels, satellite_map.mask)
+    everything = slice(None), slice(None)
+    return _part(satellite_map, _layers(satellite_map), everything)
 
 
-def _part(satellite_map, pixels, mask):
-    picture = make_picture(np.ascontiguousarray(pixels), mask, satellite_map.resolution_m)
-    return Place(str(satellite_map.path), str(satellite_map.attribution), (picture,))
+def _layers(satellite_map):
+    """(pixels, mask) of every layer of a map, at the resolution of its base: views of one date
+    are paired with maps of another."""
+    side = len(satellite_map.pixels)
+    return [
+        (_at_side(one.pixels, side), _at_side(one.mask.astype(np.uint8) * 255, side) >= 128)
+        for one in open_layers(satellite_map).values()
+    ]
+
+
+def _at_side(picture, side):
+    if len(picture) == side:
+        return picture
+    method = cv2.INTER_AREA if len(picture) > side else cv2.INTER_LINEAR
+    return cv2.resize(picture, (side, side), interpolation=method)
+
+
+def _part(satellite_map, layers, part):
+    resolution_m = satellite_map.resolution_m
+    pictures = tuple(
+        make_picture(np.ascontiguousarray(pixels[part]), mask[part], resolution_m)
+        for pixels, mask in layers
+    )
+    return Place(str(satellite_map.path), str(satellite_map.attribution), pictures)

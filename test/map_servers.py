@@ -80,7 +80,12 @@ class MapServer:
                     outer.open += 1
                     outer.most_open = max(outer.most_open, outer.open)
                 try:
-                    status, kind, body, extra = outer.answer(self.path, self.headers)
+                    answer = outer.answer(self.path, self.headers)
+                finally:  # before who asked can have it, and ask again
+                    with outer._lock:
+                        outer.open -= 1
+                try:
+                    status, kind, body, extra = answer
                     self.send_response(status)
                     self.send_header('Content-Type', kind)
                     self.send_header('Content-Length', str(len(body)))
@@ -91,9 +96,6 @@ class MapServer:
                         self.wfile.write(body)
                 except OSError:  # who asked has gone
                     self.close_connection = True
-                finally:
-                    with outer._lock:
-                        outer.open -= 1
 
         return Handler
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from map_servers import PAGE, REGION, address, build, encode, slowly
 
 from justzoom_ros import Region, SatelliteMap
 from justzoom_ros.cli.main import main
-from justzoom_ros.errors import ConfigError, JustZoomError, MapError
+from justzoom_ros.errors import ConfigError, JustZoomError, MapError, OutputError
 from justzoom_ros.maps.servers.address import read_address
 
 ILL = {
@@ -119,6 +121,22 @@ def test_imagery_of_a_server_needs_to_be_credited(server, tmp_path):
     assert server.requests == []
 
 
+@pytest.mark.parametrize('kind', ['tiles', 'COG'])
+def test_a_cache_that_cannot_be_written_to_is_told(server, tmp_path, kind):
+    with pytest.raises(OutputError, match='^/proc/cache/.* cannot be written: .*--cache'):
+        build(address(server, kind), tmp_path, cache=Path('/proc/cache'))
+
+
+def test_tiles_that_were_damaged_since_are_told_and_asked_for_again(server, tmp_path):
+    first = build(address(server, 'tiles'), tmp_path)
+    for path in (tmp_path / 'cache').rglob('*.tif'):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(MapError, match='what is kept of http.* is damaged .*--refresh'):
+        build(address(server, 'tiles'), tmp_path, 'b')
+    again = build(address(server, 'tiles'), tmp_path, 'b', refresh=True)
+    np.testing.assert_array_equal(again.pixels, first.pixels)
+
+
 # --- credentials -------------------------------------------------------------------------------
 
 
@@ -162,6 +180,28 @@ def test_errors_show_no_credentials(server, tmp_path, monkeypatch, caplog, kind,
     # Of a WMTS that answers with a page, GDAL tells no status.
     assert status == 200 or kind == 'WMTS' or f'answered {status}' in str(caught.value)
     assert secret_places(tmp_path) == []
+
+
+@pytest.mark.parametrize('elsewhere', [False, True])
+def test_headers_are_not_sent_to_where_somebody_elses_item_points(server, tmp_path, elsewhere):
+    (tmp_path / 'headers.txt').write_text('X-Key: sesame-5678\n')
+    other = server.url.replace('127.0.0.1', 'localhost') if elsewhere else server.url
+    link = f'{other}/files/{server.raster.name}'
+    item = {'assets': {'visual': {'href': link, 'type': 'image/tiff'}}}
+    server.ill = lambda path, times: (
+        (200, 'a/b', json.dumps(item).encode(), {}) if 'stac' in path else None
+    )
+    built = build(f'{server.url}/stac/a.json', tmp_path, header_file=tmp_path / 'headers.txt')
+    sent = {path: headers.get('X-Key') for _, path, headers in server.requests}
+    assert built.mask.all() and sent['/stac/a.json'] == 'sesame-5678'
+    assert sent[f'/files/{server.raster.name}'] == (None if elsewhere else 'sesame-5678')
+
+
+def test_an_item_on_a_server_cannot_point_to_files_of_this_machine(server, tmp_path):
+    item = {'assets': {'visual': {'href': f'file://{server.raster}', 'type': 'image/tiff'}}}
+    server.ill = lambda path, times: (200, 'a/b', json.dumps(item).encode(), {})
+    with pytest.raises(MapError, match='points to file:.* not on a server'):
+        build(f'{server.url}/stac/a.json', tmp_path)
 
 
 def test_passwords_in_addresses_are_hidden():
@@ -223,3 +263,21 @@ def test_a_server_is_not_asked_without_attribution_or_place(server, tmp_path, ca
     assert main(words[:-2]) == 2 and '--attribution' in capsys.readouterr().err
     assert main([*words[:3], *words[8:]]) == 2 and '--around LAT LON' in capsys.readouterr().err
     assert server.requests == []
+
+
+@pytest.mark.slow
+def test_a_build_that_is_interrupted_ends_at_once_and_keeps_what_came(server, tmp_path):
+    server.ill = slowly(0.3)
+    words = command(address(server, 'tiles'), tmp_path, '--resolution', '0.25')
+    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])}
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'justzoom_ros.cli.main', *words],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+    while len(server.requests) < 5:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 130 and told.splitlines()[-1] == 'justzoom: interrupted'
+    assert 'Traceback' not in told and not (tmp_path / 'map').exists()
+    assert len(list((tmp_path / 'cache').rglob('*.tif'))) >= 2

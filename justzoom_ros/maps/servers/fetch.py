@@ -3,9 +3,9 @@
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class Fetcher:
         self._stop = threading.Event()
         self._meter = _Meter()
         self._stored_bytes = 0
+        self.sends_headers = True
+        """Whether the file of headers is for this server."""
         self.asked = 0
         """Units that the server was asked for."""
 
@@ -82,7 +84,7 @@ class Fetcher:
             'GDAL_DEFAULT_WMS_CACHE_PATH': str(self._meter.folder),
             'GDAL_ENABLE_WMS_CACHE': 'YES',
         }
-        if options.header_file is not None:
+        if options.header_file is not None and self.sends_headers:
             values['GDAL_HTTP_HEADER_FILE'] = str(options.header_file)
         return rasterio.Env(**values)
 
@@ -143,13 +145,8 @@ class Fetcher:
             )
 
     def _keep(self, grid: Grid, level: int, unit: Unit, values: np.ndarray | None) -> None:
-        try:
+        with keeping(self._store):
             self._stored_bytes += self._store.keep(grid.levels[level], unit, values)
-        except (OSError, *GDAL_ERRORS) as error:
-            raise OutputError(
-                f'{self._store.folder} cannot be written: {one_line(error)}; choose another '
-                'folder with --cache'
-            ) from None
 
     def patiently(self, read: Callable[[], Any], may_be_empty: bool = False) -> Any:
         """What `read` gives, asked for again where the server is busy. None where the server has
@@ -170,6 +167,18 @@ class Fetcher:
             if self._stop.wait(pause_s):
                 break
         raise MapError(f'{self.address.shown} {failure.reason}')
+
+
+@contextmanager
+def keeping(store: Store) -> Iterator[None]:
+    """Raise OutputError where a store cannot be written to within the block."""
+    try:
+        yield
+    except (OSError, *GDAL_ERRORS) as error:
+        raise OutputError(
+            f'{store.folder} cannot be written: {one_line(error)}; choose another folder with '
+            '--cache'
+        ) from None
 
 
 class _Meter:

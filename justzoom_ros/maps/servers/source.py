@@ -17,7 +17,7 @@ from justzoom_ros.maps.plane import WGS84
 from justzoom_ros.maps.raster_file import check_raster
 from justzoom_ros.maps.raster_source import RasterSource, choose_bands
 from justzoom_ros.maps.servers.address import is_remote, read_address, scrubbed_logs
-from justzoom_ros.maps.servers.fetch import Fetcher
+from justzoom_ros.maps.servers.fetch import Fetcher, keeping
 from justzoom_ros.maps.servers.grid import Grid, Unit, find_grid
 from justzoom_ros.maps.servers.services import (
     Kind,
@@ -26,7 +26,7 @@ from justzoom_ros.maps.servers.services import (
     kind_of,
     layer_names,
 )
-from justzoom_ros.maps.servers.stac import find_asset
+from justzoom_ros.maps.servers.stac import find_asset, same_host
 from justzoom_ros.maps.servers.store import Store, join_units
 from justzoom_ros.maps.source import MapSource, SourceOptions
 from justzoom_ros.region import Region
@@ -139,7 +139,8 @@ class ServerSource(MapSource):
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """RGB uint8 (h, w, 3) and mask bool (h, w) of a window of the prepared map."""
-        return self._raster.read(window)
+        with self._kept_whole():
+            return self._raster.read(window)
 
     # --- opening -------------------------------------------------------------------------------
 
@@ -161,6 +162,7 @@ class ServerSource(MapSource):
                     return self._services[0]
                 address = find_asset(address, self._server)
                 self._fetcher.address = address
+                self._fetcher.sends_headers = same_host(self._address.url, address.url)
                 self._services[0] = Service(Kind.RASTER, address.url, None)
                 return self._services[0]
             self._services[connection] = describe(address, self._server, connection)
@@ -178,7 +180,8 @@ class ServerSource(MapSource):
                 lambda: find_grid(service, self._check, self._choose_bands)
             )
         if self._kind not in (Kind.TILES, Kind.WMS):  # whose grid nobody needs to ask for
-            self._store.write_grid(grid)
+            with keeping(self._store):
+                self._store.write_grid(grid)
         return grid
 
     def _check(self, file: DatasetReader) -> None:
@@ -287,6 +290,18 @@ class ServerSource(MapSource):
                 f'is empty at {self._grid.level_m(level, region):.3g} m per pixel'
             )
         options = SourceOptions(stretch=self._options.stretch, collar=self._options.collar)
-        self._raster = self._stack.enter_context(RasterSource(path, options))
-        self._raster.prepare(region, side_px)
+        with self._kept_whole():
+            self._raster = self._stack.enter_context(RasterSource(path, options))
+            self._raster.prepare(region, side_px)
         self.stretch = self._raster.stretch
+
+    @contextmanager
+    def _kept_whole(self) -> Iterator[None]:
+        """What cannot be read of the tiles that are kept was damaged on this machine."""
+        try:
+            yield
+        except MapError as error:
+            raise MapError(
+                f'what is kept of {self.path} in {self._store.folder} is damaged ({error}); build '
+                'with --refresh'
+            ) from None

@@ -15,6 +15,9 @@ from justzoom_ros.maps.servers.failures import understand
 from justzoom_ros.maps.servers.options import ServerOptions
 from justzoom_ros.maps.servers.services import USER_AGENT
 
+REMOTE_SCHEMES = ('http', 'https', 's3', 'gs', 'az')
+"""Where the raster of an item on a server may be: not among the files of this machine."""
+
 MAX_ITEM_BYTES = 10_000_000
 FAVOURITES = ('visual', 'image', 'rendered_preview')
 """Names that catalogues give to the asset that is a picture in colour."""
@@ -29,9 +32,18 @@ def find_asset(address: Address, options: ServerOptions) -> Address:
     item = _parse(address, _read(address, base, options))
     href = str(item['assets'][_choose(address, item['assets'], options.asset)].get('href', ''))
     url = urljoin(base, href) if urlsplit(base).scheme else str(Path(base).parent / href)
+    if urlsplit(base).scheme and urlsplit(url).scheme not in REMOTE_SCHEMES:
+        raise MapError(f'{address.shown} points to {hide(url)}, which is not on a server')
     # What signs an address is in the item, and as secret as what the user gives.
     signed = [pair.partition('=')[2] for pair in urlsplit(url).query.split('&')]
     return replace(address, url=url, secrets=(*address.secrets, *(v for v in signed if v)))
+
+
+def same_host(item_url: str, asset_url: str) -> bool:
+    """Whether what is sent to the server of an item, as a key, may be sent to that of its raster:
+    whoever wrote the item chose where it is."""
+    one, other = (urlsplit(url.removeprefix('STAC:')) for url in (item_url, asset_url))
+    return (one.scheme, one.netloc) == (other.scheme, other.netloc)
 
 
 def _parse(address: Address, content: bytes) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from justzoom_ros.filtering import (
     PoseFilterConfig,
     make_filter,
 )
+from justzoom_ros.filtering.core_moments import CoreMoments
+from justzoom_ros.filtering.noise_adaptation import AdaptationConfig, NoiseAdaptation
 from justzoom_ros.inference.fix import (
     Fix,
     FixCriteria,
@@ -45,6 +47,10 @@ from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.registration.likelihood import PoseLikelihood
 
+REGISTERED_EXPONENT = 1.0
+"""Of registered frames where nothing was fitted: views 16 m apart err independently
+(docs/calibration.md), and a root of their peaks flattens what sets one place apart."""
+
 
 @dataclass(frozen=True)
 class TrackerConfig:
@@ -58,6 +64,9 @@ class TrackerConfig:
 
     noise: MotionNoise = field(default_factory=MotionNoise)
     """How far odometry can be wrong."""
+
+    adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
+    """How that follows what frames say of it, where pictures are registered."""
 
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
     """Which samples of the odometry are believed."""
@@ -91,11 +100,14 @@ class Tracker:
         filter_config = self.config.pose_filter if registered else self.config.filter
         self.belief = make_filter(localizer.region, localizer.covered, filter_config)
         calibration = localizer.calibration
-        self.likelihood_exponent = (
-            self.config.likelihood_exponent or calibration.likelihood_exponent
-        )
+        fitted = calibration.likelihood_exponent
+        if registered and not calibration.exponent_sequences:
+            fitted = REGISTERED_EXPONENT
+        self.likelihood_exponent = self.config.likelihood_exponent or fitted
         self.covariance_scale = calibration.covariance_scale
+        self.promise = calibration.promise('tracking')
         self.odometry = Odometry(self.config.odometry)
+        self.adaptation = NoiseAdaptation(self.config.adaptation)
         self.reset()
 
     def reset(self) -> None:
@@ -126,6 +138,7 @@ class Tracker:
         self._stamp_ns: int | None = None
         self._since_heading_m: float | None = None
         self._tilt_std_m = 0.0
+        self.adaptation.reset()
 
     def add_odometry(self, pose: Pose) -> str:
         """Take a `Pose` of the odometry; returns what was wrong with it, '' where nothing was."""
@@ -210,12 +223,17 @@ class Tracker:
     def predict(self, motion: Motion) -> None:
         """Move without looking."""
         self.motion, config = motion, self.config
-        self.belief.predict(motion, config.noise)
+        self.belief.predict(motion, self.noise)
         moved_m = motion.distance_m + config.noise.unknown_m_s * motion.unknown_s
         if self._since_heading_m is not None:
             self._since_heading_m += moved_m
         self._novelty += moved_m / config.decorrelation_distance_m
         self._novelty += abs(motion.turn_rad) / config.decorrelation_angle_rad
+
+    @property
+    def noise(self) -> MotionNoise:
+        """How far odometry is wrong, by all that frames said of it."""
+        return self.adaptation.apply(self.config.noise)
 
     def _update_heading(self) -> None:
         if self._heading is None:
@@ -234,8 +252,15 @@ class Tracker:
 
     def update_poses(self, likelihood: PoseLikelihood) -> None:
         """Weigh the belief by the `PoseLikelihood` of one frame, at headings of the robot."""
+        before = self._window_moments()
         self.belief.update_poses(likelihood, self.likelihood_exponent, min(1.0, self._novelty))
         self._novelty = 0.0
+        after = self._window_moments()
+        if before and after and self.motion.distance_m > 0:
+            self.adaptation.learn(before, after)
+
+    def _window_moments(self) -> CoreMoments | None:
+        return self.belief.window_moments() if isinstance(self.belief, PoseFilter) else None
 
     def fix(self, criteria: FixCriteria | None = None) -> Fix:
         """The `Fix` of the belief as it stands, by the map's offset where it truly is. Confidence
@@ -250,7 +275,7 @@ class Tracker:
         first, *others = [mode.scaled(1 - belief.off_map) for mode in posterior.modes()]
         mean, covariance, yaw, length = belief.moments(first.indices)
         first = replace(first, mean_m=mean, covariance_m2=covariance)
-        criteria = criteria or self.localizer.criteria
+        criteria = self._criteria(criteria)
         modes, off_map = (first, *others), belief.off_map
         fix = make_fix_from_modes(posterior, modes, criteria, off_map, belief.points())
         east, north = map(float, belief.heading_cross(first.indices))
@@ -264,6 +289,13 @@ class Tracker:
             return fix
         # Frames of one flight lean alike: the belief cannot average an unknown tilt away.
         return widen(_scale_covariance(fix, self.covariance_scale), self._tilt_std_m, criteria)
+
+    def _criteria(self, criteria: FixCriteria | None) -> FixCriteria:
+        """The criteria, no laxer than the gate of what is promised."""
+        criteria = criteria or self.localizer.criteria
+        if self.promise is None or criteria.min_confidence >= self.promise.min_confidence:
+            return criteria
+        return replace(criteria, min_confidence=self.promise.min_confidence)
 
     def expand_mask(self) -> list[np.ndarray]:
         """For each level 0 .. depth - 1 which cells a search shall expand: flags (cells,)."""

@@ -159,17 +159,17 @@ def fix(east_m, north_m, status=FixStatus.FIX, yaw_rad=0.5, std_m=4.0):
 
 
 def test_increments_are_fixes_and_no_fix_is_none():
-    told = FixIncrements(REGION, NOISE)
-    assert told.add(fix(0, 0, FixStatus.NO_FIX), Motion()) is None
-    assert told.add(fix(0, 0, yaw_rad=None), Motion()) is None
-    first = told.add(fix(10.0, 5.0), Motion())
+    told = FixIncrements(REGION)
+    assert told.add(fix(0, 0, FixStatus.NO_FIX), Motion(), NOISE) is None
+    assert told.add(fix(0, 0, yaw_rad=None), Motion(), NOISE) is None
+    first = told.add(fix(10.0, 5.0), Motion(), NOISE)
     assert (first.east_m, first.north_m) == pytest.approx((10.0, 5.0))
-    assert told.add(fix(14.0, 7.0, FixStatus.NO_FIX), STEP) is None
-    second = told.add(fix(20.0, 9.5, std_m=2.0), STEP)
+    assert told.add(fix(14.0, 7.0, FixStatus.NO_FIX), STEP, NOISE) is None
+    second = told.add(fix(20.0, 9.5, std_m=2.0), STEP, NOISE)
     assert second.covariance_m2[0, 0] > 4.0  # less than the whole fix says
     assert REGION.to_enu(second.latitude, second.longitude) == pytest.approx(
         (second.east_m, second.north_m), abs=1e-6
     )
     told.reset()
-    third = told.add(fix(20.0, 9.5, std_m=2.0), Motion())
+    third = told.add(fix(20.0, 9.5, std_m=2.0), Motion(), NOISE)
     np.testing.assert_array_equal(third.covariance_m2, 4.0 * np.eye(2))

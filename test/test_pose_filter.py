@@ -120,7 +120,7 @@ def test_the_search_narrows_once_the_place_is_known_and_opens_for_the_kidnapped(
         look(belief, here)
         belief.predict(standing, NOISE)
     area = belief.search_area()
-    assert len(area.yaws_rad) <= 9 and area.headings == 72 and area.reach_m <= 60
+    assert len(area.yaws_rad) <= 9 and area.headings == 144 and area.reach_m <= 60
     assert np.hypot(area.east_m + 90, area.north_m - 80) < 10
     for frames in range(12):  # noqa: B007
         look(belief, there)

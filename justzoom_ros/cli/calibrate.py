@@ -4,12 +4,17 @@ import argparse
 import json
 from typing import Any
 
+from justzoom_ros.cli import calibrate_fixes
+
 EXAMPLE = """examples:
   justzoom calibrate --map maps/farm --weights runs/farm/weights.safetensors \\
       --images photos/ -o farm_calibrated.safetensors
 
   justzoom calibrate --map maps/farm --weights runs/farm/weights.safetensors \\
       --images photos/ --bags flights/* -o farm_calibrated.safetensors
+
+  justzoom calibrate --registration --fixes runs/*/fixes.csv --alpha 0.05 \\
+      --fitted-on 'flights over farmland in May' -o nadir_calibrated.safetensors
 
 The weights are bound to the map that they were calibrated on. Take images that you do not
 evaluate on. With calibrated weights the node publishes its
@@ -28,8 +33,8 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add('--map', required=True, metavar='DIR', help='map folder')
-    add('--weights', required=True, metavar='FILE', help='weights of the policy')
+    add('--map', metavar='DIR', help='map folder; not for --fixes')
+    add('--weights', metavar='FILE', help='weights of the policy')
     add('--images', metavar='PATH', help='images with positions, see evaluate: fits the '
         'temperature')  # fmt: skip
     add('--select', action='append', default=[], metavar='COLUMN=VALUE', help='rows of the CSV')
@@ -41,11 +46,14 @@ def add_parser(subparsers: Any) -> None:
         'policy is right where it is so sure, before and after')  # fmt: skip
     add('-o', '--out', required=True, metavar='FILE', help='calibrated weights to write')
     add('--json', action='store_true', help='print one JSON object')
+    calibrate_fixes.add_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
     """Fit, write, say what it changed."""
+    if args.fixes:
+        return calibrate_fixes.run(args)
     from dataclasses import replace
 
     from tqdm import tqdm
@@ -95,7 +103,9 @@ def _check(args: argparse.Namespace) -> None:
     from justzoom_ros.report.page import require_leaflet
 
     if not (args.images or args.bags):
-        raise ConfigError('calibrate needs --images, --bags or both')
+        raise ConfigError('calibrate needs --images, --bags or both, or --fixes')
+    if not (args.map and args.weights):
+        raise ConfigError('calibrate needs --map and --weights')
     for option in ('sequence', 'report'):
         if getattr(args, option) and not args.images:
             raise ConfigError(f'--{option} is made of the images; give --images with it')

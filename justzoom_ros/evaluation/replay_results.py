@@ -134,7 +134,7 @@ def write_results(
     folder = output_folder(out)
     scored = [score_fix(fix, map.region, track, max_gap_s) for fix in fixes]
     summary = summarize(scored, map.region, track)
-    _write_csv(folder / 'fixes.csv', scored)
+    write_fixes(folder / 'fixes.csv', scored)
     write_json(folder / 'track.geojson', geojson(scored, map.region, track))
     title = describe(summary)
     marks = [mark for item in scored if (mark := _mark(item)) is not None]
@@ -208,7 +208,7 @@ def describe_sequence(summary: dict[str, Any]) -> str:
     return sequence_metrics.describe(summary['sequence'] or {})
 
 
-def _write_csv(path: Path, scored: Iterable[ScoredFix]) -> None:
+def write_fixes(path: Path, scored: Iterable[ScoredFix]) -> None:
     with writing(path) as temporary, temporary.open('w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(CSV_COLUMNS)

@@ -28,7 +28,13 @@ from justzoom_ros.filtering.histogram_filter import (
 )
 from justzoom_ros.filtering.lattices import Lattices, heading_likelihood, spread
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
-from justzoom_ros.filtering.pose_ratios import CellRatios, PoseExcess, PoseRatios, StateExcess
+from justzoom_ros.filtering.pose_ratios import (
+    CellRatios,
+    PoseExcess,
+    PoseRatios,
+    StateExcess,
+    refine,
+)
 from justzoom_ros.filtering.search_area import SearchArea, search_area, whole_area
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.ranges import check_ranges, ranged
@@ -39,6 +45,9 @@ PLACE_CELLS = 3
 
 MODE_REACH_M = 15.0
 """What is within about this distance of the best place belongs to one mode with it."""
+
+CLEAR_MASS = 0.9
+"""Mass (0..1) in the windows from which on their heaviest mode stands for the belief."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,8 @@ class PoseFilter:
         """Weigh by a registration's `PoseLikelihood`, as `HistogramFilter.update_poses`; best
         searched in `search_area`, at its headings. Where the robot thereby is most probably in one
         place, a fine window begins there, of this frame's ratios already."""
+        if self.windows:
+            likelihood = refine(likelihood, self.config.window.cell_m)
         full = PoseExcess(likelihood, novelty)
         self._update(full, full if exponent == 1 else PoseExcess(likelihood, exponent * novelty))
 
@@ -335,6 +346,11 @@ class PoseFilter:
         """Covariance (2,) of east and north with the yaw of what `moments` is of."""
         core = self._core(indices)
         return self.coarse.heading_cross(indices) if core is None else core.cross_m_rad
+
+    def window_moments(self) -> CoreMoments | None:
+        """Moments of the heaviest mode in the windows; None where they hold less than
+        `CLEAR_MASS`."""
+        return self._core(None) if self.window_mass >= CLEAR_MASS else None
 
     def _core(self, indices: np.ndarray | None) -> CoreMoments | None:
         """Moments of the heaviest window's mode in terminal cells; None where the lattice holds

@@ -24,6 +24,9 @@ from justzoom_ros.filtering.lattices import (
 MAX_LOG_RATIO = 50.0
 """Higher ratios are cut off: e ** 50 is as good as certain, and single precision holds it."""
 
+MAX_REFINED = 2_000_000
+"""Ratios of a refined search at most: one round a place that is known has far fewer."""
+
 
 class PoseRatios(Protocol):
     """What a belief needs of a registration's `PoseLikelihood`."""
@@ -74,6 +77,40 @@ class CellRatios:
 
     step_rad: float = 2 * np.pi
     """All the way round."""
+
+
+@dataclass(frozen=True)
+class FinerRatios:
+    """`PoseRatios` between the cells of others, as `refine` makes them. Fields as there."""
+
+    log_ratio: torch.Tensor
+    yaws_rad: np.ndarray
+    step_rad: float
+    cell_m: float
+    west_m: float
+    north_m: float
+
+
+def refine(likelihood: PoseRatios, cell_m: float) -> PoseRatios:
+    """Ratios in cells no wider than `cell_m`: a search has the score of each cell's centre, and
+    between the centres the logarithm is bicubic. Taken as the same all over a cell, a view would
+    be wrong by up to half of it. What was not looked at, and a search of too much, stays."""
+    factor = int(np.ceil(likelihood.cell_m / cell_m - 1e-9))
+    log_ratio = likelihood.log_ratio
+    finite = torch.isfinite(log_ratio)
+    if factor <= 1 or log_ratio.numel() * factor**2 > MAX_REFINED or not bool(finite.all()):
+        return likelihood
+    finer = torch.nn.functional.interpolate(
+        log_ratio[None].float(), scale_factor=float(factor), mode='bicubic', align_corners=False
+    )[0]
+    return FinerRatios(
+        finer,
+        likelihood.yaws_rad,
+        likelihood.step_rad,
+        likelihood.cell_m / factor,
+        likelihood.west_m,
+        likelihood.north_m,
+    )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,54 @@ FORMER_NAMES = {
 
 
 @dataclass(frozen=True)
+class Promise:
+    """What holds of the fixes of another sequence like those that it was fitted on: from the same
+    kind of places, cameras and seasons. docs/calibration.md explains it."""
+
+    group: str
+    """Of which fixes: 'tracking', in the light of the frames before, or 'single'."""
+
+    sequences: int
+    """Number of sequences with fixes that it was fitted on."""
+
+    fixes: int
+    """Number of their fixes through the gate."""
+
+    alpha: float
+    """No greater share (0..1) of a sequence's fixes is false, on average over sequences: the truth
+    lies outside the published 99 % ellipse."""
+
+    delta: float
+    """With confidence 1 - delta (0..1)."""
+
+    min_confidence: float
+    """The gate: least mass (0..1) of the first hypothesis of a fix."""
+
+    false_share: float
+    """Share (0..1) that was false, on average over the sequences."""
+
+    gross_sequences: int
+    """Number of sequences with a fix whose truth lay outside three times the 99 % ellipse."""
+
+    gross_bound: float
+    """What the share (0..1) of such sequences does not exceed, with confidence 1 - delta."""
+
+    radii: dict[str, float]
+    """{probability: squared Mahalanobis radius} of the regions that hold the truth of a fix with
+    at least this probability; 1.39, 4.61, 5.99 and 9.21 were errors normal."""
+
+    fitted_on: str
+    """What it was fitted on, in words."""
+
+    def __str__(self) -> str:
+        """For people, in a line."""
+        return (
+            f'{self.group}: at most {self.alpha:.1%} of fixes false at {1 - self.delta:.0%} '
+            f'confidence, from {self.sequences} sequences of {self.fitted_on}'
+        )
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Kept in the weights; the defaults are those of weights that were never calibrated."""
 
@@ -54,10 +102,18 @@ class Calibration:
     covariance_fixes: int = 0
     """Number of fixes that the factor was fitted on."""
 
+    promises: tuple[Promise, ...] = ()
+    """What is promised of fixes, one for each group."""
+
     @property
     def known(self) -> bool:
-        """True where a camera's own images were used, so that covariances may be called known."""
-        return self.source == 'images'
+        """True where a camera's own images or sequences were used, so that covariances may be
+        called known."""
+        return self.source == 'images' or bool(self.promises)
+
+    def promise(self, group: str) -> Promise | None:
+        """What is promised of the fixes of a group, None where nothing is."""
+        return next((each for each in self.promises if each.group == group), None)
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> 'Calibration':
@@ -65,7 +121,9 @@ class Calibration:
         neither are left out."""
         named = {FORMER_NAMES.get(key, key): value for key, value in stored.items()}
         known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in named.items() if key in known})
+        values = {key: value for key, value in named.items() if key in known}
+        values['promises'] = tuple(Promise(**each) for each in values.get('promises', ()))
+        return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, as stored in the weights."""

@@ -18,21 +18,21 @@ class FixIncrements:
     def __init__(
         self,
         region: Region,
-        noise: MotionNoise,
         scale: float = 1.0,
         config: ChannelConfig | None = None,
     ) -> None:
-        self._region, self._noise, self._scale = region, noise, scale
+        self._region, self._scale = region, scale
         self.channel = ChannelFilter(config)
 
     def reset(self) -> None:
         """Whatever was told counts no more: the next increment is a whole fix."""
         self.channel.reset()
 
-    def add(self, fix: Fix, motion: Motion) -> Fix | None:
-        """What is new in a fix after a `Motion`, as a `Fix` with the same heading; None where
-        there is no fix, which uses nothing up, and before the heading is known."""
-        self.channel.predict(motion, self._noise, self._scale)
+    def add(self, fix: Fix, motion: Motion, noise: MotionNoise) -> Fix | None:
+        """What is new in a fix after a `Motion` with a `MotionNoise`, as a `Fix` with the same
+        heading; None where there is no fix, which uses nothing up, and before the heading is
+        known."""
+        self.channel.predict(motion, noise, self._scale)
         if fix.status is not FixStatus.FIX or fix.yaw_rad is None or fix.yaw_std_rad is None:
             return None
         covariance = np.zeros((3, 3))

@@ -70,7 +70,7 @@ class FrameProcessor:
         self.state: CameraState | None = None
         self.tracker = None if motion == 'never' else Tracker(localizer, config)
         self.increments = self.tracker and FixIncrements(
-            localizer.region, self.tracker.config.noise, self.tracker.covariance_scale
+            localizer.region, self.tracker.covariance_scale
         )
         # Of headings and restarts only the latest counts.
         self.events = EventQueue(
@@ -132,7 +132,7 @@ class FrameProcessor:
         if self.tracker.motion.unknown_s > 0:
             self._report_once(UNKNOWN_MOTION)
         if self.increments:
-            self.increment = self.increments.add(fix, self.tracker.motion)
+            self.increment = self.increments.add(fix, self.tracker.motion, self.tracker.noise)
         if self.memory:
             self.memory.remember(fix, stamp_ns, self.tracker.motion.speed_m_s)
         if self.alignment:

@@ -78,13 +78,13 @@ def test_between_cells_the_logarithm_of_a_peak_is_found_where_it_is():
         finer.west_m + (column + 0.5) * finer.cell_m,
         finer.north_m - (row + 0.5) * finer.cell_m,
     )
-    assert found == pytest.approx(top, abs=0.24)  # half a finer cell, and what bicubic errs
+    assert found == pytest.approx(top, abs=0.22)  # within half a finer cell
     fine = (np.arange(164) + 0.5) * finer.cell_m - 41 * cell_m / 2
     east, north = np.meshgrid(fine, -fine)
     expected = -((east - top[0]) ** 2 + (north - top[1]) ** 2) / (2 * 1.5**2)
     middle = slice(50, 114)
     np.testing.assert_allclose(
-        finer.log_ratio[0].numpy()[middle, middle], expected[middle, middle], atol=0.15
+        finer.log_ratio[0].numpy()[middle, middle], expected[middle, middle], atol=1e-3
     )
 
 

@@ -100,9 +100,8 @@ def refine(likelihood: PoseRatios, cell_m: float) -> PoseRatios:
     finite = torch.isfinite(log_ratio)
     if factor <= 1 or log_ratio.numel() * factor**2 > MAX_REFINED or not bool(finite.all()):
         return likelihood
-    finer = torch.nn.functional.interpolate(
-        log_ratio[None].float(), scale_factor=float(factor), mode='bicubic', align_corners=False
-    )[0]
+    south, east = (_cubic_weights(count, factor) for count in log_ratio.shape[1:])
+    finer = south @ log_ratio.float().cpu() @ east.T
     return FinerRatios(
         finer,
         likelihood.yaws_rad,
@@ -111,6 +110,23 @@ def refine(likelihood: PoseRatios, cell_m: float) -> PoseRatios:
         likelihood.west_m,
         likelihood.north_m,
     )
+
+
+def _cubic_weights(count: int, factor: int) -> torch.Tensor:
+    """Weights (factor * count, count) that interpolate values at cell centres, exact for
+    parabolas (Keys, doi 10.1109/TASSP.1981.1163711); the border's values go on beyond it."""
+    at = (np.arange(count * factor) + 0.5) / factor - 0.5
+    first, t = np.floor(at).astype(int), at - np.floor(at)
+    shares = np.stack([
+        -t / 2 + t**2 - t**3 / 2,
+        1 - 5 * t**2 / 2 + 3 * t**3 / 2,
+        t / 2 + 2 * t**2 - 3 * t**3 / 2,
+        -(t**2) / 2 + t**3 / 2,
+    ])  # fmt: skip
+    weights = np.zeros((len(at), count), np.float32)
+    for step, share in enumerate(shares, start=-1):
+        np.add.at(weights, (np.arange(len(at)), (first + step).clip(0, count - 1)), share)
+    return torch.from_numpy(weights)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from justzoom_ros.region import Region
 from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration import calibration, views
-from justzoom_ros.training.registration.adapt import adapt, cut_map, map_place
+from justzoom_ros.training.registration.adapt import adapt, choose_share, cut_map, map_place
 from justzoom_ros.training.registration.bank import pack
 from justzoom_ros.training.registration.batches import foreign_tiles
 from justzoom_ros.training.registration.dice import Dice
@@ -35,6 +35,7 @@ from justzoom_ros.training.registration.loss import (
     log_evidence,
     turn_templates,
 )
+from justzoom_ros.training.registration.map_judge import MapFigures, MapJudge
 from justzoom_ros.training.registration.negatives import draw_negatives
 from justzoom_ros.training.registration.recipe import RegistrationRecipe
 from justzoom_ros.training.registration.train import train_registration
@@ -109,7 +110,8 @@ def test_the_middle_of_a_view_stays_where_it_is_under_tilt_and_parallax():
 
 def test_pairs_are_pictures_and_the_same_seed_draws_the_same(places):
     one, other = (PairSource(places).draw(4, Dice.of((5,))) for _ in range(2))
-    assert (one.views == other.views).all() and (one.rows == other.rows).all()
+    torch.testing.assert_close(one.views, other.views)
+    assert (one.rows == other.rows).all()
     assert one.tiles.shape == (4, 3, 192, 192) and one.views.shape == (4, 3, 112, 112)
     assert one.usable.all()
     for x in (one.tiles, one.views):
@@ -357,17 +359,67 @@ def test_fitting_keeps_the_given_weights_where_views_kept_back_do_not_improve(
     satellite_map, tmp_path, monkeypatch
 ):
     network = RegistrationNetwork(TINY)
-    monkeypatch.setattr(RegistrationTrainer, 'judge', lambda self: worse_and_worse(self))
+    monkeypatch.setattr(MapJudge, 'judge', lambda self, one: figures(4.0 + (one is not network)))
     result = adapt(network, satellite_map, tmp_path, minutes=0.004)
     assert result.network is network and not result.improved
     assert 'stay as they were' in str(result)
 
 
-def worse_and_worse(trainer):
-    loss = 1.0 + len(trainer.rows)
-    row = {'step': trainer.step, 'minutes': 0, 'loss_nats': loss}
-    trainer.rows.append(row | {'here_nats': loss, 'within_3_cells': 0.5})
-    return trainer.rows[-1]
+def figures(nats, found=5):
+    return MapFigures(nats + np.linspace(-0.5, 0.5, 10), np.arange(10) < found)
+
+
+class FixedJudge:
+    """Judges a network by the first weight of its first filter."""
+
+    def __init__(self, nats_at):
+        self.nats_at = nats_at
+
+    def judge(self, network):
+        return figures(self.nats_at(float(network.map_encoder.stem.bias.detach()[0])))
+
+
+def two_networks():
+    given, fitted = RegistrationNetwork(TINY), RegistrationNetwork(TINY)
+    for network, value in ((given, 0.0), (fitted, 1.0)):
+        torch.nn.init.constant_(network.map_encoder.stem.bias, value)
+    torch.nn.init.constant_(fitted.match.rise, 7.0)
+    return given, fitted
+
+
+def test_of_the_weights_between_given_and_fitted_ones_the_best_are_kept():
+    given, fitted = two_networks()
+    found = choose_share(given, fitted, FixedJudge(lambda at: 3 + (at - 0.5) ** 2))
+    assert found.share == 0.5 and found.improved
+    weights = zip(found.network.parameters(), given.parameters(), fitted.parameters(), strict=True)
+    for made, one, other in list(weights)[:-3]:
+        torch.testing.assert_close(made, (one + other) / 2)
+    assert torch.equal(found.network.match.rise, given.match.rise)
+
+
+def test_weights_that_are_not_clearly_better_are_not_kept():
+    given, fitted = two_networks()
+    found = choose_share(given, fitted, FixedJudge(lambda at: 3.0))
+    assert found.network is given and found.share == 0
+
+
+def test_better_is_more_than_chance_and_no_fewer_found():
+    rng, base = np.random.default_rng(0), figures(4.0)
+    noisy = MapFigures(base.nats - 0.01 + rng.normal(0, 1, 10), base.found)
+    assert figures(3.8).better_than(base) and not noisy.better_than(base)
+    assert not figures(3.8, found=4).better_than(base)
+
+
+@pytest.mark.slow
+def test_views_are_judged_at_their_true_place_on_the_whole_map(satellite_map, monkeypatch):
+    for name in ('change_map', 'change_view'):
+        monkeypatch.setattr(views, name, lambda x, segments, dice, strength: x)
+    whole, (part,) = map_place(satellite_map), cut_map(satellite_map, 1.0)[1]
+    network = RegistrationNetwork.shipped()
+    right = MapJudge(whole, part, (640 - part.size_m[0], 0.0), 1.0, count=3).judge(network)
+    assert right.recall == 1 and right.mean_nats < 0.5
+    wrong = MapJudge(whole, part, (200.0, 0.0), 1.0, count=3).judge(network)
+    assert wrong.recall == 0
 
 
 def test_a_map_is_cut_into_parts_that_do_not_overlap(satellite_map):

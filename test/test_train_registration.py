@@ -16,10 +16,11 @@ from justzoom_ros.registrar import Registrar
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration import runs
 from justzoom_ros.training.registration.adapt import Adaptation
+from justzoom_ros.training.registration.map_judge import MapFigures
 from justzoom_ros.training.registration.runs import split_places
 
-BEFORE = {'here_nats': 4.0, 'within_3_cells': 0.5}
-AFTER = {'here_nats': 3.0, 'within_3_cells': 0.6}
+BEFORE = MapFigures(np.full(10, 4.0), np.arange(10) < 5)
+AFTER = MapFigures(np.full(10, 3.0), np.arange(10) < 6)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def adapting(monkeypatch, improved):
 
     def adapt(network, satellite_map, out, minutes, metres_per_px, progress):
         seen.update(minutes=minutes, metres_per_px=metres_per_px)
-        return Adaptation(network, improved, BEFORE, AFTER)
+        return Adaptation(network, 0.5 * improved, BEFORE, AFTER)
 
     monkeypatch.setattr(runs, 'adapt', adapt)
     return seen
@@ -46,11 +47,11 @@ def test_weights_that_improved_go_into_the_map_and_are_used_from_there(
     arguments = ['train', '--registration', '--map', str(town.path), '--minutes', '2']
     assert main([*arguments, '--footprint', '90', '150']) == 0
     out = capsys.readouterr().out
-    assert '4.00 -> 3.00 nats' in out and '50 % -> 60 % within 3 cells' in out
+    assert '4.00 -> 3.00 nats' in out and '50 % -> 60 % found' in out
     assert seen['minutes'] == 2.0 and 0.8 <= seen['metres_per_px'] < 1.2
     registrar = Registrar.open(town, progress=False)
     assert registrar.origin == 'registration adapted to this map'
-    assert registrar.network.card['adaptation']['after'] == AFTER
+    assert registrar.network.card['adaptation']['after'] == AFTER.row()
     SatelliteMap.build(
         tmp_path / 'town.tif', town.region, town.path, resolution_m=0.8, attribution='invented',
         overwrite=True,

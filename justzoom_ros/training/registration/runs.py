@@ -142,7 +142,7 @@ def adapt_to_map(
     path = satellite_map.path / ADAPTED_NAME
     card = {**found.network.card, 'adapted_to': satellite_map.checksum}
     found.network.save(
-        path, {**card, 'adaptation': {'before': found.before, 'after': found.after}}
+        path, {**card, 'adaptation': {'before': found.before.row(), 'after': found.after.row()}}
     )
     return AdaptedMap(path, found)
 

@@ -77,6 +77,12 @@ class Pairs:
     """(B,) how far the view's axes are turned against the tile's, in the sense of image
     coordinates: the tile's offset of a point is the rotation (c, -s; s, c) of its offset (x, y) in
     the view."""
+    centres_m: np.ndarray
+    """(B, 2) where the middle of the view is: x, y in metres from the place's upper left."""
+    turns_rad: np.ndarray
+    """(B,) how far the view's axes are turned against those of the place, in the same sense."""
+    metres_per_px: np.ndarray
+    """(B,) ground resolution of tile and view."""
     places: np.ndarray
     """int (B,): pairs of two places show different ground."""
     kinds: np.ndarray
@@ -146,6 +152,9 @@ class PairSource:
             rows,
             columns,
             heading,
+            middle + np.einsum('bij,bj->bi', to_ground, shift),
+            turn + heading,
+            metres,
             places,
             self._kinds[places],
             float((config.smallest_cells * STRIDE) ** 2),
@@ -156,7 +165,7 @@ class PairSource:
         config = self.config
         finest = np.maximum(config.finest_m, self._finest[places] / config.enlarge)
         widest = self._size[places].max(1) / (0.75 * config.tile_cells * STRIDE)
-        coarsest = np.maximum(np.minimum(config.coarsest_m, widest), finest * 1.05)
+        coarsest = np.maximum(np.minimum(config.coarsest_m, widest), finest)
         return np.exp(rng.uniform(np.log(finest), np.log(coarsest)))
 
     def _somewhere(self, places, metres, rng):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from justzoom_ros.embeddings.map_features import open_map_features
+from justzoom_ros.maps.layers import BASE, open_layers
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registrar import Registrar, choose_device
 from justzoom_ros.registration.attitude import Attitude
@@ -43,12 +44,13 @@ class ForwardRegistrar(Registrar):
         Raises WeightsError, ConfigError for a map that is too coarse for streets."""
         network = ForwardNetwork.load(weights) if weights else ForwardNetwork.shipped()
         network.requires_grad_(False).to(choose_device(device))
-        features = open_map_features(
-            satellite_map, network, network.config.metres_per_px, progress
-        )
+        layers = {
+            name: open_map_features(one, network, network.config.metres_per_px, progress)
+            for name, one in open_layers(satellite_map).items()
+        }
         config = config or PoseSearchConfig(min_imagery=MIN_IMAGERY)
         log.info('registration of a camera that looks ahead over %s', satellite_map.path)
-        return cls(network, features, satellite_map, config, weights)
+        return cls(network, layers[BASE], satellite_map, config, weights, layers)
 
     def view(  # type: ignore[override]
         self,

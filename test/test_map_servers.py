@@ -1,7 +1,7 @@
 """Maps from servers, which run on loopback: every kind against a warp of what it shows."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -187,6 +187,14 @@ def test_without_a_place_a_raster_is_taken_whole(server, ortho, tmp_path):
         pytest.raises(ConfigError, match='whole earth.*--around LAT LON --side M'),
     ):
         enclosing_region(source)
+
+
+def test_parameters_of_a_servers_own_are_sent_along(server, tmp_path):
+    source = f'{server.url}/wms?map=/srv/a.map&LAYERS=ortho&time=2020-06-01'
+    built = build(source, tmp_path)
+    asked = [parse_qs(urlsplit(path).query) for _, path, _ in server.requests]
+    assert built.mask.all() and built.info.source == source
+    assert all((q['map'], q['time']) == (['/srv/a.map'], ['2020-06-01']) for q in asked)
 
 
 # --- presets -----------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ REMOTE = re.compile(
 VARIABLE = re.compile(r'\$\{(\w+)\}')
 HARMLESS = {
     'bbox', 'crs', 'exceptions', 'format', 'height', 'layer', 'layers', 'map', 'request',
-    'service', 'srs', 'style', 'styles', 'tilematrixset', 'time', 'transparent', 'version', 'width',
-    'tilematrix', 'tilerow', 'tilecol', 'x', 'y', 'z', 'bands', 'assets', 'collection',
+    'service', 'srs', 'style', 'styles', 'tilematrixset', 'time', 'transparent', 'version',
+    'width', 'tilematrix', 'tilerow', 'tilecol', 'x', 'y', 'z', 'bands', 'assets', 'collection',
 }  # fmt: skip
 """Query parameters whose values are no credentials."""
 

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 
 import numpy as np
@@ -61,6 +62,7 @@ class ServerSource(MapSource):
         self._kind = kind_of(self._address.text)
         self._store = Store(self._server.cache_folder / self._cache_name())
         self._services: dict[int, Service] = {}
+        self._lock = Lock()
         self._fetched: set[tuple[int, Unit]] = set()
         self._probed: tuple[Region, int] | None = None
         with ExitStack() as stack:
@@ -155,18 +157,19 @@ class ServerSource(MapSource):
 
     def _service(self, connection: int) -> Service:
         """What GDAL opens on a connection. A STAC item is asked for its raster once."""
-        if connection not in self._services:
-            address = self._address
-            if self._kind == Kind.STAC:
-                if 0 in self._services:
-                    return self._services[0]
-                address = find_asset(address, self._server)
-                self._fetcher.address = address
-                self._fetcher.sends_headers = same_host(self._address.url, address.url)
-                self._services[0] = Service(Kind.RASTER, address.url, None)
-                return self._services[0]
-            self._services[connection] = describe(address, self._server, connection)
-        return self._services[connection]
+        number = 0 if self._kind == Kind.STAC else connection
+        with self._lock:
+            if number not in self._services:
+                self._services[number] = self._describe(number)
+            return self._services[number]
+
+    def _describe(self, connection: int) -> Service:
+        if self._kind != Kind.STAC:
+            return describe(self._address, self._server, connection)
+        found = find_asset(self._address, self._server)
+        self._fetcher.address = found
+        self._fetcher.sends_headers = same_host(self._address.url, found.url)
+        return Service(Kind.RASTER, found.url, None)
 
     def _find_grid(self) -> Grid:
         """The grid that is kept, else what the server says."""

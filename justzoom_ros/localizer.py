@@ -11,7 +11,6 @@ its posterior is the prior of the registration. A policy alone answers in cells.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,14 +23,15 @@ from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import (
     Fix,
     FixCriteria,
-    FixStatus,
     Hypothesis,
     add_offset,
     make_fix,
+    make_no_fix,
 )
 from justzoom_ros.inference.image_quality import images_fault
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.inference.preprocess import check_image
 from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.maps.map_offset import MapOffset, read_offset
 from justzoom_ros.maps.satellite_map import SatelliteMap
@@ -287,8 +287,7 @@ class Localizer:
         """
         camera = camera or self.camera
         if self.registrar is None or camera is None:
-            fix = self._zoom_fix([image_rgb], None, criteria)
-            return self._guarded([image_rgb], fix, criteria)
+            return self._zoom_fix([image_rgb], None, criteria)
         state = CameraState(camera, attitude, heading_rad, heading_std_rad, tilt=tilt)
         return self._register([image_rgb], None, state, criteria)
 
@@ -309,8 +308,7 @@ class Localizer:
             return self._register(images_rgb, mounts, state or CameraState(), criteria)
         if len(images_rgb) == 1:
             return self.locate(images_rgb[0], criteria=criteria)
-        fix = self._zoom_fix(images_rgb, mounts, criteria)
-        return self._guarded(images_rgb, fix, criteria)
+        return self._zoom_fix(images_rgb, mounts, criteria)
 
     def _register(
         self,
@@ -321,13 +319,15 @@ class Localizer:
     ) -> Fix:
         """The registration's fix, with the policy's posterior as prior where there is a policy."""
         registrar = self.require_registrar()
+        if blind := self._blind(images_rgb):
+            return blind
         view, prior = self.view(images_rgb, state, mounts), None
         if self.zoom:
             posteriors = [self.zoom.posterior(image) for image in images_rgb]
             prior = fuse_posteriors(posteriors, overlap_weights(mounts) if mounts else None)
         posterior = registrar.posterior(view, prior)
         fix = registrar.fix(view, posterior, criteria or self.criteria)
-        return self._guarded(images_rgb, fix, criteria)
+        return self.correct(fix, criteria)
 
     def _zoom_fix(
         self,
@@ -338,19 +338,25 @@ class Localizer:
         """The policy's fix, of the images of a rig or of one."""
         if self.zoom is None:
             raise ConfigError(SCALE_UNKNOWN)
+        if blind := self._blind(images_rgb):
+            return blind
         posteriors = [self.zoom.posterior(image) for image in images_rgb]
         weights = overlap_weights(mounts) if mounts else None
-        return make_fix(fuse_posteriors(posteriors, weights), criteria or self.criteria)
+        fix = make_fix(fuse_posteriors(posteriors, weights), criteria or self.criteria)
+        return self.correct(fix, criteria)
 
-    def _guarded(
-        self, images_rgb: Sequence[np.ndarray], fix: Fix, criteria: FixCriteria | None
-    ) -> Fix:
-        """The fix where it truly is, or none where the pictures show nothing: a policy is sure of
-        a lens cap too."""
-        fix, fault = self.correct(fix, criteria), images_fault(images_rgb)
+    def _blind(self, images_rgb: Sequence[np.ndarray]) -> Fix | None:
+        """No fix, where the pictures show nothing: a policy is sure of a lens cap too, and a
+        search would be for nothing. Raises ImageError for what is no picture."""
+        for image in images_rgb:
+            check_image(image)
+        fault = images_fault(images_rgb)
         if fault is None:
-            return fix
-        return replace(fix, status=FixStatus.NO_FIX, reason=str(fault))
+            return None
+        indices = np.flatnonzero(self.covered)
+        levels, share = np.full(len(indices), self.region.depth), 1 / len(indices)
+        even = CellPosterior(self.region, levels, indices, np.full(len(indices), share))
+        return replace(make_no_fix(self.region, str(fault)), posterior=even)
 
 
 def _looks(

@@ -178,6 +178,15 @@ def test_what_is_missing_is_named_by_kind(changes, heard, reason):
         sensors.state_at(NOW)
 
 
+@pytest.mark.parametrize(('source', 'height_m'), [('imu', 100 * cos(0.4)), ('none', 100.0)])
+def test_a_range_along_a_tilted_body_is_longer_than_the_height(source, height_m):
+    sensors = CameraSensors(config(height_source='range', attitude_source=source))
+    measured = SimpleNamespace(header=header(100), range=100.0, min_range=1.0, max_range=150.0)
+    sensors.add_range(measured)
+    sensors.add_imu(imu(1.0, pitch_rad=0.4))
+    assert sensors.state_at(NOW).camera.height_m == pytest.approx(height_m)
+
+
 @pytest.mark.parametrize('z_m', [240.0, float('nan')])
 def test_a_height_below_ground_or_not_finite_is_none(z_m):
     sensors = CameraSensors(config(height_source='odom', ground_altitude_m=250.0))

@@ -117,6 +117,15 @@ def test_weights_of_another_map_are_used_with_a_warning(made, caplog):
     assert 'trained from another map' in caplog.text
 
 
+def test_a_dark_picture_costs_no_search(made, monkeypatch):
+    localizer = opened(made)
+    monkeypatch.setattr(type(localizer.zoom), 'posterior', lambda *_: pytest.fail('searched'))
+    fix = localizer.locate(np.full((48, 64, 3), 3, np.uint8))
+    assert fix.status == 'no_fix' and fix.reason == 'the picture is dark'
+    assert fix.radius_90_m > localizer.region.side_m / 2 and np.isfinite(fix.latitude)
+    assert fix.require_posterior().masses == pytest.approx(1 / localizer.cells)
+
+
 @pytest.mark.parametrize('image', [None, IMAGE.astype(float), IMAGE[..., 0], IMAGE[:0]])
 def test_what_is_no_image_is_named(made, image):
     with pytest.raises(ImageError, match='camera image'):

@@ -26,7 +26,7 @@ def ground_views(image: np.ndarray, config: PolicyConfig) -> np.ndarray:
     right square (V = 2), as published; a 'nadir' image is cut to `ground_aspect` about its centre
     and resized (V = 1). Raises ImageError unless `image` is uint8 (H, W, 3).
     """
-    _check(image)
+    check_image(image)
     height = config.ground_px
     width = round(height * config.ground_aspect)
     if config.view == 'nadir':
@@ -49,7 +49,8 @@ def normalize(images: np.ndarray | torch.Tensor) -> torch.Tensor:
     return (pixels - mean) / std
 
 
-def _check(image: np.ndarray) -> None:
+def check_image(image: np.ndarray) -> None:
+    """Raise ImageError for what is no picture, uint8 (H, W, 3)."""
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
         shape = getattr(image, 'shape', type(image).__name__)
         raise ImageError(f'camera image has shape {shape}; it must be (height, width, 3) RGB')

@@ -114,12 +114,25 @@ class CameraSensors:
             height_m = self._heard(self.heights, moment, 'height', self._height_topic)
             if not height_m > 0:
                 raise ViewError(f'no height: {self._height_topic} says {height_m:.1f} m')
+            height_m *= self._upright(moment)
             return _known('height', lambda: config.at_height(lens, height_m))
         if config.footprint_m:
             return lens.with_footprint(*config.footprint_m)
         if config.height_m is None:
             raise ViewError('no height: neither height_m, footprint_m nor height_source is set')
         return config.at_height(lens, config.height_m)
+
+    def _upright(self, moment: Moment) -> float:
+        """Height above ground for each metre that a sensor along the body's axis measures: the
+        cosine of the body's tilt, where that is known; 1 where heights are measured otherwise."""
+        config = self.config
+        if config.height_source != 'range' or config.attitude_source != 'imu':
+            return 1.0
+        orientation, _ = self._orientation_at(moment)
+        rotation = _known('attitude', lambda: rotation_from_quaternion(orientation))
+        if not rotation[2, 2] > 0:
+            raise ViewError('no height: the range sensor looks above the horizon')
+        return float(rotation[2, 2])
 
     @property
     def _height_topic(self) -> str:

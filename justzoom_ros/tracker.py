@@ -12,9 +12,9 @@ search does not expand keeps the mass that the policy gives it. Frames that cont
 are noticed, and the search opens again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from justzoom_ros.filtering import (
     PoseFilterConfig,
     make_filter,
 )
-from justzoom_ros.filtering.core_moments import CoreMoments
 from justzoom_ros.filtering.noise_adaptation import AdaptationConfig, NoiseAdaptation
 from justzoom_ros.inference.fix import (
     Fix,
@@ -66,7 +65,11 @@ class TrackerConfig:
     """How far odometry can be wrong."""
 
     adaptation: AdaptationConfig = field(default_factory=AdaptationConfig)
-    """How that follows what frames say of it, where pictures are registered."""
+    """How that follows what registered frames say of it."""
+
+    adapt_unregistered: bool = False
+    """Whether it follows frames that a policy answers alone, too. What weights hold of these was
+    fitted without."""
 
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
     """Which samples of the odometry are believed."""
@@ -247,20 +250,21 @@ class Tracker:
 
     def update(self, posterior: CellPosterior) -> None:
         """Weigh the belief by the `CellPosterior` of one frame."""
-        self.belief.update(posterior, self.likelihood_exponent, min(1.0, self._novelty))
-        self._novelty = 0.0
+        self._weigh(self.belief.update, posterior)
 
     def update_poses(self, likelihood: PoseLikelihood) -> None:
         """Weigh the belief by the `PoseLikelihood` of one frame, at headings of the robot."""
-        before = self._window_moments()
-        self.belief.update_poses(likelihood, self.likelihood_exponent, min(1.0, self._novelty))
+        self._weigh(self.belief.update_poses, likelihood)
+
+    def _weigh(self, update: Callable[[Any, float, float], None], frame: Any) -> None:
+        """Weigh the belief by a frame, and learn from it how wrong the odometry is."""
+        adapts = self.localizer.registrar is not None or self.config.adapt_unregistered
+        before = self.belief.clear_moments() if adapts else None
+        update(frame, self.likelihood_exponent, min(1.0, self._novelty))
         self._novelty = 0.0
-        after = self._window_moments()
+        after = self.belief.clear_moments() if before else None
         if before and after and self.motion.distance_m > 0:
             self.adaptation.learn(before, after)
-
-    def _window_moments(self) -> CoreMoments | None:
-        return self.belief.window_moments() if isinstance(self.belief, PoseFilter) else None
 
     def fix(self, criteria: FixCriteria | None = None) -> Fix:
         """The `Fix` of the belief as it stands, by the map's offset where it truly is. Confidence

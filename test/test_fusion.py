@@ -24,6 +24,7 @@ from justzoom_ros import Region
 from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import FixCriteria, make_fix
 from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.live.fix_increments import FixIncrements
 from justzoom_ros.live.fix_thinner import FixThinner, ThinnerConfig
 from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker, TrackerConfig
@@ -431,12 +432,9 @@ class Ekf:
         self.covariance -= gain @ self.covariance[:2]
 
 
-@cache
-def recorded(seed):
-    """A drive and what the node would say: true poses (N, 3), steps, turns, and a fix a second."""
-    rng = np.random.default_rng(seed)
-    truth, steps, turns = drive(rng)
-    localizer = SimpleNamespace(
+def world():
+    """What a tracker needs of a localizer."""
+    return SimpleNamespace(
         region=REGION,
         covered=np.ones(CELLS, bool),
         calibration=Calibration(),
@@ -444,8 +442,15 @@ def recorded(seed):
         registrar=None,
         correct=lambda fix, criteria: fix,
     )
+
+
+@cache
+def recorded(seed):
+    """A drive and what the node would say: true poses (N, 3), steps, turns, and a fix a second."""
+    rng = np.random.default_rng(seed)
+    truth, steps, turns = drive(rng)
     config = TrackerConfig(likelihood_exponent=1.0, decorrelation_distance_m=1.0)
-    tracker = Tracker(localizer, config)
+    tracker = Tracker(world(), config)
     place, yaw, fixes = 0j, 0.0, []
     for second, (step, turn) in enumerate(zip(steps, turns, strict=True)):
         yaw += turn
@@ -662,6 +667,62 @@ def test_a_filter_that_is_started_again_finds_itself_with_the_next_fix():
     ]
     print(f'restart: {np.max(errors):.1f} m')
     assert len(errors) == 6 and np.max(errors) < 20
+
+
+@cache
+def followed(seed):
+    """A drive as `recorded`, with the noise of the odometry learned: true poses (N, 3), steps,
+    turns, and of every second the fix and what is new in it, None where nothing is."""
+    rng = np.random.default_rng(seed)
+    truth, steps, turns = drive(rng)
+    config = TrackerConfig(
+        likelihood_exponent=1.0, decorrelation_distance_m=1.0, adapt_unregistered=True
+    )
+    tracker, told = Tracker(world(), config), FixIncrements(REGION)
+    place, yaw, found = 0j, 0.0, []
+    for second, (step, turn) in enumerate(zip(steps, turns, strict=True)):
+        yaw += turn
+        place += step * np.exp(1j * yaw)
+        stamp_ns = (second + 1) * 10**9
+        tracker.add_odometry(Pose(stamp_ns, place.real, place.imag, yaw))
+        tracker.predict(tracker._motion_to(stamp_ns))
+        tracker.update(frame(rng, truth[second, :2]))
+        fix = replace(tracker.fix(), posterior=None)
+        found.append((fix, told.add(fix, tracker.motion, tracker.noise)))
+    return truth, steps, turns, found
+
+
+@pytest.mark.slow
+def test_a_filter_that_takes_everything_that_is_new_is_as_sure_as_it_is_right():
+    """Every frame is a fix here, and one a second; the filter knows its own odometry's noise."""
+    errors, covariances, beliefs = [], [], []
+    for seed in range(6):
+        truth, steps, turns, found = followed(seed)
+        ekf = None
+        for second, (step, turn, (fix, new)) in enumerate(zip(steps, turns, found, strict=True)):
+            if ekf is not None:
+                ekf.predict(step, turn)
+            if new is not None:
+                if ekf is None:
+                    ekf = Ekf(new)
+                else:
+                    ekf.correct(new)
+            if ekf is None:
+                continue
+            here = truth[second, :2]
+            errors.append(ekf.state[:2] - here)
+            covariances.append(ekf.covariance[:2, :2].copy())
+            beliefs += [np.array([fix.east_m, fix.north_m]) - here] if fix.status == 'fix' else []
+    errors = np.array(errors)
+    squared = np.einsum('ni,nij,nj->n', errors, np.linalg.inv(covariances), errors)
+
+    def rms(some):
+        return np.sqrt((np.array(some) ** 2).sum(1).mean())
+
+    print(f'ANEES {squared.mean() / 2:.2f}, rms {rms(errors):.2f} m, belief {rms(beliefs):.2f} m')
+    assert len(errors) > 0.8 * 6 * SECONDS
+    assert 0.8 < squared.mean() / 2 < 1.5
+    assert rms(errors) < 1.02 * rms(beliefs)
 
 
 @pytest.mark.slow

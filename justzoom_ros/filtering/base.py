@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from justzoom_ros.filtering.core_moments import CoreMoments
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
 from justzoom_ros.filtering.pose_ratios import PoseRatios
 from justzoom_ros.inference.posterior import CellPosterior
@@ -63,6 +64,9 @@ class BeliefFilter(Protocol):
 
     def posterior(self) -> CellPosterior:
         """Masses of the terminal cells, given that the robot is on the map."""
+
+    def clear_moments(self) -> CoreMoments | None:
+        """Moments of the one mode that stands for the belief; None where there is none."""
 
     def points(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions (N, 2), metres east and north, that hold nearly all of the mass on the map,

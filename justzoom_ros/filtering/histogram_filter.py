@@ -18,6 +18,7 @@ import torch
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import lattice
+from justzoom_ros.filtering.core_moments import CoreMoments, core_moments
 from justzoom_ros.filtering.lattices import Lattices, heading_likelihood
 from justzoom_ros.filtering.motion_model import Motion, MotionNoise
 from justzoom_ros.filtering.pose_ratios import PoseExcess, PoseRatios
@@ -27,6 +28,12 @@ from justzoom_ros.region import Region
 
 FAINT = 1e-7
 """Cells with a smaller share of the greatest mass are not worth looking at."""
+
+CLEAR_MASS = 0.9
+"""Mass (0..1) from which on one mode stands for the belief."""
+
+REACH_CELLS = 8
+"""A mode lies within about so many cells of its heaviest."""
 
 MAX_STATES = 2**24
 """64 MiB of single precision; a belief works with a few copies of them."""
@@ -373,6 +380,17 @@ class HistogramFilter:
         turn = (self.yaws_rad - yaw + np.pi) % (2 * np.pi) - np.pi
         sums = np.stack([east, north])
         return (sums @ turn - sums.sum(1) * (mass @ turn) / total) / total
+
+    def clear_moments(self) -> CoreMoments | None:
+        """Moments of the mode at the heaviest cell; None where it holds less than `CLEAR_MASS`."""
+        plane = self.masses.sum(0)
+        south, east = divmod(int(plane.argmax()), self.cells)
+        start = np.array([float(self._east_m[east]), float(self._north_m[south])])
+        around = (slice(max(0, at - REACH_CELLS), at + REACH_CELLS + 1) for at in (south, east))
+        if float(plane[tuple(around)].sum()) < CLEAR_MASS:
+            return None
+        core = core_moments(self.lattices(), start, REACH_CELLS * self.side_m)
+        return core if core.mass >= CLEAR_MASS else None
 
     def cell_flags(self, indices: np.ndarray | None) -> np.ndarray:
         """Flags (n, n) of the terminal cells with these path indices (all), row 0 in the north."""

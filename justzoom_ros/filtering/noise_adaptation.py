@@ -23,7 +23,7 @@ class AdaptationConfig:
     rate: float = ranged(0.1, at_least=0, below=1)
     """Share by which the logarithm of the factor follows a frame; 0: the noise stays."""
 
-    least: float = ranged(0.02, above=0, at_most=1)
+    least: float = ranged(0.05, above=0, at_most=1)
     """Least factor on the variances of the odometry."""
 
     most: float = ranged(4.0, at_least=1)

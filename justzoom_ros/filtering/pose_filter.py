@@ -23,6 +23,7 @@ from justzoom_ros.filtering import lattice
 from justzoom_ros.filtering.core_moments import CoreMoments, core_moments
 from justzoom_ros.filtering.fine_window import FineWindow, FineWindowConfig
 from justzoom_ros.filtering.histogram_filter import (
+    CLEAR_MASS,
     HistogramFilter,
     HistogramFilterConfig,
 )
@@ -45,9 +46,6 @@ PLACE_CELLS = 3
 
 MODE_REACH_M = 15.0
 """What is within about this distance of the best place belongs to one mode with it."""
-
-CLEAR_MASS = 0.9
-"""Mass (0..1) in the windows from which on their heaviest mode stands for the belief."""
 
 
 @dataclass(frozen=True)
@@ -347,7 +345,7 @@ class PoseFilter:
         core = self._core(indices)
         return self.coarse.heading_cross(indices) if core is None else core.cross_m_rad
 
-    def window_moments(self) -> CoreMoments | None:
+    def clear_moments(self) -> CoreMoments | None:
         """Moments of the heaviest mode in the windows; None where they hold less than
         `CLEAR_MASS`."""
         return self._core(None) if self.window_mass >= CLEAR_MASS else None

@@ -11,6 +11,7 @@ its posterior is the prior of the registration. A policy alone answers in cells.
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 

@@ -50,6 +50,24 @@ def test_the_noise_stays_within_its_bounds_and_where_nobody_learns():
     assert nothing.factor == 1.0
 
 
+def test_what_does_not_fit_at_all_is_noticed_and_what_fits_is_not():
+    def surprised(true_position_m, seed):
+        rng, adaptation = np.random.default_rng(seed), NoiseAdaptation()
+        variance, seen = 1.0, 0
+        for _ in range(200):
+            prior = variance + adaptation.apply(ASSUMED).position_variance_m2(STEP)
+            gain = prior / (prior + 1.0)
+            spread = prior + 1.0 + (true_position_m * 8) ** 2
+            moved = gain * rng.normal(0, np.sqrt(spread), 2)
+            adaptation.learn(moments(np.zeros(2), prior), moments(moved, (1 - gain) * prior))
+            variance = (1 - gain) * prior
+            seen += adaptation.is_surprised
+        return seen
+
+    assert [surprised(0.0, seed) for seed in range(10)] == [0] * 10
+    assert min(surprised(3.0, seed) for seed in range(10)) > 100
+
+
 def test_only_what_is_measured_is_adapted():
     adaptation = NoiseAdaptation()
     adaptation.factor = 0.25

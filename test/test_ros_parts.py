@@ -122,6 +122,14 @@ def timed(seconds):
     return taken
 
 
+def test_covariances_that_do_not_fit_are_a_warning(diagnostics):
+    diagnostics.add_fix(FIX, timed(0.1), 0.2)
+    diagnostics.distrust = 'frames move the belief more than they should'
+    assert diagnostics.verdict('active', '/image') == ('warn', diagnostics.distrust)
+    diagnostics.distrust = ''
+    assert diagnostics.verdict('active', '/image')[0] == 'ok'
+
+
 def test_silence_is_told_with_the_topic(diagnostics, clock):
     assert diagnostics.verdict('active', '/image')[0] == 'ok'
     clock.now_s += SILENCE_S + 1

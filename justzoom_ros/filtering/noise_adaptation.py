@@ -15,6 +15,9 @@ from justzoom_ros.filtering.core_moments import CoreMoments
 from justzoom_ros.filtering.motion_model import MotionNoise
 from justzoom_ros.ranges import check_ranges, ranged
 
+SURPRISE_SHARE = 0.05
+"""Of a frame in the running mean of moves: it remembers about twenty."""
+
 
 @dataclass(frozen=True)
 class AdaptationConfig:
@@ -35,6 +38,10 @@ class AdaptationConfig:
     outlier: float = ranged(9.0, above=1)
     """A move counts as no more than so many times what was expected: frames can be wrong."""
 
+    most_surprise: float = ranged(2.5, above=1)
+    """Mean of such moves, in parts of what was expected, above which something is wrong: another
+    place, camera or season than the covariances were made for."""
+
     def __post_init__(self) -> None:
         check_ranges(self)
 
@@ -44,10 +51,18 @@ class NoiseAdaptation:
 
     def __init__(self, config: AdaptationConfig | None = None) -> None:
         self.config, self.factor = config or AdaptationConfig(), 1.0
+        self.surprise = 1.0
 
     def reset(self) -> None:
         """Nothing was learned."""
-        self.factor = 1.0
+        self.factor = self.surprise = 1.0
+
+    @property
+    def is_surprised(self) -> bool:
+        """Whether frames move the belief by far more than it allows for, and go on to, with the
+        noise as large as it may be: frames, odometry and covariance do not fit together."""
+        most = self.factor >= 0.99 * self.config.most
+        return most and self.surprise > self.config.most_surprise
 
     def apply(self, noise: MotionNoise) -> MotionNoise:
         """The noise as it is by now; what is not measured at all stays as unknown as it was."""
@@ -67,6 +82,7 @@ class NoiseAdaptation:
             return
         moved = after.mean_m - before.mean_m
         ratio = float(moved @ np.linalg.solve(gained, moved)) / 2
+        self.surprise += SURPRISE_SHARE * (min(ratio, self.config.outlier) - self.surprise)
         step = self.config.rate * (min(ratio, self.config.outlier) - 1)
         low, high = self.config.least, self.config.most
         self.factor = float(np.clip(self.factor * np.exp(step), low, high))

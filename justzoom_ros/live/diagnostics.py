@@ -40,7 +40,8 @@ class StageTimer:
 
 class NodeDiagnostics:
     """Counts what happens to frames, from any thread, and tells the state of the node. `state` is
-    what was known of the camera at the latest frame, None where it was not registered."""
+    what was known of the camera at the latest frame, None where it was not registered; `distrust`
+    why covariances should not be trusted at present, '' where they should."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -56,6 +57,7 @@ class NodeDiagnostics:
             )
             self.doubts: Counter[str] = Counter()
             self.state: CameraState | None = None
+            self.distrust = ''
             self.last_error = self.notice = self._problem = self._doubt = ''
             self.latency_s: float | None = None
             self.age_s: float | None = None
@@ -107,6 +109,8 @@ class NodeDiagnostics:
                 return 'error', self._problem
             if self._doubt:
                 return 'warn', self._doubt
+            if self.distrust:
+                return 'warn', self.distrust
             return 'ok', 'localizing'
 
     def values(self) -> dict[str, str | int]:

@@ -35,6 +35,10 @@ if without odometry the belief only spreads; never."""
 WITHOUT_ODOMETRY = 'no odometry yet: every frame is localized by itself'
 UNKNOWN_MOTION = 'no odometry reaches up to the images: the belief spreads meanwhile'
 REMEMBERED = 'the start is where the robot was before the node ended, widened by the time since'
+SURPRISED = (
+    'frames move the belief more than its covariance and the odometry allow: fixes are less sure '
+    'than they say (another place, camera or season than the weights were calibrated on?)'
+)
 FIRST_CAMERA_ONLY = 'only the first camera is registered: several need the weights of a policy'
 ODOMETRY_KEPT = 60_000
 """Samples that wait for a frame: a minute at 1 kHz, which is as far back as odometry counts."""
@@ -94,6 +98,14 @@ class FrameProcessor:
         """A `sensor_msgs/NavSatFix` of a trusted receiver, which says how far the map is off."""
         if self.alignment:
             self.events.add('gnss', self.alignment.add_position, message)
+
+    @property
+    def doubt(self) -> str:
+        """Why covariances should not be trusted at present, '' where nothing speaks against
+        them."""
+        if self.tracker and self._tracking and self.tracker.adaptation.is_surprised:
+            return SURPRISED
+        return ''
 
     def begin(self, prior: Prior | None = None) -> None:
         """Forget what was seen so far; `prior` says where the robot is, otherwise it may be

@@ -278,6 +278,7 @@ class LocalizeNode(LifecycleNode):
         loaded.outputs.begin_frame(loaded.localizer)
         fix = loaded.processor.locate(images, mounts, stamp_ns, criteria, frame.arrived_s)
         self._diagnostics.state = loaded.processor.state
+        self._diagnostics.distrust = loaded.processor.doubt
         timer.end('localizing')
         camera = loaded.processor.state.camera if loaded.processor.state else None
         height_m = camera.height_m if camera else None
@@ -332,6 +333,7 @@ class LocalizeNode(LifecycleNode):
             'runtime choice': localizer.selection_reason if localizer else '',
             'threads': self._value('threads') or self._torch_threads,
             'map': self._value('map'),
+            'promise': _promises(localizer),
             'map offset': str(localizer.map_offset) if localizer else '',
             'weights': self._value('weights'),
             'registration weights': self._value('registration_weights'),
@@ -342,3 +344,8 @@ class LocalizeNode(LifecycleNode):
         self._diagnostics_publisher.publish(
             messages.diagnostics_message(stamp, f'{name}: localization', level, text, values)
         )
+
+
+def _promises(localizer: Localizer | None) -> str:
+    """What the weights promise of fixes, in words; '' where nothing."""
+    return '; '.join(map(str, localizer.calibration.promises)) if localizer else ''

@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -15,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 import cv2
 import numpy as np
 import rasterio
-from imagery import CENTER, grid_round, texture, write_raster
+from imagery import CENTER, UTM, grid_round, texture, write_raster
 from PIL import Image
 from rasterio.enums import Resampling
 from rasterio.shutil import copy as raster_copy
@@ -170,7 +171,18 @@ class MapServer:
             return ok('text/xml', wmts_capabilities(self.url, ['ortho']).encode())
         if words[-1] == 'two.xml':
             return ok('text/xml', wmts_capabilities(self.url, ['ortho', 'roads']).encode())
+        if words[-1] == 'utm.xml':
+            return ok('text/xml', wmts_capabilities(self.url, ['utm'], UTM_SET).encode())
+        if words[1] == 'utm':
+            return self.utm_tile(int(words[2]), int(words[3]), int(words[4].partition('.')[0]))
         return self.tile(['zyx', *words[-3:]])
+
+    def utm_tile(self, z, row, column):
+        """A tile of the tile matrix set in UTM."""
+        side = UTM_SET.side_m / 2**z
+        left, top = UTM_SET.left + column * side, UTM_SET.top - row * side
+        rgba = self.picture(UTM, (left, top - side, left + side, top), 256, 256)
+        return ok('image/png', encode(rgba, 'png'))
 
     def part(self, path, wanted):
         """A file, or the bytes of it that a Range header asks for."""
@@ -221,15 +233,30 @@ OGC_PIXEL_M = 0.28e-3
 """Side of a pixel by which WMTS turns metres per pixel into a scale."""
 
 
-def wmts_capabilities(url, layers):
-    """Capabilities with a tile matrix set of web Mercator, zooms 0 to 20."""
+@dataclass(frozen=True)
+class MatrixSet:
+    """Where the tiles of a WMTS lie: those of zoom z are 2^z times smaller than that of zoom 0."""
+
+    code: int
+    left: float
+    top: float
+    side_m: float
+    zooms: int
+
+
+MERCATOR_SET = MatrixSet(3857, -HALF_M, HALF_M, 2 * HALF_M, 21)
+UTM_SET = MatrixSet(32617, 300_000.0, 4_560_000.0, 65_536.0, 11)
+
+
+def wmts_capabilities(url, layers, tiles=MERCATOR_SET):
+    """Capabilities with one tile matrix set."""
     matrices = ''.join(
         f'<TileMatrix><ows:Identifier>{z}</ows:Identifier>'
-        f'<ScaleDenominator>{2 * HALF_M / 256 / 2**z / OGC_PIXEL_M!r}</ScaleDenominator>'
-        f'<TopLeftCorner>{-HALF_M!r} {HALF_M!r}</TopLeftCorner><TileWidth>256</TileWidth>'
+        f'<ScaleDenominator>{tiles.side_m / 256 / 2**z / OGC_PIXEL_M!r}</ScaleDenominator>'
+        f'<TopLeftCorner>{tiles.left!r} {tiles.top!r}</TopLeftCorner><TileWidth>256</TileWidth>'
         f'<TileHeight>256</TileHeight><MatrixWidth>{2**z}</MatrixWidth>'
         f'<MatrixHeight>{2**z}</MatrixHeight></TileMatrix>'
-        for z in range(21)
+        for z in range(tiles.zooms)
     )
     described = ''.join(
         f'<Layer><ows:Title>{name}</ows:Title><ows:WGS84BoundingBox><ows:LowerCorner>-83.21 41.02'
@@ -244,7 +271,7 @@ def wmts_capabilities(url, layers):
         '<?xml version="1.0"?><Capabilities xmlns="http://www.opengis.net/wmts/1.0" '
         'xmlns:ows="http://www.opengis.net/ows/1.1" version="1.0.0"><Contents>'
         f'{described}<TileMatrixSet><ows:Identifier>PM</ows:Identifier><ows:SupportedCRS>'
-        f'urn:ogc:def:crs:EPSG::3857</ows:SupportedCRS>{matrices}</TileMatrixSet></Contents>'
+        f'urn:ogc:def:crs:EPSG::{tiles.code}</ows:SupportedCRS>{matrices}</TileMatrixSet></Contents>'
         '</Capabilities>'
     )
 
@@ -308,6 +335,7 @@ KINDS = {
     'WMS in degrees': '{url}/wms?version=1.3.0&layers=ortho&crs=EPSG:4326&format=image/png',
     'WMS in degrees, old': 'WMS:{url}/wms?layers=ortho&srs=EPSG:4326&format=image/png',
     'WMTS': '{url}/wmts/WMTSCapabilities.xml',
+    'WMTS in UTM': '{url}/wmts/utm.xml?service=WMTS',
     'WMTS, one of two layers': 'WMTS:{url}/wmts/two.xml,layer=ortho',
     'COG': '{url}/files/ortho.tif',
     'COG, as GDAL names it': '/vsicurl/{url}/files/ortho.tif',

@@ -59,6 +59,11 @@ class Fetcher:
         self._meter.__exit__(*exception)
 
     @property
+    def folder(self) -> Path:
+        """A folder of this machine, which is there as long as this is."""
+        return self._meter.folder
+
+    @property
     def bytes(self) -> int:
         """Bytes that came: as the server sent them, or, of rasters read in parts, as they are
         kept."""
@@ -118,7 +123,7 @@ class Fetcher:
         """Fetch the share of one connection."""
         service = self._describe(number)
         with self.environment():
-            file = self.patiently(lambda: open_level(service, level))
+            file = self.patiently(lambda: open_level(service, level, len(grid.levels)))
             if file is None:
                 return
             with file:

@@ -12,11 +12,13 @@ from rasterio.io import DatasetReader
 from rasterio.warp import transform
 from rasterio.windows import Window
 
+from justzoom_ros.errors import MapError
 from justzoom_ros.maps.plane import plane_resolution_m
 from justzoom_ros.maps.servers.services import Kind, Service
 from justzoom_ros.region import Region
 
 RASTER_UNIT_PX = 512
+MOST_ZOOMS = 40
 Unit = tuple[int, int]
 """Row from the north and column from the west of a unit in its level."""
 
@@ -124,8 +126,11 @@ class Grid:
         return Window(left, top, min(px, form.width - left), min(px, form.height - top))
 
 
-def open_level(service: Service, level: int) -> DatasetReader:
-    """A level of a server's imagery. Raises GDAL's errors."""
+def open_level(service: Service, level: int, count: int) -> DatasetReader:
+    """A level, of so many, of a server's imagery. Raises GDAL's errors."""
+    if service.kind == Kind.WMTS:
+        # As overviews of one another GDAL places its zooms by up to half a pixel wrongly.
+        return rasterio.open(f'{service.name},zoom_level={count - 1 - level}')
     if level == 0:
         return rasterio.open(service.name)
     return rasterio.open(service.name, OVERVIEW_LEVEL=level - 1)
@@ -138,15 +143,32 @@ def find_grid(
 ) -> Grid:
     """The `Grid` of a server. `check` refuses what is no imagery, `choose_bands` gives the bands
     that are colours. Raises GDAL's errors, and MapError."""
-    with open_level(service, 0) as file:
+    with rasterio.open(service.name) as file:
         check(file)
         bands = [1, 2, 3] if service.alpha_band else choose_bands(file)
-        factors = [1, *file.overviews(1)]
-        whole = math.ceil if service.kind == Kind.RASTER else round
-        levels = tuple(_level(file, factor, whole) for factor in factors)
+        levels = _zooms(service) if service.kind == Kind.WMTS else _overviews(file, service)
         unit_px = service.unit_px or RASTER_UNIT_PX
         crs, dtype = file.crs.to_string(), file.dtypes[bands[0] - 1]
     return Grid(crs, levels, dtype, tuple(bands), unit_px)
+
+
+def _overviews(file: DatasetReader, service: Service) -> tuple[Level, ...]:
+    whole = math.ceil if service.kind == Kind.RASTER else round
+    return tuple(_level(file, factor, whole) for factor in (1, *file.overviews(1)))
+
+
+def _zooms(service: Service) -> tuple[Level, ...]:
+    """The levels of a WMTS, whose description is on this machine: opening it asks nobody."""
+    levels = []
+    for zoom in range(MOST_ZOOMS):
+        try:
+            with rasterio.open(f'{service.name},zoom_level={zoom}') as file:
+                levels.append(Level(file.width, file.height, tuple(file.transform)[:6]))
+        except rasterio.errors.RasterioIOError:  # one zoom after the last
+            break
+    if not levels:
+        raise MapError('the capabilities of the WMTS name no zoom that GDAL can read')
+    return tuple(reversed(levels))
 
 
 def _level(file: DatasetReader, factor: int, whole: Callable[[float], int]) -> Level:

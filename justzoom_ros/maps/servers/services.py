@@ -84,16 +84,13 @@ def kind_of(text: str) -> Kind:
 
 
 def describe(address: Address, options: ServerOptions, connection: int = 0) -> Service:
-    """The `Service` at an address that is not a STAC item. `connection` chooses among the hosts
-    of {switch:a,b,c}. Raises ConfigError for an address that is none of its kind."""
+    """The `Service` at an address of tiles, of a WMS or of a raster. `connection` chooses among
+    the hosts of {switch:a,b,c}. Raises ConfigError for an address that is none of its kind."""
     kind = kind_of(address.text)
     if kind == Kind.TILES:
         return _tiles(address, options, connection)
     if kind == Kind.WMS:
         return _wms(address, options)
-    if kind == Kind.WMTS:
-        text = address.url if address.url[:5].upper() == 'WMTS:' else f'WMTS:{address.url}'
-        return Service(kind, text, 256)
     return Service(kind, address.url, None)
 
 
@@ -201,9 +198,23 @@ def _wms_window(crs: str) -> str:
 
 
 def layer_names(subdatasets: list[str]) -> list[str]:
-    """The layers that GDAL tells of, each once."""
-    found = [re.search(r'(?i)[?&,]layers?=([^&,]+)', name) for name in subdatasets]
-    return list(dict.fromkeys(unquote_plus(match[1]) for match in found if match))
+    """The layers that GDAL tells of, each once; of a WMTS with what else has to be chosen."""
+    found = [re.search(r'(?i)(?:[?&]layers=([^&,]+)|,layer=(.+))', name) for name in subdatasets]
+    return list(dict.fromkeys(unquote_plus(match[1] or match[2]) for match in found if match))
+
+
+# --- WMTS --------------------------------------------------------------------------------------
+
+
+def split_wmts(url: str) -> tuple[str, str]:
+    """The address of the capabilities of a WMTS, and what follows it: ',layer=...' and others."""
+    url = url[5:] if url[:5].upper() == 'WMTS:' else url
+    match = re.search(r'(?i),(?:layer|tilematrixset|style)=', url)
+    base, choice = (url[: match.start()], url[match.start() :]) if match else (url, '')
+    query = {name.lower() for name, _ in parse_qsl(urlsplit(base).query)}
+    if 'service' in query and 'request' not in query:
+        base += '&request=GetCapabilities'
+    return base, choice
 
 
 # --- XML ---------------------------------------------------------------------------------------

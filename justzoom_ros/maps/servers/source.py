@@ -18,6 +18,7 @@ from justzoom_ros.maps.plane import WGS84
 from justzoom_ros.maps.raster_file import check_raster
 from justzoom_ros.maps.raster_source import RasterSource, choose_bands
 from justzoom_ros.maps.servers.address import is_remote, read_address, scrubbed_logs
+from justzoom_ros.maps.servers.documents import read_document
 from justzoom_ros.maps.servers.fetch import Fetcher, keeping
 from justzoom_ros.maps.servers.grid import Grid, Unit, find_grid
 from justzoom_ros.maps.servers.services import (
@@ -26,6 +27,7 @@ from justzoom_ros.maps.servers.services import (
     describe,
     kind_of,
     layer_names,
+    split_wmts,
 )
 from justzoom_ros.maps.servers.stac import find_asset, same_host
 from justzoom_ros.maps.servers.store import Store, join_units
@@ -33,6 +35,7 @@ from justzoom_ros.maps.source import MapSource, SourceOptions
 from justzoom_ros.region import Region
 
 MAX_LISTED = 12
+WMTS_UNIT_PX = 256
 PROBED_LEVELS = 8
 """Zooms that are tried for one that has imagery."""
 
@@ -156,14 +159,20 @@ class ServerSource(MapSource):
         return '-'.join(parts)
 
     def _service(self, connection: int) -> Service:
-        """What GDAL opens on a connection. A STAC item is asked for its raster once."""
-        number = 0 if self._kind == Kind.STAC else connection
+        """What GDAL opens on a connection. An item of a catalogue, and the capabilities of a
+        service, are asked for once."""
+        number = 0 if self._kind in (Kind.STAC, Kind.WMTS) else connection
         with self._lock:
             if number not in self._services:
                 self._services[number] = self._describe(number)
             return self._services[number]
 
     def _describe(self, connection: int) -> Service:
+        if self._kind == Kind.WMTS:
+            url, choice = split_wmts(self._address.url)
+            path = self._fetcher.folder / 'capabilities.xml'
+            path.write_bytes(read_document(self._address, url, self._server))
+            return Service(Kind.WMTS, f'WMTS:{path}{choice}', WMTS_UNIT_PX)
         if self._kind != Kind.STAC:
             return describe(self._address, self._server, connection)
         found = find_asset(self._address, self._server)

@@ -1,24 +1,19 @@
 """The raster that an item of a STAC catalogue points to (https://stacspec.org, Item 1.0)."""
 
 import json
-import time
-import urllib.error
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from justzoom_ros.errors import MapError
-from justzoom_ros.maps.servers.address import Address, hide, read_headers
-from justzoom_ros.maps.servers.failures import understand
+from justzoom_ros.maps.servers.address import Address, hide
+from justzoom_ros.maps.servers.documents import read_document
 from justzoom_ros.maps.servers.options import ServerOptions
-from justzoom_ros.maps.servers.services import USER_AGENT
 
 REMOTE_SCHEMES = ('http', 'https', 's3', 'gs', 'az')
 """Where the raster of an item on a server may be: not among the files of this machine."""
 
-MAX_ITEM_BYTES = 10_000_000
 FAVOURITES = ('visual', 'image', 'rendered_preview')
 """Names that catalogues give to the asset that is a picture in colour."""
 
@@ -29,7 +24,7 @@ def find_asset(address: Address, options: ServerOptions) -> Address:
     """The address of the raster of a STAC item. Raises MapError where the item cannot be had, is
     none, or does not say which of its assets is meant."""
     base = address.url[5:] if address.url[:5].upper() == 'STAC:' else address.url
-    item = _parse(address, _read(address, base, options))
+    item = _parse(address, read_document(address, base, options))
     href = str(item['assets'][_choose(address, item['assets'], options.asset)].get('href', ''))
     url = urljoin(base, href) if urlsplit(base).scheme else str(Path(base).parent / href)
     if urlsplit(base).scheme and urlsplit(url).scheme not in REMOTE_SCHEMES:
@@ -70,39 +65,3 @@ def _choose(address: Address, assets: dict[str, Any], wanted: str | None) -> str
     listed = ', '.join(rasters or kinds) or 'none'
     asked = f'no asset {wanted!r}' if wanted is not None else 'several assets'
     raise MapError(f'{address.shown} has {asked}; choose one with --asset: {listed}')
-
-
-def _read(address: Address, base: str, options: ServerOptions) -> bytes:
-    if not urlsplit(base).scheme:
-        try:
-            return Path(base).read_bytes()
-        except OSError as error:
-            raise MapError(f'{base} cannot be read: {error.strerror}') from None
-    for attempt in range(options.retries + 1):
-        try:
-            return _ask(base, options)
-        except (OSError, ValueError) as error:
-            failure = understand(address.scrub(_words(error)), options.timeout_s)
-        if not failure.is_temporary or attempt == options.retries:
-            break
-        time.sleep(options.retry_delay_s * 2**attempt)
-    raise MapError(f'{hide(address.text)} {failure.reason}')
-
-
-def _ask(url: str, options: ServerOptions) -> bytes:
-    headers = {'User-Agent': USER_AGENT, 'Accept': 'application/geo+json, application/json'}
-    if options.header_file is not None:
-        headers |= dict(read_headers(options.header_file))
-    request = urllib.request.Request(url, headers=headers)
-    with urllib.request.urlopen(request, timeout=options.timeout_s) as answer:
-        return answer.read(MAX_ITEM_BYTES)
-
-
-def _words(error: Exception) -> str:
-    """What went wrong, in the words that GDAL has for it."""
-    if isinstance(error, urllib.error.HTTPError):
-        loop = 'redirects followed' if 'infinite loop' in str(error.msg) else ''
-        return f'HTTP status code: {error.code} {loop}'
-    if 'Name or service not known' in str(error) or 'name resolution' in str(error):
-        return 'Could not resolve host'
-    return str(error)

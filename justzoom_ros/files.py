@@ -9,9 +9,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from justzoom_ros.errors import OutputError
+from justzoom_ros.errors import OutputError, first_line
+
+if TYPE_CHECKING:
+    import torch
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Of <fcntl.h> and <linux/fs.h>: paths are as given; exchange two."""
@@ -108,6 +111,20 @@ def writing(path: str | Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise OutputError(f'{path} cannot be written: {error.strerror or error}') from error
+
+
+def save_tensors(
+    tensors: 'dict[str, torch.Tensor]', path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file at a temporary path of `replacing` or `writing`. What its library
+    says of the disk is an OSError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, metadata)
+    except SafetensorError as error:
+        raise OSError(f'is the disk full? {first_line(error)}') from error
 
 
 def output_folder(path: str | Path) -> Path:

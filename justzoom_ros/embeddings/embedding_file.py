@@ -20,10 +20,9 @@ from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from justzoom_ros.errors import MapError
-from justzoom_ros.files import replacing
+from justzoom_ros.files import replacing, save_tensors
 
 FORMAT = 'justzoom map embeddings 2'
 TENSOR = 'embeddings'
@@ -86,11 +85,11 @@ class CellIdentity:
 
 def write_table(file: Path, table: torch.Tensor, identity: Identity) -> None:
     """Write embeddings (N, D) float16, on the CPU, atomically. The same embeddings make the same
-    bytes. OSError and SafetensorError pass through."""
+    bytes. OSError passes through."""
     facts = {**_facts(identity), 'content': content_checksum(table)}
     with replacing(file) as temporary:
         # One entry alone: safetensors puts several in a random order.
-        save_file({TENSOR: table}, temporary, {FORMAT: json.dumps(facts, sort_keys=True)})
+        save_tensors({TENSOR: table}, temporary, {FORMAT: json.dumps(facts, sort_keys=True)})
 
 
 def read_table(file: Path, identity: Identity, check: bool = False) -> torch.Tensor:

@@ -316,7 +316,8 @@ def _write_tif(
                 covered, sums = _write_windows(file, imagery, windows)
             with rasterio.open(path, 'r+') as file:
                 file.build_overviews(_overview_factors(side_px), Resampling.average)
-    except GDAL_ERRORS as error:
+    # TypeError is what rasterio says where the file that it opens again cannot be read.
+    except (*GDAL_ERRORS, TypeError) as error:
         raise OSError(f'is the disk full? {one_line(error)}') from None
     return covered, sums / covered
 

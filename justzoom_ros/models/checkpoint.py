@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.files import writing
+from justzoom_ros.files import save_tensors, writing
 from justzoom_ros.models.config import PolicyConfig
 
 Tensors = dict[str, torch.Tensor]
@@ -46,7 +45,7 @@ def write_checkpoint(path: str | Path, format: str, checkpoint: Checkpoint) -> N
     }
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.tensors.items()}
     with writing(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        save_tensors(tensors, temporary, metadata)
 
 
 def read_checkpoint(path: str | Path, format: str) -> Checkpoint:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from justzoom_ros.errors import ConfigError, ImageError, WeightsError
-from justzoom_ros.files import writing
+from justzoom_ros.files import save_tensors, writing
 from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.encoder import Encoder
 from justzoom_ros.registration.normalize import normalize_pixels
@@ -107,7 +107,7 @@ class RegistrationNetwork(nn.Module):
         if self.config.shared:
             tensors = {n: t for n, t in tensors.items() if not n.startswith('view_encoder.')}
         with writing(path) as temporary:
-            save_file(tensors, temporary, metadata=metadata)
+            save_tensors(tensors, temporary, metadata=metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> 'RegistrationNetwork':

@@ -1,6 +1,7 @@
 """How a run went: losses and figures on views kept back, as a table and as learning curves."""
 
 import csv
+import logging
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from justzoom_ros.errors import ConfigError
+from justzoom_ros.errors import ConfigError, OutputError
 from justzoom_ros.files import writing
 from justzoom_ros.plots.learning_curves import draw_curves
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ('step', 'cpu_minutes', 'train_loss_nats', 'nll_nats', 'recall_50m')
 Row = tuple[float, float, float, float, float]
@@ -86,8 +89,28 @@ def read_history(path: Path, chance_nats: float) -> History:
     return History(chance_nats, rows)  # type: ignore[arg-type]
 
 
-def open_tensorboard(folder: Path) -> Any:
-    """A writer of TensorBoard logs into a folder. Raises ConfigError without tensorboard."""
+class TensorboardLog:
+    """Figures of a run for TensorBoard. A disk that fills up ends the log, not the run. Raises
+    ConfigError without tensorboard, OutputError where nothing can be written."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            self._writer = _open_tensorboard(folder)
+        except OSError as error:
+            raise OutputError(f'{folder} cannot be written: {error.strerror or error}') from error
+
+    def add_scalar(self, name: str, value: Any, step: int) -> None:
+        """One value (number or tensor of one) of a step."""
+        if self._writer is None:
+            return
+        try:
+            self._writer.add_scalar(name, value, step)
+        except OSError as error:
+            log.warning(f'the log for TensorBoard ends at step {step}: {error.strerror or error}')
+            self._writer = None
+
+
+def _open_tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:

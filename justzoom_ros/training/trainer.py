@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from justzoom_ros.errors import ConfigError, WeightsError
+from justzoom_ros.errors import ConfigError, WeightsError, first_line
 from justzoom_ros.files import writing
 from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.maps.satellite_map import SatelliteMap
@@ -37,7 +37,7 @@ from justzoom_ros.training.batches import (
     Stream,
     quiet_worker,
 )
-from justzoom_ros.training.history import History, open_tensorboard
+from justzoom_ros.training.history import History, TensorboardLog
 from justzoom_ros.training.processes import device_of_process, parallelize
 from justzoom_ros.training.recipe import (
     Objective,
@@ -145,7 +145,7 @@ class Trainer:
         """Train to the last step; returns the path of the weights. With `progress` how it goes is
         shown on stderr."""
         self.out.mkdir(parents=True, exist_ok=True)
-        log = open_tensorboard(self.out) if self.leads else None
+        log = TensorboardLog(self.out) if self.leads else None
         self._progress = progress
         saved = time.monotonic()
         self.history.start_clock()
@@ -304,7 +304,10 @@ class Trainer:
             'history': self.history.state(),
         }
         with writing(self.out / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:
+                raise OSError(f'is the disk full? {first_line(error)}') from error
 
     def resume(self) -> None:
         """Go on from the checkpoint in the output folder, where there is one.

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from justzoom_ros.errors import WeightsError
-from justzoom_ros.files import writing
+from justzoom_ros.files import save_tensors, writing
 
 FORMAT = 'justzoom-registration-checkpoint'
 
@@ -32,7 +32,7 @@ def save_checkpoint(
     tensors = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     metadata = {'format': FORMAT, 'progress': json.dumps(progress)}
     with writing(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        save_tensors(tensors, temporary, metadata=metadata)
 
 
 def load_checkpoint(

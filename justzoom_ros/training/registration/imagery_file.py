@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.files import writing
+from justzoom_ros.files import save_tensors, writing
 from justzoom_ros.training.registration.imagery import Layer, Picture, Place, make_picture
 
 FORMAT = 'justzoom-registration-imagery'
@@ -40,7 +39,7 @@ def write_places(
             'ground': place.ground, 'pictures': pictures,
         })  # fmt: skip
     with writing(path) as temporary:
-        save_file(tensors, temporary, metadata={'format': FORMAT, 'places': json.dumps(rows)})
+        save_tensors(tensors, temporary, metadata={'format': FORMAT, 'places': json.dumps(rows)})
 
 
 def read_places(path: str | Path, processes: int = 1) -> list[Place]:

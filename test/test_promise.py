@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from tiny import make_map
 
 from justzoom_ros import Region
 from justzoom_ros.cli.main import main
@@ -123,6 +124,17 @@ def test_a_table_of_fixes_is_read_with_the_error_by_the_geodesic(tmp_path):
     (tmp_path / 'other.csv').write_text('a,b\n1,2\n')
     with pytest.raises(DatasetError, match='no true positions'):
         read_sequence(tmp_path / 'other.csv')
+
+
+def test_a_map_is_aligned_by_tables_of_fixes(tmp_path, capsys):
+    map = make_map(tmp_path, REGION)
+    table = write_fixes(tmp_path / 'fixes.csv', np.random.default_rng(8), frames=60)
+    command = ['map', 'align', str(map.path), '--json']
+    assert main([*command, '--fixes', str(table)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert np.hypot(found['east_m'], found['north_m']) < 1.0 and found['fitting'] == 59
+    assert main(command) == 2
+    assert '--bag or --fixes' in capsys.readouterr().err
 
 
 def test_the_command_writes_weights_that_hold_the_promise(tmp_path, capsys):

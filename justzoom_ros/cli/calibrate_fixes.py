@@ -23,6 +23,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add('--alpha', type=float, default=0.05, help='greatest share of false fixes to promise '
         '(default 0.05)')  # fmt: skip
     add('--delta', type=float, default=0.05, help='one less the confidence (default 0.05)')
+    add('--judge', nargs='+', default=[], metavar='CSV', help='fixes.csv of other sequences: say '
+        'what becomes of the promise on them; --report draws it')  # fmt: skip
     add('--fitted-on', default='', metavar='TEXT', help='what the sequences are, in words')
 
 
@@ -34,12 +36,51 @@ def run(args: argparse.Namespace) -> None:
     check_alpha(args.alpha, args.delta)
     output_file(args.out)
     sequences = [read_sequence(path) for path in args.fixes]
-    weights, found = _open(args)
-    found = promise(found, sequences, args)
+    others = [read_sequence(path) for path in args.judge]
+    weights, before = _open(args)
+    found = promise(before, sequences, args)
     _save(weights, found, args)
-    promised = found.promises[-1]
+    scale, promised = found.covariance_scale / before.covariance_scale, found.promises[-1]
+    said = {'weights': args.out, **found.to_dict()}
+    if others:
+        said |= _judge(others, scale, promised, args.report)
     text = f'{args.out}: covariances times {found.covariance_scale:.3g}; {promised}'
-    print(json.dumps({'weights': args.out, **found.to_dict()}) if args.json else text)
+    print(json.dumps(said) if args.json else '\n'.join([text, *_lines(said)]))
+
+
+def _judge(
+    sequences: Sequence[Any], scale: float, promised: Any, report: str | None
+) -> dict[str, Any]:
+    """{'before', 'after'}: figures of other sequences; draws them where a report is wanted."""
+    import numpy as np
+
+    from justzoom_ros.evaluation.judgement import coverage_curve, judge
+    from justzoom_ros.plots.promise import draw_coverage
+
+    if report:
+        levels = np.r_[np.arange(0.05, 0.96, 0.05), 0.99]
+        scales = {'before': 1.0, 'after': scale}
+        radii = np.concatenate([each.radius_90_m for each in sequences])
+        draw_coverage(
+            levels,
+            {name: coverage_curve(sequences, s, levels) for name, s in scales.items()},
+            {name: np.sqrt(s) * radii for name, s in scales.items()},
+            report,
+        )
+    return {'before': judge(sequences), 'after': judge(sequences, scale, promised)}
+
+
+def _lines(said: dict[str, Any]) -> list[str]:
+    """The judgement as lines of text; none where there is none."""
+    return [
+        f'{when:7s}{name:22s}{value if not isinstance(value, list) else _with_interval(value)}'
+        for when in ('before', 'after')
+        for name, value in said.get(when, {}).items()
+    ]
+
+
+def _with_interval(value: list[float]) -> str:
+    return f'{value[0]:.3f} ({value[1]:.3f} .. {value[2]:.3f})'
 
 
 def promise(

@@ -31,8 +31,10 @@ def add_align(jobs: Any) -> None:
     )
     add = parser.add_argument
     add('map', metavar='DIR', help='map folder')
-    add('--bag', nargs='+', required=True, metavar='BAG', dest='bags', help='rosbag2 with images, '
+    add('--bag', nargs='+', default=[], metavar='BAG', dest='bags', help='rosbag2 with images, '
         'odometry and true positions')  # fmt: skip
+    add('--fixes', nargs='+', default=[], metavar='CSV', help='fixes.csv of bags that were '
+        'replayed on the map while it had no offset')  # fmt: skip
     add('--weights', metavar='FILE', help='weights of a policy, if there is one')
     add('--registration', metavar='FILE', help='weights of a registration network')
     add('--image-topic', metavar='TOPIC', help='topic of the images, where there are several')
@@ -84,11 +86,16 @@ def run(args: argparse.Namespace) -> None:
 
 def _align(args: argparse.Namespace, map: 'SatelliteMap') -> 'Alignment':
     from justzoom_ros.cli.replay import open_localizer, replay_in_process
-    from justzoom_ros.errors import BagError
-    from justzoom_ros.evaluation.alignment import align, pairs_of
+    from justzoom_ros.errors import BagError, ConfigError
+    from justzoom_ros.evaluation.alignment import align, pairs_of, pairs_of_table
     from justzoom_ros.io.bags import Bag, find_track
     from justzoom_ros.maps.map_offset import MapOffset
 
+    if bool(args.bags) == bool(args.fixes):
+        raise ConfigError('map align needs --bag or --fixes, one of the two')
+    if args.fixes:
+        tables = [pairs_of_table(path, map.region, args.truth_std) for path in args.fixes]
+        return align([pair for table in tables for pair in table])
     localizer = open_localizer(args, map)
     localizer.map_offset = MapOffset()
     pairs = []

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from justzoom_ros.errors import BagError
+from justzoom_ros.evaluation.promise import read_fixes
 from justzoom_ros.evaluation.replay import ReplayedFix
 from justzoom_ros.filtering.offset_filter import Pair, estimate_offset
 from justzoom_ros.io.bags import Track
@@ -49,6 +51,16 @@ def pairs_of(
         place = region.to_enu(float(fix.latitude or 0.0), float(fix.longitude or 0.0))
         found.append((np.array(place), fix.covariance_m2, np.array(region.to_enu(*truth)), own))
     return found
+
+
+def pairs_of_table(path: str | Path, region: Region, truth_std_m: float) -> list[Pair]:
+    """The pairs of a `fixes.csv` of a map without any offset. Raises DatasetError."""
+    table = read_fixes(path)
+    places = np.stack(region.to_enu(table.latitude, table.longitude), 1)
+    truths = np.stack(region.to_enu(table.true_latitude, table.true_longitude), 1)
+    own = truth_std_m**2 * np.eye(2)
+    rows = zip(places, table.covariance_m2, truths, strict=True)
+    return [(place, covariance, truth, own) for place, covariance, truth in rows]
 
 
 def align(pairs: Sequence[Pair]) -> Alignment:

@@ -62,9 +62,35 @@ class FixSequence:
     """Number of images with a truth, those without a fix among them."""
 
 
-def read_sequence(path: str | Path) -> FixSequence:
-    """The `FixSequence` of a `fixes.csv`. Raises DatasetError where it cannot be read or has no
-    true positions."""
+@dataclass(frozen=True)
+class FixTable:
+    """The rows of a `fixes.csv` with a fix and a truth."""
+
+    latitude: np.ndarray
+    """Degrees (N,) of the fix."""
+
+    longitude: np.ndarray
+    """Degrees (N,) of the fix."""
+
+    true_latitude: np.ndarray
+    """Degrees (N,)."""
+
+    true_longitude: np.ndarray
+    """Degrees (N,)."""
+
+    covariance_m2: np.ndarray
+    """(N, 2, 2), ENU."""
+
+    confidence: np.ndarray
+    """Mass (N,) of the first hypothesis; NaN where it is not known."""
+
+    frames: int
+    """Number of rows with a truth, those without a fix among them."""
+
+
+def read_fixes(path: str | Path) -> FixTable:
+    """The `FixTable` of a `fixes.csv`. Raises DatasetError where it cannot be read or has no true
+    positions."""
     try:
         with open(path, newline='', encoding='utf-8') as file:
             rows = [row for row in csv.DictReader(file) if row.get('truth_latitude')]
@@ -76,19 +102,24 @@ def read_sequence(path: str | Path) -> FixSequence:
         raise DatasetError(f'{path} is no fixes.csv of justzoom replay: {error}') from None
     if not rows:
         raise DatasetError(f'{path} has no true positions; replay a bag that has them')
-    return _sequence(columns, confidence, len(rows))
+    latitude, longitude, true_latitude, true_longitude = columns[:, :4].T
+    covariance = columns[:, [4, 5, 5, 6]].reshape(-1, 2, 2)
+    place, truth = (latitude, longitude), (true_latitude, true_longitude)
+    return FixTable(*place, *truth, covariance, confidence, len(rows))
 
 
-def _sequence(columns: np.ndarray, confidence: np.ndarray, frames: int) -> FixSequence:
-    latitude, longitude, true_latitude, true_longitude, *parts = columns.T
-    azimuth, _, distance = GEOD.inv(longitude, latitude, true_longitude, true_latitude)
+def read_sequence(path: str | Path) -> FixSequence:
+    """The `FixSequence` of a `fixes.csv`. Raises DatasetError as `read_fixes`."""
+    table = read_fixes(path)
+    azimuth, _, distance = GEOD.inv(
+        table.longitude, table.latitude, table.true_longitude, table.true_latitude
+    )
     angle, length = np.radians(azimuth), np.asarray(distance, float)
     off = np.stack([length * np.sin(angle), length * np.cos(angle)], 1)
-    covariance = np.stack(parts, 1)[:, [0, 1, 1, 2]].reshape(-1, 2, 2)
-    solved = np.linalg.solve(covariance, off[:, :, None])[:, :, 0]
-    longest = np.linalg.eigvalsh(covariance)[:, 1] if len(covariance) else np.zeros(0)
-    radius = np.sqrt(CHI2_2DOF[0.9] * longest)
-    return FixSequence((off * solved).sum(1), confidence, length, radius, frames)
+    solved = np.linalg.solve(table.covariance_m2, off[:, :, None])[:, :, 0]
+    radius = np.sqrt(CHI2_2DOF[0.9] * np.linalg.eigvalsh(table.covariance_m2)[:, 1])
+    squared = (off * solved).sum(1)
+    return FixSequence(squared, table.confidence, length, radius, table.frames)
 
 
 def fit_scale(sequences: Sequence[FixSequence]) -> float:

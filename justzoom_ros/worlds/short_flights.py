@@ -196,14 +196,20 @@ def fly(
         yield pose, tracker.locate(image, sample.stamp_ns, state=state)
 
 
-def write_flight(path: Path, flown: Sequence[tuple[NadirPose, Fix]], map: SatelliteMap) -> None:
-    """Write the `fixes.csv` of one flight. Raises OutputError."""
+def write_flight(
+    path: Path,
+    flown: Sequence[tuple[NadirPose, Fix]],
+    map: SatelliteMap,
+    shift_m: tuple[float, float] = (0.0, 0.0),
+) -> None:
+    """Write the `fixes.csv` of one flight; the map is off by `shift_m`: what is seen at a place on
+    it is that much further east and north in truth. Raises OutputError."""
     fixes, places = [], []
     for number, (pose, fix) in enumerate(flown):
         stamp_ns = START_NS + number * NS_PER_S
         place = fix.latitude, fix.longitude, fix.covariance_m2, fix.confidence
         fixes.append(ReplayedFix(stamp_ns, str(fix.status), fix.reason, *place))
-        places.append(map.region.to_latlon(pose.east_m, pose.north_m))
+        places.append(map.region.to_latlon(pose.east_m + shift_m[0], pose.north_m + shift_m[1]))
     latitudes, longitudes = (np.array(column) for column in zip(*places, strict=True))
     track = Track(np.array([fix.stamp_ns for fix in fixes]), latitudes, longitudes)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -221,6 +227,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--flights', type=int, default=50, help='number in all, evenly over the towns')
     add('--frames', type=int, default=ShortFlightConfig.frames, help='of each flight')
     add('--registration', metavar='FILE', help='weights (default: the shipped ones)')
+    add('--shift', type=float, nargs=2, default=(0.0, 0.0), metavar='M', help='the map is off by '
+        'so much, east and north')  # fmt: skip
+    add('--map-offset-std', type=float, default=0.0, metavar='M', help='how far it may be off, as '
+        "the node's map_offset_std_m")  # fmt: skip
     args = parser.parse_args(arguments)
     config = replace(ShortFlightConfig(), frames=args.frames)
     low, high = config.footprint_m
@@ -229,12 +239,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         map = make_town(args.out / f'town_{seed}' / 'map', seed, config)
         ground = _ground(seed, config, flight_day(seed))
         localizer = Localizer.open(
-            map, registration=args.registration, camera=camera, progress=False
+            map,
+            registration=args.registration,
+            camera=camera,
+            progress=False,
+            map_offset_std_m=args.map_offset_std,
         )
         tracker = Tracker(localizer, TrackerConfig())
         for number in tqdm(range(args.flights // len(args.towns)), desc=f'town {seed}'):
             flown = list(fly(tracker, ground, [seed, number], config))
-            write_flight(args.out / f'town_{seed}' / f'{number:04d}' / 'fixes.csv', flown, map)
+            path = args.out / f'town_{seed}' / f'{number:04d}' / 'fixes.csv'
+            write_flight(path, flown, map, tuple(args.shift))
 
 
 if __name__ == '__main__':

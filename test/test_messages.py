@@ -278,7 +278,7 @@ def test_foxglove_is_shown_topics_of_the_node():
     layout = json.loads((REPO / 'config' / 'justzoom_foxglove.json').read_text())
     panels = layout['configById']
     drawn = {topic.strip('/') for topic in panels['3D!justzoom']['topics']}
-    assert drawn == set(outputs.TYPES) - {'fix', 'zoom_image'}
+    assert drawn == set(outputs.TYPES) - {'fix', 'fix_increment', 'zoom_image'}
     assert panels['map!justzoom']['followTopic'] == '/fix'
     assert panels['Image!justzoom']['imageMode']['imageTopic'] == '/zoom_image'
     assert panels['DiagnosticSummary!justzoom']['topicToRender'] == '/diagnostics'

@@ -276,9 +276,8 @@ def _widen(mode: Mode, positions_m: np.ndarray, masses: np.ndarray, share: float
     offset = positions_m - mode.mean_m
     squared = np.einsum('ni,ij,nj->n', offset, np.linalg.inv(mode.covariance_m2), offset)
     order = np.argsort(squared)
-    held = masses[order]
-    # A point stands for a cell, half of which is nearer: half of its mass counts on either side.
-    needed = float(np.interp(share, np.cumsum(held) - held / 2, squared[order]))
+    reached = np.searchsorted(np.cumsum(masses[order]), share - 1e-12)
+    needed = squared[order[min(int(reached), len(order) - 1)]]
     return mode.covariance_m2 * max(1.0, needed / CHI2_2DOF[0.9])
 
 

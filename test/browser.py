@@ -1,6 +1,7 @@
 """A headless Chromium, told what to do over a pipe: its DevTools protocol, no driver between."""
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -43,7 +44,7 @@ class Browser:
 
         def place():
             # The protocol's pipe is at 3 and 4, which may be taken by each other.
-            spare = [os.dup(theirs_in), os.dup(theirs_out)]
+            spare = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (theirs_in, theirs_out)]
             os.dup2(spare[0], 3)
             os.dup2(spare[1], 4)
 

@@ -1,7 +1,13 @@
 """The node without a policy: registration on a map, over real DDS."""
 
+import json
+import socket
+import urllib.error
+import urllib.request
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from math import degrees, radians, tan
+from threading import Event
 
 import numpy as np
 import pytest
@@ -13,10 +19,12 @@ from sensor_msgs.msg import CameraInfo, Image, Imu, Range
 from std_msgs.msg import Float64
 
 from justzoom_ros.live import diagnostics
+from justzoom_ros.live.view_server import ViewServer
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.region import Region
 from justzoom_ros.ros import lifecycle
+from justzoom_ros.ros.view_client import ViewClient
 from justzoom_ros.worlds.town import write_geotiff
 
 pytestmark = pytest.mark.ros
@@ -348,3 +356,80 @@ def test_a_map_that_is_too_coarse_fails_configure_and_one_too_small_is_no_fix(
         connect(peer, node)
         assert send(peer, view(ground)).status.status == NO_FIX
         peer.diagnosis('no fix: ', WARN)
+
+
+# --- the live page -------------------------------------------------------------------------------
+
+
+def first_frame(address):
+    """The first frame with a picture that a browser would hear of."""
+    with urllib.request.urlopen(f'{address}events', timeout=20) as stream:
+        for line in stream:
+            if line == b'event: frame\n':
+                frame = json.loads(next(stream)[6:])
+                if frame['image']:
+                    return frame
+    raise AssertionError('the stream ended')
+
+
+def assert_shows_the_place(frame):
+    assert frame['status'] == 'fix' and frame['image'].startswith('data:image/webp')
+    assert frame['position'] == pytest.approx((PLACE.east_m, PLACE.north_m), abs=4.0)
+    assert frame['yaw_rad'] == pytest.approx(PLACE.yaw_rad, abs=0.05)
+    assert frame['hypotheses'] and frame['belief'] and frame['evidence']
+
+
+def test_the_node_serves_a_live_page_while_it_is_active(files, ground):
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        port = probe.getsockname()[1]
+    with registering(files, footprint_m=[95.0, 105.0], view_port=port) as (node, peer):
+        address = f'http://127.0.0.1:{port}/'
+        with ThreadPoolExecutor() as pool:
+            heard = pool.submit(first_frame, address)
+            peer.wait(lambda: node._loaded.outputs._view.is_watched, 'a browser')
+            assert_found(send(peer, view(ground)))
+            frame = heard.result(20)
+        assert_shows_the_place(frame)
+        assert frame['latency_ms'] > 0
+        with urllib.request.urlopen(address, timeout=20) as page:
+            assert 'registration' in page.read().decode()
+        assert peer.change('deactivate')
+        with pytest.raises(urllib.error.URLError):
+            urllib.request.urlopen(address, timeout=5)
+
+
+def test_a_taken_port_of_the_live_page_fails_activate_with_the_reason(files):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        options = {'footprint_m': [95.0, 105.0], 'view_port': port}
+        with robot(files, 'none', activate=False, **options) as (node, peer):
+            assert peer.change('configure') and not peer.change('activate')
+            peer.diagnosis(f'activate failed: the page cannot be served on 127.0.0.1, port {port}')
+
+
+def test_a_page_beside_the_node_shows_what_it_publishes(files, ground, monkeypatch):
+    with registering(files, footprint_m=[95.0, 105.0]) as (node, peer):
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(node.context.get_domain_id()))
+        server, done = ViewServer(lambda: 'page'), Event()
+        with ViewClient(server, REGION) as client, ThreadPoolExecutor() as pool:
+            spun = pool.submit(client.spin, lambda: not done.is_set())
+            try:
+                heard = pool.submit(first_frame, server.address)
+                for topic in ('likelihood', 'belief'):
+                    publisher = node._loaded.outputs.publishers[topic]
+                    peer.wait(publisher.get_subscription_count, topic)
+                peer.wait(lambda: server.browsers, 'a browser')
+                peer.wait(lambda: peer.images.get_subscription_count() > 1, 'the page')
+                # Best effort: the first pictures may come before the page is known to who sends.
+                for stamp_s in range(1, 20):
+                    assert_found(send(peer, view(ground, stamp_s)))
+                    if heard.done():
+                        break
+                assert_shows_the_place(heard.result(20))
+            finally:
+                done.set()
+            spun.result(20)
+        server.close()

@@ -26,6 +26,7 @@ COMMANDS = (
     'bag',
     'replay',
     'mavlink',
+    'view',
     'demo',
     'city',
     'dataset',

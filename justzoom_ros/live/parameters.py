@@ -169,6 +169,19 @@ NODE_PARAMETERS = (
         range=Range(at_least=0.0, at_most=10.0),
     ),
     *CAMERA_PARAMETERS,
+    Parameter(
+        'view_port',
+        0,
+        'Port of a page that shows the node at work in a browser; 0 for none.',
+        START,
+        range=Range(at_least=0, at_most=65_535),
+    ),
+    Parameter(
+        'view_host',
+        '127.0.0.1',
+        "Address of that page. On others than this machine's own whoever reaches it may look.",
+        START,
+    ),
     Parameter('map_frame', 'map', 'Frame of pose and hypotheses: ENU, region centre.', START),
     Parameter('camera_frame', '', 'frame_id of fixes where the image itself has none.', START),
     Parameter(

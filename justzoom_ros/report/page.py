@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 SCRIPTS = ('words.js', 'chart.js', 'heat.js', 'map.js', 'page.js')
 """The program, in the order in which its parts need each other."""
 
+FORMAT = 1
+"""Of the data in a page; a change that a reader of it would trip over counts it up."""
+
 DIGITS = 7
 """Significant digits of numbers in a page: a millimetre of a map of ten kilometres."""
 
@@ -70,7 +73,7 @@ def page_html(page: Page) -> str:
 
 def page_json(page: Page) -> str:
     """What a page shows as JSON, as `assets/page.js` takes it."""
-    shown = asdict(page) | {'footer': _footer(page)}
+    shown = asdict(page) | {'format': FORMAT, 'footer': _footer(page)}
     return json.dumps(plain(shown), allow_nan=False, separators=(',', ':'))
 
 
@@ -122,7 +125,8 @@ def _program(live: bool) -> str:
 
 def _footer(page: Page) -> str:
     credit = f'Imagery: {page.map.attribution}. ' if page.map and page.map.attribution else ''
-    return f'{credit}Made by justzoom_ros {__version__}; everything is inside this file.'
+    ending = 'this page only shows' if page.live else 'everything is inside this file'
+    return f'{credit}Made by justzoom_ros {__version__}; {ending}.'
 
 
 def _leaflet() -> Path:

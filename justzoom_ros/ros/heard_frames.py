@@ -19,9 +19,11 @@ from justzoom_ros.ros.messages import HYPOTHESIS
 
 class HeardFrames:
     """Listens on a node's topics `likelihood`, `hypotheses` and `pose`, under a `prefix` such as
-    '/front', as long as the node of ours lives; `images` are added by whoever sends them."""
+    '/front', as long as the node of ours lives; images are added by whoever sends or hears them.
+    With `kept` only what belongs to so many stamps is kept, the latest that came."""
 
-    def __init__(self, node: Node, prefix: str, qos: QoSProfile) -> None:
+    def __init__(self, node: Node, prefix: str, qos: QoSProfile, kept: int | None = None) -> None:
+        self._kept = kept
         self._images: dict[int, str] = {}
         self._evidence: dict[int, Heat] = {}
         self._hypotheses: dict[int, list[tuple[float, float, float]]] = {}
@@ -35,7 +37,7 @@ class HeardFrames:
 
     def add_image(self, stamp_ns: int, image_rgb: np.ndarray) -> None:
         """An image, uint8 (H, W, 3) RGB, that was sent."""
-        self._images[stamp_ns] = uri(thumbnail(image_rgb), 'webp')
+        self._keep(self._images, stamp_ns, uri(thumbnail(image_rgb), 'webp'))
 
     def view(self, stamp_ns: int, status: str) -> FrameView:
         """All that was heard of the image with a stamp."""
@@ -57,13 +59,18 @@ class HeardFrames:
         west_m, south_m = info.origin.position.x, info.origin.position.y
         north_m = south_m + info.height * info.resolution
         found = heat(strengths, west_m, north_m, info.resolution)
-        self._evidence[to_nanoseconds(message.header.stamp)] = found
+        self._keep(self._evidence, to_nanoseconds(message.header.stamp), found)
 
     def _on_hypotheses(self, message: PointCloud2) -> None:
         points = np.frombuffer(message.data, HYPOTHESIS)
         listed = [(float(p['x']), float(p['y']), float(p['mass'])) for p in points]
-        self._hypotheses[to_nanoseconds(message.header.stamp)] = listed
+        self._keep(self._hypotheses, to_nanoseconds(message.header.stamp), listed)
 
     def _on_pose(self, message: Any) -> None:
         yaw_rad = yaw_from_quaternion(message.pose.pose.orientation)
-        self._yaws[to_nanoseconds(message.header.stamp)] = yaw_rad
+        self._keep(self._yaws, to_nanoseconds(message.header.stamp), yaw_rad)
+
+    def _keep(self, found: dict[int, Any], stamp_ns: int, value: Any) -> None:
+        found[stamp_ns] = value
+        if self._kept is not None and len(found) > self._kept:
+            del found[next(iter(found))]

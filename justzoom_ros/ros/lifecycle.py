@@ -191,6 +191,8 @@ class LocalizeNode(LifecycleNode):
         """Take frames. Of where the robot is nothing is known but what its memory holds."""
         self._diagnostics.restart()
         self._gate.reset()
+        if address := loaded.outputs.open_view(loaded.localizer):
+            self.get_logger().info(f'live page on {address}')
         self._worker = LatestWorker(self._handle, 'localize')
         loaded.processor.resume()
         self._inputs.open(self._on_image, self._on_prior, loaded.processor)
@@ -202,6 +204,8 @@ class LocalizeNode(LifecycleNode):
         if self._worker:
             self._worker.stop()
             self._worker = None
+        if self._loaded:
+            self._loaded.outputs.close_view()
 
     def _free(self) -> None:
         if self._loaded:
@@ -292,6 +296,7 @@ class LocalizeNode(LifecycleNode):
         timer.end('publishing')
         age_s = (self.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds / 1e9
         self._diagnostics.add_fix(fix, timer, age_s)
+        loaded.outputs.show(stamp_ns, fix, images[0], timer.total_s)
 
     def _fix_header(self, header: Header) -> Header:
         frame_id = header.frame_id or self._value('camera_frame')

@@ -15,6 +15,8 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import MarkerArray
 
 from justzoom_ros.inference.fix import Fix, FixStatus, on_map
+from justzoom_ros.live.fix_view import Evidence
+from justzoom_ros.live.live_view import LiveView, ShownFrame
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.plots.registration_picture import registration_picture
 from justzoom_ros.plots.zoom_picture import zoom_picture
@@ -43,6 +45,8 @@ class Outputs:
     def __init__(self, node: LifecycleNode) -> None:
         self._node, self._belief_due_s = node, 0.0
         self._map_is_told = False
+        self._view: LiveView | None = None
+        self._evidence: Evidence = None
         self.publishers = {
             topic: node.create_lifecycle_publisher(
                 kind, topic, LATCHED if topic == 'map_image' else 10
@@ -51,7 +55,8 @@ class Outputs:
         }
 
     def close(self) -> None:
-        """Take the publishers back."""
+        """Take the publishers back, and the page."""
+        self.close_view()
         for publisher in self.publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
         self.publishers.clear()
@@ -86,7 +91,7 @@ class Outputs:
             made['zoom_image'] = messages.picture_message(picture, header)
         if fix.posterior and self._is_heard('belief') and self._belief_is_due():
             made['belief'] = messages.belief_message(_on_tree(fix, localizer), header, map_frame)
-        evidence = localizer.take_evidence()
+        evidence = self._evidence = localizer.take_evidence()
         if evidence is not None and self._is_heard('likelihood'):
             made['likelihood'] = messages.likelihood_message(evidence, header, map_frame, fix)
         if self._is_heard('markers'):
@@ -109,9 +114,37 @@ class Outputs:
                 return ground[0] + above_m, math.hypot(ground[1], HEIGHT_SHARE * above_m)
         return self._value('altitude_m'), self._value('altitude_std_m')
 
+    # --- the page ------------------------------------------------------------------------------
+
+    def open_view(self, localizer: Localizer) -> str:
+        """Serve the live page where the parameter `view_port` asks for it; returns its address,
+        '' where it does not. Raises ConfigError, RuntimeUnavailableError."""
+        port = self._value('view_port')
+        if not port:
+            return ''
+        about = f'map {localizer.map.path}', localizer.method, localizer.runtime
+        self._view = LiveView(localizer.map, about, self._value('view_host'), port)
+        return self._view.server.address
+
+    def close_view(self) -> None:
+        """Let all browsers go."""
+        if self._view:
+            self._view.close()
+        self._view = None
+
+    def show(self, stamp_ns: int, fix: Fix, image: np.ndarray, latency_s: float) -> None:
+        """Hand a frame that was published to the page, if there is one; never waits for it."""
+        if self._view:
+            evidence = self._evidence
+            self._view.offer(ShownFrame(stamp_ns, fix, image, evidence, latency_s))
+        self._evidence = None
+
+    # --- messages ------------------------------------------------------------------------------
+
     def begin_frame(self, localizer: Localizer) -> None:
         """To be called before a frame is localized: what it says is kept only for who listens."""
-        localizer.keep_evidence(self._is_heard('likelihood'))
+        watched = self._view is not None and self._view.is_watched
+        localizer.keep_evidence(watched or self._is_heard('likelihood'))
 
     def publish(self, made: dict[str, Any]) -> None:
         """Publish what `make` gave."""

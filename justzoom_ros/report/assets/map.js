@@ -35,14 +35,15 @@ class MapView {
     const names = ['truth', 'ellipses', 'unsure', 'fixes', 'now'];
     this.layers = Object.fromEntries(names.map((name) => [name, L.layerGroup().addTo(this.map)]));
     this.beliefLayer = L.layerGroup();
-    L.control.layers(null, this.choices(), { collapsed: root.clientWidth < 500 }).addTo(this.map);
+    L.control.layers(null, this.choices(data.live), { collapsed: root.clientWidth < 500 }).addTo(this.map);
     this.drawTrack(data.track);
     new ResizeObserver(() => this.map.invalidateSize()).observe(root);
   }
 
-  choices() {
+  choices(live) {
     const { truth, ellipses, fixes, unsure } = this.layers;
-    return { Truth: truth, Fixes: fixes, '90 % ellipses': ellipses, 'No fix': unsure, Belief: this.beliefLayer };
+    const shown = { Fixes: fixes, '90 % ellipses': ellipses, 'No fix': unsure, Belief: this.beliefLayer };
+    return live ? shown : { Truth: truth, ...shown };
   }
 
   drawTrack(track) {

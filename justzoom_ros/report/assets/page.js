@@ -130,7 +130,7 @@ class Report {
 function tileElement(tile) {
   return element('div', { class: `tile ${tile.mood}` },
     element('div', { class: 'label' }, tile.label),
-    element('div', { class: 'value' }, tile.value),
+    element('div', { class: tile.value.length > 13 ? 'value long' : 'value' }, tile.value),
     element('div', { class: 'note' }, tile.note));
 }
 

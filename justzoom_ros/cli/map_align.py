@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from justzoom_ros.cli.camera_options import add_camera_options
+from justzoom_ros.cli.camera_options import add_camera_options, add_image_range
 
 if TYPE_CHECKING:
     from justzoom_ros.evaluation.alignment import Alignment
@@ -49,6 +49,7 @@ def add_align(jobs: Any) -> None:
     add('--camera-info', metavar='TOPIC', help='CameraInfo topic of the lens')
     add('--height-topic', metavar='TOPIC', help='heights above ground, metres')
     add('--undistort', action='store_true', help='undistort images by the camera info')
+    add_image_range(parser)
     parser.add_argument('--dry-run', action='store_true', help='say it, keep nothing')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(

@@ -18,7 +18,8 @@ from justzoom_ros.evaluation.sequence_calibration import observe
 from justzoom_ros.filtering.odometry import Odometry
 from justzoom_ros.io.bags import Bag, write_bag
 from justzoom_ros.io.datasets import GeoImage
-from justzoom_ros.io.sequences import FrameEvent, OdometryEvent
+from justzoom_ros.io.image_message import UsedDepth
+from justzoom_ros.io.sequences import FrameEvent, OdometryEvent, SequenceTopics, events_of_bag
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker
@@ -228,6 +229,52 @@ def test_what_was_finished_before_the_damage_is_kept(localizer, images, caplog):
     assert 'bag a is damaged or truncated: crc; the 3 images before that are kept' in caplog.text
     with pytest.raises(BagError, match='crc'):
         list(keep_finished(localize_frames(events(0), localizer)))
+
+
+# --- cameras of more than 8 bits ---------------------------------------------------------------
+
+
+def grey_bag(out, pictures, encoding):
+    """A bag of grey pictures, uint8 or uint16 (24, 24)."""
+    image, stamp = STORE.types['sensor_msgs/msg/Image'], STORE.types['builtin_interfaces/msg/Time']
+    header = STORE.types['std_msgs/msg/Header']
+    with Writer(out, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection('/camera', 'sensor_msgs/msg/Image', typestore=STORE)
+        for stamp_ns, picture in zip(STAMPS, pictures, strict=True):
+            at = header(stamp(*divmod(stamp_ns, 10**9)), 'camera')
+            data = np.frombuffer(
+                picture.astype(picture.dtype.newbyteorder('<')).tobytes(), np.uint8
+            )
+            step = picture.itemsize * picture.shape[1]
+            message = image(at, *picture.shape, encoding, 0, step, data)
+            writer.write(topic, stamp_ns, STORE.serialize_cdr(message, 'sensor_msgs/msg/Image'))
+    return out
+
+
+def fixes_of(path, localizer, depth=None):
+    with Bag(path) as bag:
+        events = events_of_bag(bag, SequenceTopics('/camera'), depth=depth)
+        return list(localize_frames(events, localizer))
+
+
+@pytest.mark.parametrize(
+    ('to_16_bits', 'limits'),
+    [(lambda p: p * 16383.0 / 255, None), (lambda p: 28315 + p * 3000.0 / 255, (28315, 31315))],
+    ids=['14 bits', 'thermal'],
+)
+def test_a_bag_of_16_bits_gives_the_fixes_of_8(tmp_path, localizer, to_16_bits, limits):
+    rng = np.random.default_rng(3)
+    small = [rng.integers(0, 256, (24, 24), np.uint8) for _ in STAMPS]
+    deep = [np.rint(to_16_bits(picture)).astype(np.uint16) for picture in small]
+    plain = fixes_of(grey_bag(tmp_path / 'a', small, 'mono8'), localizer)
+    found = fixes_of(grey_bag(tmp_path / 'b', deep, 'mono16'), localizer, UsedDepth(limits))
+    assert [fix.status for fix in found] == [fix.status for fix in plain]
+    assert 'error' not in {fix.status for fix in found}
+    for one, other in zip(found, plain, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=0.02)
+        assert (one.latitude, one.longitude) == pytest.approx(
+            (other.latitude, other.longitude), abs=2e-6
+        )
 
 
 # --- calibration -------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from tiny import make_map, make_weights
 
-from justzoom_ros.bench import memory, node, parts
+from justzoom_ros.bench import memory, node, parts, soak
 from justzoom_ros.bench.inputs import CITY, picture, random_maps, sharpen, small_policy
 from justzoom_ros.bench.timing import ratio, time_in_turns
 from justzoom_ros.cli import bench
@@ -69,7 +70,7 @@ def test_best_first_keeps_what_it_promises_over_the_published_city(sure):
 
 
 def test_the_camera_image_takes_as_many_bytes_as_a_photograph():
-    frame = node._jpeg(picture())
+    frame = node.encode_jpeg(picture())
     assert 1.0 < 8 * len(frame) / (720 * 1280) < 1.8
 
 
@@ -91,9 +92,9 @@ def test_resident_memory_is_that_of_the_process():
 def test_each_part_is_measured_at_each_of_its_sizes(monkeypatch, tmp_path, capsys):
     asked = []
 
-    def measure(part, size, frames, out):
+    def measure(part, size, args, out):
         asked.append((part, size))
-        return {'frames': frames}
+        return {'frames': args.frames}
 
     monkeypatch.setattr(bench, '_measure', measure)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
@@ -101,7 +102,10 @@ def test_each_part_is_measured_at_each_of_its_sizes(monkeypatch, tmp_path, capsy
     assert main(arguments) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / 'bench.json').read_text())
-    assert list(printed) == ['machine', *(part for part in bench.PARTS if part != 'gpu')]
+    assert list(printed) == [
+        'machine',
+        *(part for part in bench.PARTS if part not in ('gpu', 'soak')),
+    ]
     assert printed['searches'] == {'small': {'frames': 20}, 'base': {'frames': 20}}
     assert printed['node'] == {'frames': 20}
     machine = {'date', 'processor', 'cores', 'load', 'torch', 'threads', 'gpu'}
@@ -123,3 +127,20 @@ def test_measuring_a_gpu_that_is_not_there_is_refused(monkeypatch, tmp_path, cap
 def test_wrong_wishes_are_named(arguments, problem, tmp_path, capsys):
     assert main(['bench', '-o', str(tmp_path), *arguments]) == 2
     assert problem in capsys.readouterr().err
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+def test_a_node_goes_on_whatever_goes_wrong(tmp_path, monkeypatch):
+    """A short form of `justzoom bench soak`: events come one after the other."""
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    monkeypatch.setattr(soak, 'EVERY_S', 0.4)
+    monkeypatch.setattr(soak, 'LASTS', 4)
+    satellite_map = make_map(tmp_path)
+    weights = make_weights(tmp_path, satellite_map)
+    found = soak.measure_soak(tmp_path, satellite_map.path, weights, minutes=0.15, seed=3)
+    assert {event: found[f'{event} (times)'] > 0 for event in soak.EVENTS} == dict.fromkeys(
+        soak.EVENTS, True
+    )
+    assert found['answered'] > 0.5 * found['frames'] > 20
+    assert found['longest silence s'] < 3.0 and found['growth MB'] < 50

@@ -33,7 +33,7 @@ def measure_node(
     """{threads: {rate: figures of `_measure_rate`}} of the real node in a process of its own,
     fed with compressed images of 720 lines and odometry; in one thread, and in as many as torch
     takes."""
-    frame = _jpeg(picture())
+    frame = encode_jpeg(picture())
     found: dict[str, Any] = {'image kB': round(len(frame) / 1000, 1)}
     for threads in sorted({1, torch.get_num_threads()}):
         with _loaded_node(out, map_path, weights, threads=threads) as (generator, _):
@@ -53,7 +53,7 @@ def measure_node_memory(
 ) -> dict[str, Any]:
     """Resident memory (MB) of the node's process over so many frames, sent as fast as it
     answers: as `measure_memory`."""
-    frame = _jpeg(picture(*SMALL_PX))
+    frame = encode_jpeg(picture(*SMALL_PX))
     with _loaded_node(out, map_path, weights) as (generator, pid):
         settled_mb = resident_mb(pid)
         for number in progress(range(frames)):
@@ -64,7 +64,8 @@ def measure_node_memory(
         return answered | growth(settled_mb, resident_mb(pid))
 
 
-def _jpeg(pixels: np.ndarray) -> bytes:
+def encode_jpeg(pixels: np.ndarray) -> bytes:
+    """Pixels uint8 (h, w, 3) as a camera would send them."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, 'JPEG', quality=85)
     return file.getvalue()

@@ -14,14 +14,17 @@ Times are medians of runs taken in turns in one process; compare their ratios, n
 The parts: published, the published way of a frame against a map that is encoded once; searches,
 posteriors over 65,536 cells; input, everything else of a frame; embeddings, building them;
 registration, a frame against a whole map and near a known place; node, the real node over DDS;
-memory, growth of a tracker and of the real node over thousands of frames; gpu, a frame in single
-and half precision and as a CUDA graph (left out where there is no GPU, unless it is named).
+memory, growth of a tracker and of the real node over thousands of frames; soak, the real node for
+--minutes at 10 Hz while sensors fail and recordings loop (left out unless it is named); gpu, a
+frame in single and half precision and as a CUDA graph (left out where there is no GPU, unless it
+is named).
 """
 SIZES = ('small', 'base')
 SIZED = ('published', 'searches', 'embeddings', 'gpu')
 """Parts that are measured at each size."""
 PARTS = (
-    'published', 'searches', 'input', 'embeddings', 'registration', 'node', 'memory', 'gpu'
+    'published', 'searches', 'input', 'embeddings', 'registration', 'node', 'memory', 'soak',
+    'gpu',
 )  # fmt: skip
 
 
@@ -40,6 +43,7 @@ def add_parser(subparsers: Any) -> None:
         f'{", ".join(SIZED)}: small as the shipped one, base as DINOv2-base at 384 pixels '
         '(default both)')  # fmt: skip
     add('--frames', type=int, default=10_000, metavar='N', help='of part memory (default 10000)')
+    add('--minutes', type=float, default=60.0, metavar='N', help='of part soak (default 60)')
     add('-o', '--out', default='out/bench', metavar='DIR', help="folder for bench.json and the "
         "node's log (default out/bench)")  # fmt: skip
     add('--json', action='store_true', help='print one JSON object on stdout and nothing else')
@@ -59,6 +63,8 @@ def run(args: argparse.Namespace) -> None:
     unknown = sorted(set(parts) - set(PARTS))
     if unknown:
         raise ConfigError(f'{", ".join(unknown)} is no part; choose of {", ".join(PARTS)}')
+    if not args.minutes > 0:
+        raise ConfigError(f'--minutes is {args.minutes:g}; it must be above 0')
     if args.frames < 20:
         raise ConfigError(f'--frames is {args.frames}; it must be at least 20')
     out, work = output_folder(args.out), _work(parts, args.size)
@@ -66,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     for number, (part, size) in enumerate(work, 1):
         name, started_s = f'{part} {size}'.strip(), time.monotonic()
         print(f'justzoom: measuring {name} ({number} of {len(work)})', file=sys.stderr)
-        measured = _measure(part, size, args.frames, out)
+        measured = _measure(part, size, args, out)
         found.setdefault(part, {}).update({size: measured} if size else measured)
         write_json(out / 'bench.json', found)
         print(f'justzoom: {name} took {time.monotonic() - started_s:.0f} s', file=sys.stderr)
@@ -76,7 +82,8 @@ def run(args: argparse.Namespace) -> None:
 def _default_parts() -> list[str]:
     import torch
 
-    return [part for part in PARTS if part != 'gpu' or torch.cuda.is_available()]
+    left_out = {'soak'} if torch.cuda.is_available() else {'soak', 'gpu'}
+    return [part for part in PARTS if part not in left_out]
 
 
 def _work(parts: Sequence[str], size: str) -> list[tuple[str, str]]:
@@ -85,7 +92,7 @@ def _work(parts: Sequence[str], size: str) -> list[tuple[str, str]]:
     return [(part, s) for part in parts for s in (sizes if part in SIZED else ('',))]
 
 
-def _measure(part: str, size: str, frames: int, out: Path) -> dict[str, Any]:
+def _measure(part: str, size: str, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     from justzoom_ros.bench import embeddings, gpu, parts
 
     if part == 'published':
@@ -96,10 +103,10 @@ def _measure(part: str, size: str, frames: int, out: Path) -> dict[str, Any]:
         return embeddings.measure_embeddings(size)
     if part == 'gpu':
         return gpu.measure_gpu(size)
-    return parts.measure_inputs() if part == 'input' else _measure_demo(part, frames, out)
+    return parts.measure_inputs() if part == 'input' else _measure_demo(part, args, out)
 
 
-def _measure_demo(part: str, frames: int, out: Path) -> dict[str, Any]:
+def _measure_demo(part: str, args: argparse.Namespace, out: Path) -> dict[str, Any]:
     """The parts that need the demo's map and weights."""
     from functools import partial
 
@@ -108,6 +115,7 @@ def _measure_demo(part: str, frames: int, out: Path) -> dict[str, Any]:
     from justzoom_ros.bench.memory import measure_memory
     from justzoom_ros.bench.node import measure_node, measure_node_memory
     from justzoom_ros.bench.registration import measure_registration
+    from justzoom_ros.bench.soak import measure_soak
     from justzoom_ros.worlds.demo import demo_map
 
     map_path = demo_map()
@@ -116,10 +124,12 @@ def _measure_demo(part: str, frames: int, out: Path) -> dict[str, Any]:
     weights = map_path / 'weights.safetensors'
     if part == 'node':
         return measure_node(out, map_path, weights)
-    bars = {name: partial(tqdm, desc=name, unit='frame') for name in ('tracker', 'node')}
+    bars = {name: partial(tqdm, desc=name, unit='frame') for name in ('tracker', 'node', 'soak')}
+    if part == 'soak':
+        return measure_soak(out, map_path, weights, args.minutes, progress=bars['soak'])
     return {
-        'tracker': measure_memory(map_path, weights, frames, bars['tracker']),
-        'node': measure_node_memory(out, map_path, weights, frames, bars['node']),
+        'tracker': measure_memory(map_path, weights, args.frames, bars['tracker']),
+        'node': measure_node_memory(out, map_path, weights, args.frames, bars['node']),
     }
 
 

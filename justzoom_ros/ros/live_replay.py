@@ -83,7 +83,7 @@ class LiveNode(Client):
                 f'nobody publishes {self.fix_topic} within {self.timeout_s:g} s; name the '
                 "node's topic with --fix-topic"
             )
-        self._reset()
+        self.reset()
         self.receive(SETTLE_S)
 
     def send(self, item: BagMessage) -> None:
@@ -148,7 +148,7 @@ class LiveNode(Client):
             self._heard_frames.add_image(frame.stamp_ns, pixels)
         return None
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
         """Make the publisher of the fixes forget the stamps of before, by its service ~/reset."""
         self._spin_until(lambda: self._reset_service() is not None)
         service = self._reset_service()

@@ -9,11 +9,11 @@ from rosbags.typesys import Stores, get_typestore
 from town_piece import FOV_RAD, HEIGHT_M, POSES, make_town_map, take_view
 
 from justzoom_ros.cli.main import main
-from justzoom_ros.errors import ConfigError
+from justzoom_ros.errors import ConfigError, ImageError
 from justzoom_ros.evaluation.image_camera import CameraKnowledge
 from justzoom_ros.evaluation.sequence_camera import SequenceCamera, camera_of_bag, lens_of
 from justzoom_ros.io.bags import Bag
-from justzoom_ros.io.sequences import HeightEvent, SequenceTopics, events_of_bag
+from justzoom_ros.io.sequences import AttitudeEvent, HeightEvent, SequenceTopics, events_of_bag
 from justzoom_ros.maps.map_offset import OFFSET_NAME, read_offset
 from justzoom_ros.registration.camera import Camera
 
@@ -170,6 +170,31 @@ def test_a_camera_follows_what_is_heard_of_it():
     frame = type('Frame', (), {'image': None})()
     known = camera.state_of(frame).camera
     assert (known.height_m, known.height_std_m, known.fov_rad) == (50.0, 5.0, 1.0)
+
+
+def turned(yaw_rad, pitch_rad):
+    """Quaternion of a body that is first turned, then pitched nose down."""
+    y, z = np.sin(pitch_rad / 2), np.sin(yaw_rad / 2)
+    cy, cz = np.cos(pitch_rad / 2), np.cos(yaw_rad / 2)
+    return -z * y, cz * y, z * cy, cz * cy
+
+
+@pytest.mark.parametrize(('of_camera', 'nose_down'), [(False, -0.2), (True, np.pi / 2 - 0.2)])
+def test_a_camera_follows_the_tilt_of_its_body_or_its_own(of_camera, nose_down):
+    camera = SequenceCamera(CameraKnowledge(Camera.from_fov(1.0).with_height(80.0)))
+    camera.add(AttitudeEvent(1, turned(0.9, nose_down), of_camera))
+    frame = type('Frame', (), {'image': None})()
+    attitude = camera.state_of(frame).attitude
+    assert attitude.pitch_rad == pytest.approx(0.2) and attitude.roll_rad == pytest.approx(0.0)
+    camera.add(AttitudeEvent(2, turned(0.9, -2.0), of_camera))
+    with pytest.raises(ImageError, match='no view of the ground'):
+        camera.state_of(frame)
+
+
+def test_a_tilt_that_is_still_to_come_is_named():
+    camera = SequenceCamera(topics=SequenceTopics(attitudes='/gimbal'))
+    with pytest.raises(ImageError, match='no attitude: none heard on /gimbal'):
+        camera.state_of(type('Frame', (), {'image': None})())
 
 
 def test_a_camera_info_without_a_calibration_is_named():

@@ -83,6 +83,8 @@ def add_parser(subparsers: Any) -> None:
     add('--camera-info', metavar='TOPIC', help='CameraInfo topic of the lens, where there are '
         'several; not used with --fov')  # fmt: skip
     add('--height-topic', metavar='TOPIC', help='heights above ground, metres: Range or Float64')
+    add('--attitude-topic', metavar='TOPIC', help="the tilt: a gimbal's QuaternionStamped (x "
+        'along the view, z up), or the Imu of a body whose camera looks down')  # fmt: skip
     add_image_range(parser)
     add('--undistort', action='store_true', help='undistort images by the camera info, as the '
         "node's parameter does")  # fmt: skip
@@ -240,13 +242,19 @@ def open_localizer(args: argparse.Namespace, map: 'SatelliteMap') -> 'Localizer'
 
 def _camera_topics(args: argparse.Namespace, bag: 'Bag') -> 'SequenceTopics':
     """Where a bag tells of its camera; without --fov the lens comes from it where it can."""
-    from justzoom_ros.io.sequences import CAMERA_INFO_TYPES, HEIGHT_TYPES, SequenceTopics
+    from justzoom_ros.io.sequences import (
+        ATTITUDE_TYPES,
+        CAMERA_INFO_TYPES,
+        HEIGHT_TYPES,
+        SequenceTopics,
+    )
 
     info, has_info = args.camera_info, any(k in CAMERA_INFO_TYPES for k in bag.topics.values())
     wanted = info or (has_info and (args.fov is None or args.undistort))
     return SequenceTopics(
         camera_info=bag.topic(CAMERA_INFO_TYPES, info) if wanted else None,
         heights=bag.topic(HEIGHT_TYPES, args.height_topic) if args.height_topic else None,
+        attitudes=bag.topic(ATTITUDE_TYPES, args.attitude_topic) if args.attitude_topic else None,
     )
 
 
@@ -273,7 +281,12 @@ def replay_in_process(
     camera = SequenceCamera()
     if localizer.registrar:
         about = _camera_topics(args, bag)
-        topics = replace(topics, camera_info=about.camera_info, heights=about.heights)
+        topics = replace(
+            topics,
+            camera_info=about.camera_info,
+            heights=about.heights,
+            attitudes=about.attitudes,
+        )
         knowledge = knowledge_of(args)
         if knowledge.camera is None and not about.heights:
             knowledge = replace(knowledge, camera=localizer.camera)

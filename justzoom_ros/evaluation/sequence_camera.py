@@ -15,6 +15,7 @@ from justzoom_ros.evaluation.image_camera import CameraKnowledge, has_scale
 from justzoom_ros.io.bags import Bag
 from justzoom_ros.io.camera_message import pinhole_from_message
 from justzoom_ros.io.sequences import (
+    AttitudeEvent,
     CameraInfoEvent,
     Event,
     FrameEvent,
@@ -23,6 +24,7 @@ from justzoom_ros.io.sequences import (
     events_of_bag,
 )
 from justzoom_ros.io.undistortion import Undistorter
+from justzoom_ros.registration.attitude import DOWNWARD_MOUNT, FORWARD_MOUNT, Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import HEIGHT_SHARE, CameraState
 
@@ -42,12 +44,19 @@ class SequenceCamera:
         self._undistorter = Undistorter() if undistort else None
         self._lens: Camera | None = None
         self._height_m: float | None = None
+        self._attitude: Attitude | ConfigError | None = None
 
     def add(self, event: Event) -> None:
         """Take what an event says of the camera. Raises ConfigError for a camera info that is no
         calibration."""
         if isinstance(event, HeightEvent):
             self._height_m = event.height_m
+        elif isinstance(event, AttitudeEvent):
+            mount = FORWARD_MOUNT if event.of_camera else DOWNWARD_MOUNT
+            try:
+                self._attitude, _ = Attitude.from_imu(event.orientation, mount)
+            except ConfigError as error:
+                self._attitude = error
         elif isinstance(event, CameraInfoEvent):
             self._lens = lens_of(event.info, rectified=self._undistorter is None)
             if self._undistorter:
@@ -61,17 +70,20 @@ class SequenceCamera:
 
     def state_of(self, frame: FrameEvent) -> CameraState:
         """All that is known at a frame. Raises ImageError where a height or a lens is still to
-        come."""
+        come, or the camera looks above the horizon."""
         if frame.image is not None:
             return self.knowledge.state_of(frame.image)
         for what, topic, heard in (
             ('lens', self.topics.camera_info, self._lens),
             ('height', self.topics.heights, self._height_m),
+            ('attitude', self.topics.attitudes, self._attitude),
         ):
             if topic and heard is None:
                 raise ImageError(f'no {what}: none heard on {topic} yet')
+        if isinstance(self._attitude, ConfigError):
+            raise ImageError(f'no view of the ground: {self._attitude}')
         heading = self.knowledge.yaw_rad, self.knowledge.yaw_std_rad
-        return CameraState(self._camera(), None, *heading)
+        return CameraState(self._camera(), self._attitude, *heading)
 
     def _camera(self) -> Camera | None:
         camera = self.knowledge.camera
@@ -132,7 +144,7 @@ def _missing(camera: Camera) -> str:
 def listen(events: Iterable[Event], camera: SequenceCamera) -> Iterable[Event]:
     """Yield events that are not about the camera, which has heard the others."""
     for event in events:
-        if isinstance(event, HeightEvent | CameraInfoEvent):
+        if isinstance(event, HeightEvent | AttitudeEvent | CameraInfoEvent):
             camera.add(event)
         else:
             yield event

@@ -24,7 +24,12 @@ import numpy as np
 
 from justzoom_ros.errors import ImageError
 from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, BagMessage, Track, sort_by_time
-from justzoom_ros.io.camera_message import range_from_message
+from justzoom_ros.io.camera_message import (
+    Quaternion,
+    orientation_from_imu,
+    quaternion_of,
+    range_from_message,
+)
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.image_message import UsedDepth, image_from_message
@@ -41,6 +46,8 @@ log = logging.getLogger(__name__)
 IMU_TYPES = ('sensor_msgs/msg/Imu',)
 CAMERA_INFO_TYPES = ('sensor_msgs/msg/CameraInfo',)
 HEIGHT_TYPES = ('sensor_msgs/msg/Range', 'std_msgs/msg/Float64')
+ATTITUDE_TYPES = ('geometry_msgs/msg/QuaternionStamped', 'sensor_msgs/msg/Imu')
+"""Of a gimbal, the camera's own orientation, x along the view and z up; of the body."""
 
 UNUSABLE = {
     'unset': 'image has no header.stamp',
@@ -96,6 +103,20 @@ class HeightEvent:
 
 
 @dataclass(frozen=True)
+class AttitudeEvent:
+    """A measured orientation, of the camera itself or of the body that carries it."""
+
+    stamp_ns: int
+    """When it was measured."""
+
+    orientation: Quaternion
+    """From the camera (x along the view, z up) or the body into a frame whose z is up."""
+
+    of_camera: bool
+    """True for a gimbal's, False for the body's."""
+
+
+@dataclass(frozen=True)
 class OdometryEvent:
     """A sample of the odometry."""
 
@@ -146,6 +167,7 @@ Event = (
     | OdometryEvent
     | HeadingEvent
     | HeightEvent
+    | AttitudeEvent
     | CameraInfoEvent
     | ClockJumpEvent
     | OtherEvent
@@ -174,6 +196,9 @@ class SequenceTopics:
     heights: str | None = None
     """Heights above ground in metres, of one of HEIGHT_TYPES."""
 
+    attitudes: str | None = None
+    """Orientations of the camera or the body, of one of ATTITUDE_TYPES."""
+
     others: tuple[str, ...] = ()
     """Topics whose messages come as they are."""
 
@@ -197,7 +222,7 @@ class SequenceTopics:
     @property
     def names(self) -> list[str]:
         """All of them, each once."""
-        camera = self.camera_info, self.heights
+        camera = self.camera_info, self.heights, self.attitudes
         named = (self.frames, self.odometry, self.headings, *camera, *self.others)
         return list(dict.fromkeys(name for name in named if name))
 
@@ -235,6 +260,8 @@ def events_of_bag(
             yield CameraInfoEvent(item.stamp_ns, item.message)
         elif item.topic == topics.heights:
             yield from _height_events(item)
+        elif item.topic == topics.attitudes:
+            yield from _attitude_events(item)
         else:
             yield OtherEvent(item.stamp_ns, item)
 
@@ -267,6 +294,17 @@ def _height_events(item: BagMessage) -> Iterator[HeightEvent]:
     height_m = range_from_message(item.message) if is_range else float(item.message.data)
     if height_m is not None and np.isfinite(height_m) and height_m > 0:
         yield HeightEvent(item.stamp_ns, height_m)
+
+
+def _attitude_events(item: BagMessage) -> Iterator[AttitudeEvent]:
+    """None of an IMU without an orientation."""
+    of_camera = item.type == ATTITUDE_TYPES[0]
+    if of_camera:
+        orientation: Quaternion | None = quaternion_of(item.message.quaternion)
+    else:
+        orientation = orientation_from_imu(item.message)
+    if orientation is not None:
+        yield AttitudeEvent(item.stamp_ns, orientation, of_camera)
 
 
 # --- from datasets -----------------------------------------------------------------------------

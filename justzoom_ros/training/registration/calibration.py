@@ -22,6 +22,8 @@ from justzoom_ros.training.registration.loss import Scores, scores_of, spread
 from justzoom_ros.training.registration.views import PairSource, ViewConfig
 
 HEADINGS = 36
+PAIRS = 4
+"""Views that are searched for at once, each on its own tile and two of other places."""
 LEAST_Z, MOST_Z, BINS = -8.0, 32.0, 800
 NEAR = 3
 """So many cells round the true place, at the true heading and its neighbours, count as found."""
@@ -56,7 +58,7 @@ def calibrate(
     """A copy of the network whose match model is fitted to searches of tiles of 256 x 256 cells,
     36 headings, drawn from `places` (not trained on). `progress(items, name, total)`."""
     source = PairSource(places, config=VIEWS)
-    numbers, searches = range(max(1, pairs // 2)), []
+    numbers, searches = range(max(1, pairs // PAIRS)), []
     for number in progress(numbers, 'calibrate', len(numbers)) if progress else numbers:
         searches += collect(network, source, Dice.of((CALIBRATION, seed, number)))
     fitted = copy.deepcopy(network)
@@ -66,16 +68,22 @@ def calibrate(
 
 @torch.no_grad()
 def collect(network: RegistrationNetwork, source: PairSource, dice: Dice) -> list[Search]:
-    """Searches of two views on their own tiles and elsewhere, and of a picture of nothing."""
+    """Searches of views on their own tiles and elsewhere, and of a picture of nothing."""
     batch = draw_batch(
-        source, dice, 2, 0.5, HEADINGS, math.pi / HEADINGS, network.config.normalization_px
+        source,
+        dice,
+        PAIRS,
+        PAIRS / 4,
+        HEADINGS,
+        math.pi / HEADINGS,
+        network.config.normalization_px,
+        foreign=2,
     )
     scores, found = scores_of(network, batch), []
     for v in range(len(batch.views)):
         if v < len(batch.tiles) and batch.usable[v]:
             found.append(_search(scores, v, 0, batch))
-        if batch.foreign[v, 0] >= 0:
-            found.append(_search(scores, v, 1))
+        found += [_search(scores, v, k + 1) for k in range(2) if batch.foreign[v, k] >= 0]
     return found
 
 

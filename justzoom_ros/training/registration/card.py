@@ -35,6 +35,7 @@ def write_card(path: str | Path, card: dict) -> None:
         '',
         'Place-independent features for downward cameras over overhead maps.',
         '',
+        *([f'Name: {card["name"]}, {card["date"]}', ''] if 'name' in card else []),
         '## Trained on',
         *_listed(card['trained_on']),
         '',

@@ -13,6 +13,7 @@ import numpy as np
 
 from justzoom_ros.embeddings.map_features import open_map_features
 from justzoom_ros.maps.layers import BASE, open_layers
+from justzoom_ros.maps.layers import BASE, open_layers
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registrar import Registrar, choose_device
 from justzoom_ros.registration.attitude import Attitude
@@ -29,6 +30,10 @@ MIN_IMAGERY = 0.3
 
 class ForwardRegistrar(Registrar):
     """A forward network and the features that it has of one map. From one thread at a time."""
+
+    # A view of a street is small and its peaks are narrow: coarse cells of 4 m.
+    whole_cells = 400
+    coarse_factor = 2
 
     @classmethod
     def open(  # type: ignore[override]

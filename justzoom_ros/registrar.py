@@ -60,6 +60,9 @@ class Registrar:
     `layer` is its name for the latest view.
     """
 
+    whole_cells = WHOLE_CELLS
+    coarse_factor = COARSE_FACTOR
+
     def __init__(
         self,
         network: Any,
@@ -164,7 +167,7 @@ class Registrar:
         the camera is turned against the robot by `mount_yaw_rad`. Where a large map is asked for
         as a whole, in coarse cells. Raises ImageError, ConfigError where the view fits nowhere."""
         turned = view.turned_to(area.yaws_rad + mount_yaw_rad, area.yaw_step_rad)
-        is_large = 2 * area.reach_m > WHOLE_CELLS * self.features.cell_m
+        is_large = 2 * area.reach_m > self.whole_cells * self.features.cell_m
 
         def search(name: str) -> PoseLikelihood:
             features = self.coarse(name) if is_large else self.layers[name]
@@ -199,9 +202,9 @@ class Registrar:
         return likelihood
 
     def coarse(self, name: str) -> MapFeatures:
-        """The features of a layer in cells `COARSE_FACTOR` times as wide; kept."""
+        """The features of a layer in cells `coarse_factor` times as wide; kept."""
         if name not in self._coarse:
-            self._coarse[name] = self.layers[name].pooled(COARSE_FACTOR)
+            self._coarse[name] = self.layers[name].pooled(self.coarse_factor)
         return self._coarse[name]
 
     def posterior(
@@ -217,14 +220,14 @@ class Registrar:
         where = _heavy(weights) if prior else self._mask
         window = _bounding(where)
         windows: tuple[PoseLikelihood, ...]
-        if max(window.shape) <= WHOLE_CELLS:
+        if max(window.shape) <= self.whole_cells:
             windows = (self.likelihood(view, window),)
         else:
 
             def search(name: str) -> MapSearch:
                 features, coarse = self.layers[name], self.coarse(name)
                 return search_coarse_to_fine(
-                    view, features, coarse, COARSE_FACTOR, where, progress
+                    view, features, coarse, self.coarse_factor, where, progress
                 )
 
             windows = self._on_best_layer(view, search).windows

@@ -15,6 +15,7 @@ from torch import nn
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.files import output_folder, writing
 from justzoom_ros.registration.forward_network import ForwardNetwork
+from justzoom_ros.training.street_registration.card import make_card
 from justzoom_ros.training.street_registration.judge import judge
 from justzoom_ros.training.street_registration.lesson import Lesson
 from justzoom_ros.training.street_registration.lesson_cache import LessonCache
@@ -83,6 +84,7 @@ class StreetTrainer:
         self.reader = LessonReader(lessons)
         self.generator = torch.Generator(self.device)
         self.step, self.spent_s = 0, 0.0
+        self.figures: dict[str, float] = {}
         if (self.out / STATE).is_file():
             self._resume()
 
@@ -155,11 +157,12 @@ class StreetTrainer:
 
     def _report(self, losses, say):
         here, elsewhere, classes = torch.stack(losses).mean(0).tolist() if losses else (0, 0, 0)
+        self.figures = judge(self.mean, self.judges, self.recipe.judge_places)
         row = {
             'minutes': round(self.spent_s / 60, 2), 'step': self.step,
             'lessons': self.cache.added, 'train_here': round(here, 3),
             'train_elsewhere': round(elsewhere, 3), 'train_classes': round(classes, 4),
-        } | judge(self.mean, self.judges, self.recipe.judge_places)  # fmt: skip
+        } | self.figures  # fmt: skip
         with (self.out / CURVE).open('a') as file:
             file.write(json.dumps(row) + '\n')
         say(json.dumps(row))
@@ -176,7 +179,7 @@ class StreetTrainer:
             save_file({n: t.contiguous() for n, t in tensors.items()}, temporary)
         with writing(self.out / STATE) as temporary:
             Path(temporary).write_text(json.dumps({'step': self.step, 'spent_s': self.spent_s}))
-        self.mean.save(self.out / WEIGHTS)
+        self.mean.save(self.out / WEIGHTS, make_card(self.recipe, self.cache.added, self.figures))
 
     def _resume(self):
         tensors = load_file(self.out / CHECKPOINT, device=str(self.device))

@@ -13,7 +13,6 @@ import numpy as np
 
 from justzoom_ros.embeddings.map_features import open_map_features
 from justzoom_ros.maps.layers import BASE, open_layers
-from justzoom_ros.maps.layers import BASE, open_layers
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registrar import Registrar, choose_device
 from justzoom_ros.registration.attitude import Attitude
@@ -34,6 +33,7 @@ class ForwardRegistrar(Registrar):
     # A view of a street is small and its peaks are narrow: coarse cells of 4 m.
     whole_cells = 400
     coarse_factor = 2
+    whole_frames = True
 
     @classmethod
     def open(  # type: ignore[override]

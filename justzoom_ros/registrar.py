@@ -62,6 +62,10 @@ class Registrar:
 
     whole_cells = WHOLE_CELLS
     coarse_factor = COARSE_FACTOR
+    whole_frames = False
+    """True where, until a robot is found, frames count whole or not at all: one after each
+    decorrelation distance. The peaks of such views are narrow, and a root of one drowns in the
+    coarse cells of a belief over the whole map."""
 
     def __init__(
         self,

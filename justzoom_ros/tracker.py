@@ -51,6 +51,10 @@ REGISTERED_EXPONENT = 1.0
 (docs/calibration.md), and a root of their peaks flattens what sets one place apart."""
 
 
+FOUND_MASS = 0.5
+"""Mass in fine windows from which on a robot counts as found."""
+
+
 @dataclass(frozen=True)
 class TrackerConfig:
     """How a belief follows a robot. Raises ConfigError for values out of range."""
@@ -205,6 +209,8 @@ class Tracker:
         belief, registrar = self.belief, self.localizer.registrar
         if not isinstance(belief, PoseFilter) or registrar is None:
             return self.update(self._posterior(images, mounts))
+        if registrar.whole_frames and belief.window_mass < FOUND_MASS and self._novelty < 1:
+            return None
         if self.localizer.zoom and not belief.window_mass:
             belief.update(
                 self._posterior(images, mounts),

@@ -85,6 +85,7 @@ def test_a_calibration_with_promises_survives_its_json():
     made = make_promise([sequence(rng) for _ in range(60)], 'tracking', 'coins', 0.1)
     calibration = Calibration(covariance_scale=0.3, promises=(made,))
     again = Calibration.from_dict(json.loads(json.dumps(calibration.to_dict())))
+    assert again.knows('tracking') and not again.knows('single')
     assert again == calibration and again.known and isinstance(again.promises[0], Promise)
     assert again.promise('tracking') == made and again.promise('single') is None
     assert '10.0% of fixes' in str(made) and 'coins' in str(made)

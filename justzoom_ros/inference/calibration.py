@@ -111,6 +111,11 @@ class Calibration:
         called known."""
         return self.source == 'images' or bool(self.promises)
 
+    def knows(self, group: str) -> bool:
+        """Whether covariances of the fixes of a group may be called known: 'tracking' or
+        'single'."""
+        return self.source == 'images' or self.promise(group) is not None
+
     def promise(self, group: str) -> Promise | None:
         """What is promised of the fixes of a group, None where nothing is."""
         return next((each for each in self.promises if each.group == group), None)

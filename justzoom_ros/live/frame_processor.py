@@ -100,6 +100,11 @@ class FrameProcessor:
             self.events.add('gnss', self.alignment.add_position, message)
 
     @property
+    def group(self) -> str:
+        """What fixes are at present, as promises have it: 'tracking' or 'single'."""
+        return 'tracking' if self.tracker and self._tracking else 'single'
+
+    @property
     def doubt(self) -> str:
         """Why covariances should not be trusted at present, '' where nothing speaks against
         them."""

@@ -287,8 +287,9 @@ class LocalizeNode(LifecycleNode):
         camera = loaded.processor.state.camera if loaded.processor.state else None
         height_m = camera.height_m if camera else None
         made = loaded.outputs.make(
-            fix, header, images[0], loaded.localizer, height_m, loaded.processor.increment
-        )
+            fix, header, images[0], loaded.localizer, height_m,
+            loaded.processor.increment, loaded.processor.group,
+        )  # fmt: skip
         with self._publishing:
             if frame.epoch != self._epoch:
                 return

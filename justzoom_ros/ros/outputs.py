@@ -69,13 +69,14 @@ class Outputs:
         localizer: Localizer,
         height_m: float | None = None,
         increment: Fix | None = None,
+        group: str = 'single',
     ) -> dict[str, Any]:
         """{topic: message} of a fix. `image` is what was seen, uint8 (H, W, 3) RGB, from
-        `height_m` above ground where that is known; `increment`: what is new in the fix. A pose
-        cannot say that it is none, so there is one only for a fix; pictures only for who
-        subscribes."""
+        `height_m` above ground where that is known; `increment`: what is new in the fix; `group`:
+        'tracking' or 'single'. A pose cannot say that it is none, so there is one only for a fix;
+        pictures only for who subscribes."""
         altitude_m, altitude_std_m = self._altitude(fix, localizer, height_m)
-        map_frame, calibrated = self._value('map_frame'), localizer.calibrated
+        map_frame, calibrated = self._value('map_frame'), localizer.calibration.knows(group)
         made = {
             'fix': messages.fix_message(fix, header, altitude_m, altitude_std_m, calibrated),
             'hypotheses': messages.hypotheses_message(fix, header, map_frame),

@@ -99,6 +99,26 @@ class Pairs:
     """Pixels of the smallest view."""
 
 
+@dataclass(frozen=True)
+class _Geometry:
+    """Where tiles and views lie on the ground; grids in metres from a place's upper left."""
+
+    metres: np.ndarray
+    """(B,) per pixel."""
+    offset: np.ndarray
+    """(2, B) row and column of the view's square in the tile, cells."""
+    turn: np.ndarray
+    """(B,) of the tile's axes against the place's."""
+    heading: np.ndarray
+    """(B,) of the view's axes against the tile's."""
+    centres_m: np.ndarray
+    """(B, 2) middle of the view."""
+    tile_grid: torch.Tensor
+    """(B, n, n, 2) of the tile's pixels."""
+    view_grid: torch.Tensor
+    """(B, t, t, 2) of the view's pixels."""
+
+
 class PairSource:
     """Draws pairs from places, each as often as `shares` (N,) says; default `place_weights`."""
 
@@ -126,38 +146,50 @@ class PairSource:
 
     def draw(self, count: int, dice: Dice) -> Pairs:
         """`count` pairs; all that is random comes from `dice`."""
-        rng, config = dice.numbers, self.config
+        rng = dice.numbers
         places = rng.choice(len(self.places), count, p=self.shares)
+        where = self._geometry(places, dice)
+        maps, views = self._pictures(places, rng)
+        tiles, tile_masks, tile_segments = self._look(maps, where.metres, where.tile_grid)
+        pixels, covered, segments = self._look(views, where.metres, where.view_grid)
+        strength = rng.uniform(0, 1, count)
+        return Pairs(
+            tiles=change_map(tiles, tile_segments, dice, strength),
+            tile_masks=tile_masks,
+            views=change_view(pixels, segments, dice, strength),
+            view_masks=covered & frames(count, self.config, dice),
+            rows=where.offset[0],
+            columns=where.offset[1],
+            headings_rad=where.heading,
+            centres_m=where.centres_m,
+            turns_rad=where.turn + where.heading,
+            metres_per_px=where.metres,
+            places=places,
+            kinds=self._kinds[places],
+            least_px=float((self.config.smallest_cells * STRIDE) ** 2),
+        )
+
+    def _geometry(self, places: np.ndarray, dice: Dice) -> '_Geometry':
+        """Where tiles and views of places (B,) lie, all of it drawn at random."""
+        rng, config, count = dice.numbers, self.config, len(places)
         metres = self.metres_per_px(places, rng)
         offset = rng.uniform(0, config.window - 1, (2, count))
         turn, heading = rng.uniform(0, 2 * math.pi, (2, count))
         to_ground = _rotations(turn) * metres[:, None, None]
         middle = self._somewhere(places, metres, rng)
         side, small = (STRIDE * n for n in (config.tile_cells, config.template_cells))
-        tile_grid = _apply(
-            to_ground, middle, pixel_grid(side, dice.device).expand(count, -1, -1, -1)
-        )
+        whole = pixel_grid(side, dice.device).expand(count, -1, -1, -1)
         local = distort(pixel_grid(small, dice.device), count, config, dice)
         shift = (offset - (config.window - 1) / 2).T[:, ::-1] * STRIDE
         on_tile = _apply(_rotations(heading), shift, local)
-        maps, views = self._pictures(places, rng)
-        tiles, tile_masks, tile_segments = self._look(maps, metres, tile_grid)
-        pixels, covered, segments = self._look(views, metres, _apply(to_ground, middle, on_tile))
-        strength, (rows, columns) = rng.uniform(0, 1, count), offset
-        return Pairs(
-            change_map(tiles, tile_segments, dice, strength),
-            tile_masks,
-            change_view(pixels, segments, dice, strength),
-            covered & frames(count, config, dice),
-            rows,
-            columns,
-            heading,
-            middle + np.einsum('bij,bj->bi', to_ground, shift),
-            turn + heading,
-            metres,
-            places,
-            self._kinds[places],
-            float((config.smallest_cells * STRIDE) ** 2),
+        return _Geometry(
+            metres=metres,
+            offset=offset,
+            turn=turn,
+            heading=heading,
+            centres_m=middle + np.einsum('bij,bj->bi', to_ground, shift),
+            tile_grid=_apply(to_ground, middle, whole),
+            view_grid=_apply(to_ground, middle, on_tile),
         )
 
     def metres_per_px(self, places: np.ndarray, rng: np.random.Generator) -> np.ndarray:

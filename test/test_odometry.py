@@ -1,11 +1,14 @@
 """Odometry between any two moments, and its faults."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import Odometry, OdometryConfig
 from justzoom_ros.filtering.odometry import FROZEN, JUMPED, LATE, NOT_FINITE
+from justzoom_ros.io.motion_message import yaw_from_quaternion
 from justzoom_ros.pose import Pose
 
 S = 10**9
@@ -23,6 +26,18 @@ def driven(until_s=20.0, rate_hz=50, **config):
     for number in range(round(until_s * rate_hz) + 1):
         assert odometry.add(circle(number / rate_hz)) == ''
     return odometry
+
+
+@pytest.mark.parametrize('scale', [0.01, 1.0, 1e150, 1e307])
+def test_the_yaw_of_a_quaternion_does_not_depend_on_its_length(scale):
+    half = 0.7 / 2
+    q = SimpleNamespace(x=0.0, y=0.0, z=scale * np.sin(half), w=scale * np.cos(half))
+    assert yaw_from_quaternion(q) == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize('value', [0.0, np.inf, np.nan])
+def test_a_quaternion_that_is_no_rotation_has_no_yaw(value):
+    assert np.isnan(yaw_from_quaternion(SimpleNamespace(x=0.0, y=0.0, z=value, w=value)))
 
 
 @pytest.mark.parametrize(('start_s', 'end_s'), [(0, 5), (3.007, 3.5), (10, 19.99)])

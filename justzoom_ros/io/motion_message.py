@@ -53,7 +53,8 @@ def heading_from_message(message: Any) -> tuple[float, float] | None:
     variance = message.orientation_covariance[8]
     if not (math.isfinite(variance) and variance > 0):
         return None
-    return yaw_from_quaternion(message.orientation), math.sqrt(variance)
+    yaw_rad = yaw_from_quaternion(message.orientation)
+    return (yaw_rad, math.sqrt(variance)) if math.isfinite(yaw_rad) else None
 
 
 def prior_from_message(message: Any) -> tuple[float, float, np.ndarray]:
@@ -72,10 +73,12 @@ def prior_from_message(message: Any) -> tuple[float, float, np.ndarray]:
 
 
 def yaw_from_quaternion(q: Any) -> float:
-    """Yaw (radians) of a quaternion; NaN for one of length zero."""
-    if not q.x**2 + q.y**2 + q.z**2 + q.w**2 > 1e-6:
+    """Yaw (radians) of a quaternion of any length; NaN for one of length zero or infinity."""
+    length = math.hypot(q.x, q.y, q.z, q.w)  # squares of huge numbers would overflow
+    if not 1e-3 < length < math.inf:
         return math.nan
-    return math.atan2(2 * (q.w * q.z + q.x * q.y), 1 - 2 * (q.y**2 + q.z**2))
+    x, y, z, w = (value / length for value in (q.x, q.y, q.z, q.w))
+    return math.atan2(2 * (w * z + x * y), 1 - 2 * (y**2 + z**2))
 
 
 def _variance(value: float) -> float:

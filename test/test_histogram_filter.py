@@ -249,6 +249,24 @@ def test_the_kernel_of_a_random_step_has_its_variance():
         assert kernel @ steps**2 == pytest.approx(variance, rel=0.02)
 
 
+@pytest.mark.parametrize('most', [1, 7, 30])
+def test_a_kernel_of_short_steps_is_the_middle_of_the_whole_one(most):
+    whole, middle = step_kernel(400.0), step_kernel(400.0, most)
+    assert len(middle) == 2 * most + 1
+    around = len(whole) // 2
+    np.testing.assert_allclose(middle, whole[around - most : around + most + 1], rtol=1e-3)
+
+
+@pytest.mark.parametrize('seconds', [1e6, 1.7e9, 1e18])
+def test_clocks_that_are_years_apart_cost_no_memory_and_leave_nothing_known(seconds):
+    """As of a camera with the time since it was switched on beside odometry since 1970."""
+    belief = HistogramFilter(REGION, np.ones(REGION.cell_count(REGION.depth), bool))
+    belief.predict(Motion.unknown(seconds), MotionNoise())
+    assert float(belief.masses.sum()) + belief.off_map == pytest.approx(1, abs=1e-4)
+    assert np.isfinite(belief.masses.numpy()).all()
+    assert belief.masses.numpy().max() < 1e-3
+
+
 def test_who_drives_off_the_map_is_off_the_map():
     belief = HistogramFilter(REGION, np.ones(CELLS, bool), CONFIG)
     belief.start_near((0.0, 0.0), np.eye(2) * 100)

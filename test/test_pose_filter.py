@@ -220,6 +220,14 @@ def test_unknown_motion_gives_the_window_up_and_loses_nothing():
     assert not belief.windows and total(belief) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.parametrize('seconds', [1e6, 1.7e9])
+def test_clocks_that_are_years_apart_cost_no_memory(seconds):
+    belief = pose_filter()
+    look(belief, Peak(-90, 80, 1.0, 15.0))
+    belief.predict(Motion.unknown(seconds), NOISE)
+    assert not belief.windows and total(belief) == pytest.approx(1, abs=1e-4)
+
+
 @pytest.mark.slow
 def test_simulated_flights_end_in_metres_and_never_surely_elsewhere():
     """A fifth of the frames shows another place, half of these the same one again."""

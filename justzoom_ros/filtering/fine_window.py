@@ -215,20 +215,20 @@ class FineWindow:
 
     def can_follow(self, motion: Motion, noise: MotionNoise) -> bool:
         """Whether a motion is known well enough for the window to be of use after it."""
-        kernel = lattice.step_kernel(self._variance(motion, noise))
+        reach = lattice.step_reach(self._variance(motion, noise))
         whole = np.round(motion.south_east_m(self.lattices().yaws_rad) / self.side_m)
         apart = np.ptp(whole, axis=0).max()
-        return bool(len(kernel) // 2 + apart < self.masses.shape[1] // 2)
+        return bool(reach + apart < self.masses.shape[1] // 2)
 
     def predict(self, motion: Motion, noise: MotionNoise) -> Lattices:
         """Follow a `Motion` with its `MotionNoise`; what thereby leaves the window is no longer in
         it, and returned."""
         turned = noise.yaw_variance_rad2(motion) / self.yaw_step_rad**2
-        self._widen(len(lattice.step_kernel(turned)) // 2 if turned > 0 else 0)
+        self._widen(lattice.step_reach(turned) if turned > 0 else 0)
         variance = self._variance(motion, noise)
         whole = self._displace(motion)[self.numbers]
         shift = self._recenter(whole)
-        margin = self._margin(whole - shift) + len(lattice.step_kernel(variance)) // 2 + 1
+        margin = self._margin(whole - shift) + lattice.step_reach(variance) + 1
         self.corner = self.corner + shift
         masses = _place(self.masses, whole - shift, margin)
         masses = lattice.blur(self._on_map(masses, margin), variance)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 
 KERNEL_SIGMAS = 4
+GREATEST_REACH = 1 << 20
+"""Cells; more than any lattice has along a side."""
 
 
 def shift(masses: torch.Tensor, cells: np.ndarray) -> torch.Tensor:
@@ -38,7 +40,8 @@ def blur(masses: torch.Tensor, variance: float) -> torch.Tensor:
     has just this variance."""
     if variance <= 0:
         return masses
-    kernel, result = step_kernel(variance), torch.zeros_like(masses)
+    # Longer steps leave the square.
+    kernel, result = step_kernel(variance, masses.shape[1]), torch.zeros_like(masses)
     planes, to = masses.numpy(), result.numpy()
     for k in np.flatnonzero(occupied(masses)):
         _filter(planes[k], kernel, kernel, to[k])
@@ -50,11 +53,23 @@ def occupied(masses: torch.Tensor) -> np.ndarray:
     return masses.amax((1, 2)).numpy() > 0
 
 
-def step_kernel(variance: float) -> np.ndarray:
-    """Probabilities (2 r + 1,) of steps -r..r with mean 0 and this variance (cells squared)."""
+def step_reach(variance: float) -> int:
+    """The longest step, in cells, that counts for a variance (cells squared)."""
+    if variance <= 0.5:
+        return 1
+    return int(np.ceil(min(KERNEL_SIGMAS * np.sqrt(variance), GREATEST_REACH)))
+
+
+def step_kernel(variance: float, most: int = GREATEST_REACH) -> np.ndarray:
+    """Probabilities (2 r + 1,) of steps -r..r with mean 0 and this variance (cells squared), r at
+    most `most`: the rest of the probability is that of longer steps. Clocks that are years apart
+    make variances for whose kernels there is no memory."""
     if variance <= 0.5:
         return np.array([variance / 2, 1 - variance, variance / 2])
-    reach = int(np.ceil(KERNEL_SIGMAS * np.sqrt(variance)))
+    reach = step_reach(variance)
+    if reach > most:
+        shape = np.exp(-(np.arange(-most, most + 1) ** 2) / (2 * variance))
+        return shape / np.sqrt(2 * np.pi * variance)
     kernel = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * variance))
     return kernel / kernel.sum()
 

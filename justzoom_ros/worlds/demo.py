@@ -32,6 +32,9 @@ REGISTERED: dict[str, Any] = {
 }
 """Parameters of the node for the flight: the drone knows its lens, its height and its tilt."""
 
+AHEAD: dict[str, Any] = {'camera_pitch_deg': 90.0, 'camera_fov_deg': 90.0}
+"""Parameters of the node for the drive: the camera looks ahead, and its driver knows the lens."""
+
 WITHIN_25_M_GOAL = 0.90
 """Share of the fixes that must lie within 25 m of the truth."""
 COVERAGE_GOAL = 0.85
@@ -53,14 +56,12 @@ def run_demo(
     besides.
 
     The folder `out` receives flight/ or drive/ with the bag, node.yaml, node.log and the results
-    of the replay. The flight is registered with shipped weights that never saw the town, unless
+    of the replay. Both are registered with shipped weights that never saw town or city, unless
     `weights` of a policy are given. `config` is a `FlightConfig`; `map_path` is the shipped one
     unless given; `progress(items, name, total)` wraps what takes long. Raises JustZoomError.
     """
     progress = progress or (lambda items, name, total: items)
     map_path = Path(map_path or demo_map('city' if street else 'demo'))
-    if street and weights is None:
-        weights = map_path / 'weights.safetensors'
     policy = Path(weights) if weights else None
     _check_needs(policy)
     from justzoom_ros.live.node_process import own_domain, running_node
@@ -74,8 +75,8 @@ def run_demo(
     else:
         fly = partial(make_flight, config=config, progress=partial(_count, progress, 'fly'))
         bag_path = _record(folder / 'flight', fly)
-    # A forward camera's policy works alone; what looks down is registered, also after a policy.
-    parameters = {} if street else REGISTERED
+    # A policy of streets that is given works alone; all else is registered.
+    parameters = ({} if policy else AHEAD) if street else REGISTERED
     with (
         own_domain(),
         running_node(folder, map_path, policy, **parameters) as alive,
@@ -92,7 +93,8 @@ def run_demo(
 
 def _words(street: bool, weights: str | Path | None) -> ReportWords:
     """What the report is called."""
-    known = f'weights {weights}' if weights else 'registration that never saw the town'
+    unseen = 'city' if street else 'town'
+    known = f'weights {weights}' if weights else f'registration that never saw the {unseen}'
     title = 'A drive through an invented city' if street else 'A flight over an invented town'
     return ReportWords(title, ('the real node, over DDS', known, 'started with no idea of place'))
 

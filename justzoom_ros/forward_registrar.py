@@ -31,7 +31,7 @@ class ForwardRegistrar(Registrar):
     """A forward network and the features that it has of one map. From one thread at a time."""
 
     # A view of a street is small and its peaks are narrow: coarse cells of 4 m.
-    whole_cells = 400
+    tracked_cells = 400
     coarse_factor = 2
     whole_frames = True
 

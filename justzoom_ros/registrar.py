@@ -60,7 +60,9 @@ class Registrar:
     `layer` is its name for the latest view.
     """
 
-    whole_cells = WHOLE_CELLS
+    tracked_cells = WHOLE_CELLS
+    """A belief that asks for more cells along a side gets coarse ones."""
+
     coarse_factor = COARSE_FACTOR
     whole_frames = False
     """True where, until a robot is found, frames count whole or not at all: one after each
@@ -171,7 +173,7 @@ class Registrar:
         the camera is turned against the robot by `mount_yaw_rad`. Where a large map is asked for
         as a whole, in coarse cells. Raises ImageError, ConfigError where the view fits nowhere."""
         turned = view.turned_to(area.yaws_rad + mount_yaw_rad, area.yaw_step_rad)
-        is_large = 2 * area.reach_m > self.whole_cells * self.features.cell_m
+        is_large = 2 * area.reach_m > self.tracked_cells * self.features.cell_m
 
         def search(name: str) -> PoseLikelihood:
             features = self.coarse(name) if is_large else self.layers[name]
@@ -224,7 +226,7 @@ class Registrar:
         where = _heavy(weights) if prior else self._mask
         window = _bounding(where)
         windows: tuple[PoseLikelihood, ...]
-        if max(window.shape) <= self.whole_cells:
+        if max(window.shape) <= WHOLE_CELLS:
             windows = (self.likelihood(view, window),)
         else:
 

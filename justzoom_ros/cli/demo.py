@@ -13,7 +13,7 @@ EXAMPLE = """examples:
 
 The map is maps/demo, whose town exists only in this package; the flight is drawn from the same
 town on another day and registered on the map: nothing was trained on that town. With --street it
-is maps/city, and a car with a forward camera, whose policy knows its city.
+is maps/city, and a car with a forward camera, registered with weights that never saw the city.
 Node and replay talk over DDS in a random ROS domain of this machine alone.
 Exit status 1 means that it ran, but missed its goals.
 """
@@ -35,8 +35,8 @@ def add_parser(subparsers: Any) -> None:
     add('--street', action='store_true', help='drive through the generated city with a forward '
         'camera, instead of flying')  # fmt: skip
     add('--frames', type=int, metavar='N', help='fly only the first N frames')
-    add('--weights', metavar='FILE', help='weights of a policy: for the flight instead of '
-        'registration, for the drive instead of the shipped ones')  # fmt: skip
+    add('--weights', metavar='FILE', help='weights of a policy, instead of '
+        'registration')  # fmt: skip
     add('--json', action='store_true', help='print one JSON object on stdout and nothing else')
     parser.set_defaults(run=run)
 

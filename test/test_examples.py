@@ -1,6 +1,8 @@
 """The examples run, and find what they are told to find."""
 
 import importlib.util
+import json
+import sys
 
 import pytest
 from colcon_support import REPO
@@ -62,3 +64,28 @@ def test_a_picture_is_located_on_a_map_of_ones_own(inputs, track):
     fix = example('own_map').main(*paths, '90', '150')
     assert (inputs / 'farm.png').is_file() and (inputs / 'farm' / 'map.yaml').is_file()
     assert away_m(fix, track, 3) < 25
+
+
+def code_of(notebook):
+    """Sources of the code cells of a notebook, in their order."""
+    cells = json.loads(notebook.read_text())['cells']
+    return [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']
+
+
+def test_the_notebook_runs_from_top_to_bottom(inputs, track, monkeypatch):
+    """From tiles of a server on this machine to a fix that is right and a page."""
+    monkeypatch.chdir(REPO)
+    monkeypatch.setenv('EXAMPLES_OUT', str(inputs))
+    monkeypatch.setattr(sys, 'path', list(sys.path))
+    names = {}
+    for number, source in enumerate(code_of(REPO / 'examples' / 'address_to_fix.ipynb')):
+        exec(compile(source, f'cell {number}', 'exec'), names)
+    assert names['fix'].status == 'fix' and away_m(names['fix'], track, 3) < 10
+    assert names['summary']['fix'] >= 4 and names['summary']['fix_only']['median_m'] < 10
+    assert 'A flight over the town' in (inputs / 'report' / 'report.html').read_text()
+
+
+def test_the_notebook_is_kept_without_results():
+    cells = json.loads((REPO / 'examples' / 'address_to_fix.ipynb').read_text())['cells']
+    assert not any(cell.get('outputs') or cell.get('execution_count') for cell in cells)
+    assert len({cell['id'] for cell in cells}) == len(cells)

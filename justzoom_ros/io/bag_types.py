@@ -34,7 +34,7 @@ def make_typestore(connections: Iterable[Connection]) -> Typestore:
 
 
 # Parsing takes a tenth of a second, and the bags of a robot define the same types.
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _make_typestore(definitions: tuple[tuple[str, MessageDefinition], ...]) -> Typestore:
     store, usual = get_typestore(Stores.EMPTY), get_typestore(Stores.ROS2_KILTED)
     for name, definition in definitions:

@@ -23,7 +23,7 @@ def open_raster(path: Path | str) -> DatasetReader:
         raise MapError(f'{path} does not exist')
     try:
         file = open_dataset(str(path))
-    except GDAL_ERRORS as error:
+    except (*GDAL_ERRORS, UnicodeDecodeError) as error:  # the latter of damaged names of a CRS
         raise MapError(
             f'{path} is no raster that GDAL can read, or is damaged: {one_line(error)}'
         ) from None

@@ -39,7 +39,7 @@ install: $(VENV)/.installed
 # Bytecode is left to the first import: most of what is installed is never imported.
 $(VENV)/.demo: .ci/requirements-demo.txt setup.py
 	@echo 'install: PyTorch and ROS 2 (wheels) go into $(VENV), nothing elsewhere. Once, for a minute'
-	@echo '         or a few; 2 GB with a PyTorch for CPUs, more with CUDA.'
+	@echo '         or a few; 1.7 GB with a PyTorch for CPUs, more with CUDA.'
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --disable-pip-version-check --no-compile \
 		--requirement .ci/requirements-demo.txt

@@ -123,7 +123,7 @@ class Outputs:
         port = self._value('view_port')
         if not port:
             return ''
-        about = f'map {localizer.map.path}', localizer.method, localizer.runtime
+        about = f'map {localizer.map.path.name}', localizer.method, localizer.runtime
         self._view = LiveView(localizer.map, about, self._value('view_host'), port)
         return self._view.server.address
 

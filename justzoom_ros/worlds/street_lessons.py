@@ -39,7 +39,7 @@ FORBIDDEN = range(900, 1000)
 def make_lesson(seed: int, places: int = PLACES) -> Lesson:
     """The lesson of a seed, the same whenever it is made."""
     if seed in FORBIDDEN:
-        raise ValueError(f'the city of seed {seed} is kept back')
+        raise ConfigError(f'the city of seed {seed} is kept back: take another --seed')
     rng = np.random.default_rng([seed, 50])
     style = CityStyle.draw(rng, [name for name, _ in USES])
     city = make_city(seed, SIDE_M, 0.0, style)

@@ -55,6 +55,11 @@ FOUND_MASS = 0.5
 """Mass in fine windows from which on a robot counts as found."""
 
 
+WHOLE_LOOK_M = 50.0
+"""Where one view tells places badly apart, a robot that counts as found looks at the whole map
+after this distance: it may have been found in the wrong place."""
+
+
 @dataclass(frozen=True)
 class TrackerConfig:
     """How a belief follows a robot. Raises ConfigError for values out of range."""
@@ -144,7 +149,7 @@ class Tracker:
         self._heading: tuple[float, float] | None = None
         self._stamp_ns: int | None = None
         self._since_heading_m: float | None = None
-        self._tilt_std_m = 0.0
+        self._tilt_std_m, self._since_whole_m = 0.0, 0.0
         self.adaptation.reset()
 
     def add_odometry(self, pose: Pose) -> str:
@@ -219,7 +224,11 @@ class Tracker:
             )
         view = self.localizer.view(images, state, mounts)
         self._tilt_std_m = view.tilt_std_m
-        area = belief.search_area(self.config.unexplored_mass)
+        if registrar.whole_frames and self._since_whole_m >= WHOLE_LOOK_M:
+            self._novelty, self._since_whole_m = 1.0, 0.0  # places afar had no news since
+            area = belief.whole_area()
+        else:
+            area = belief.search_area(self.config.unexplored_mass)
         self.update_poses(registrar.likelihood_in(view, area, state.mount_yaw_rad))
 
     def _posterior(
@@ -237,6 +246,7 @@ class Tracker:
         if self._since_heading_m is not None:
             self._since_heading_m += moved_m
         self._novelty += moved_m / config.decorrelation_distance_m
+        self._since_whole_m += moved_m
         self._novelty += abs(motion.turn_rad) / config.decorrelation_angle_rad
 
     @property

@@ -375,8 +375,12 @@ class PoseFilter:
         it may be anywhere, or where frames have ceased to fit."""
         lost = self.off_map > 1 - 1e-6  # nothing on the map says where to look
         if lost or self.inlier_probability < self.config.search_all_below:
-            return whole_area(self.coarse.lattices(), self.region.side_m)
+            return self.whole_area()
         return search_area(self._parts(), self.region.side_m, unexplored_mass)
+
+    def whole_area(self) -> SearchArea:
+        """All of the map, at the headings of the coarse belief."""
+        return whole_area(self.coarse.lattices(), self.region.side_m)
 
 
 def _of_occupied(excess: PoseExcess, part: Lattices) -> StateExcess:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from justzoom_ros.errors import ConfigError
 from justzoom_ros.region import Region
 from justzoom_ros.training.street_registration.lesson import Lesson
 from justzoom_ros.worlds.city.camera import Panorama

@@ -1,0 +1,78 @@
+"""A robot that was found in the wrong place, by views that tell places badly apart."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from registration_world import CELLS, REGION, Peak, ratios_of
+
+from justzoom_ros.filtering import Motion
+from justzoom_ros.inference.calibration import Calibration
+from justzoom_ros.inference.fix import FixCriteria, FixStatus
+from justzoom_ros.maps.map_offset import MapOffset
+from justzoom_ros.tracker import WHOLE_LOOK_M, Tracker
+
+IMAGE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+STEP_M, NORTH_M, TWIN_NORTH_M = 4.0, -100.0, 60.0
+MISTAKEN_M = 60.0
+"""So long the twin of the true street looks more like it than the street itself."""
+
+
+class TwinStreets:
+    """A registrar on a map of two streets that run side by side; the robot drives along one."""
+
+    whole_frames = True
+
+    def __init__(self):
+        self.east_m, self.areas = -120.0, []
+
+    def likelihood_in(self, view, area, mount_yaw_rad):
+        self.areas.append(area)
+        heights = (4.0, 12.0) if self.east_m < -120.0 + MISTAKEN_M else (12.0, 1.0)
+        norths_m = (NORTH_M, TWIN_NORTH_M)
+        peaks = [Peak(self.east_m, n, 0.0, h) for n, h in zip(norths_m, heights, strict=True)]
+        return ratios_of(peaks, area)
+
+
+def tracker_on(registrar):
+    return Tracker(
+        SimpleNamespace(
+            registrar=registrar, zoom=None, region=REGION, covered=np.ones(CELLS, bool),
+            calibration=Calibration(), map_offset=MapOffset(), criteria=FixCriteria(),
+            view=lambda images, state, mounts: SimpleNamespace(tilt_std_m=0.0),
+            correct=lambda fix, criteria: fix,
+        )
+    )  # fmt: skip
+
+
+def drive(tracker, streets, distance_m):
+    """Drive east; the last fix."""
+    fix = None
+    for number in range(round(distance_m / STEP_M)):
+        motion = Motion(STEP_M, distance_m=STEP_M, duration_s=1.0) if number else Motion()
+        streets.east_m += motion.forward_m
+        fix = tracker.locate_after(motion, IMAGE)
+    return fix
+
+
+@pytest.mark.slow
+def test_a_look_at_the_whole_map_finds_a_robot_that_was_found_in_the_wrong_place():
+    streets = TwinStreets()
+    tracker = tracker_on(streets)
+    wrong = drive(tracker, streets, MISTAKEN_M)
+    assert wrong.status is FixStatus.FIX and abs(wrong.north_m - TWIN_NORTH_M) < 5
+    streets.east_m += STEP_M
+    right = drive(tracker, streets, 3 * WHOLE_LOOK_M)
+    assert right.status is FixStatus.FIX
+    assert np.hypot(right.east_m - streets.east_m, right.north_m - NORTH_M) < 5
+
+
+@pytest.mark.slow
+def test_the_whole_map_is_looked_at_now_and_then_and_else_what_is_near():
+    streets = TwinStreets()
+    tracker = tracker_on(streets)
+    drive(tracker, streets, 60.0)
+    streets.areas.clear()
+    drive(tracker, streets, 2.5 * WHOLE_LOOK_M)
+    whole = [area.reach_m == REGION.side_m / 2 for area in streets.areas]
+    assert 2 <= sum(whole) <= 3 and len(whole) > 25

@@ -10,8 +10,8 @@ SHARE = f'share/{PACKAGE}'
 
 
 def version():
-    """The one in justzoom_ros/__init__.py, read without importing the package."""
-    source = Path(PACKAGE, '__init__.py').read_text()
+    """The one in justzoom_ros/version.py, read without importing the package."""
+    source = Path(PACKAGE, 'version.py').read_text()
     return re.search(r"^__version__ = '(.+)'$", source, re.MULTILINE)[1]
 
 

@@ -7,6 +7,8 @@ rclpy. Editors and type checkers see them as ordinary imports.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from justzoom_ros.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from justzoom_ros.filtering import HistogramFilter, Motion, MotionNoise
     from justzoom_ros.inference.calibration import Calibration
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from justzoom_ros.pose import Pose
     from justzoom_ros.region import Cell, Region
     from justzoom_ros.tracker import Tracker, TrackerConfig
-
-__version__ = '0.1.0'
 
 __all__ = [
     'Calibration',

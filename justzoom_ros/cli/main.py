@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
-from justzoom_ros import __version__
 from justzoom_ros.errors import JustZoomError
+from justzoom_ros.version import __version__
 
 COMMANDS = (
     'map',

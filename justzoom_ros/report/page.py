@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from justzoom_ros import __version__
 from justzoom_ros.errors import RuntimeUnavailableError
 from justzoom_ros.files import writing
 from justzoom_ros.report.content import Page
+from justzoom_ros.version import __version__
 
 log = logging.getLogger(__name__)
 

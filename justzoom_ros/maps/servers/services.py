@@ -13,10 +13,10 @@ from xml.sax.saxutils import escape
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from justzoom_ros import __version__
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.maps.servers.address import Address, hide
 from justzoom_ros.maps.servers.options import ServerOptions
+from justzoom_ros.version import __version__
 
 USER_AGENT = f'justzoom_ros/{__version__} (map build)'
 MERCATOR_HALF_M = 20_037_508.342789244

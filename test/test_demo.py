@@ -157,7 +157,7 @@ def test_the_whole_way(tmp_path, ros, capsys):
     assert {p.name for p in out.iterdir()} == {
         *('flight', 'node.yaml', 'node.log', 'fixes.csv', 'track.geojson', 'map.png'),
         *('belief.png', 'errors.png'),
-        'summary.json',
+        *('summary.json', 'report.html'),
     }
     assert 'ready after' in (out / 'node.log').read_text()
     assert not node_processes(out)

@@ -411,7 +411,7 @@ def test_a_taken_port_of_the_live_page_fails_activate_with_the_reason(files):
 
 
 def test_a_page_beside_the_node_shows_what_it_publishes(files, ground, monkeypatch):
-    with registering(files, footprint_m=[95.0, 105.0]) as (node, peer):
+    with registering(files, footprint_m=[95.0, 105.0], belief_period_s=0.0) as (node, peer):
         monkeypatch.setenv('ROS_DOMAIN_ID', str(node.context.get_domain_id()))
         server, done = ViewServer(lambda: 'page'), Event()
         with ViewClient(server, REGION) as client, ThreadPoolExecutor() as pool:

@@ -48,6 +48,7 @@ def add_align(jobs: Any) -> None:
     add = parser.add_argument_group('the camera, as the bag tells it').add_argument
     add('--camera-info', metavar='TOPIC', help='CameraInfo topic of the lens')
     add('--height-topic', metavar='TOPIC', help='heights above ground, metres')
+    add('--attitude-topic', metavar='TOPIC', help='the tilt of the camera')
     add('--undistort', action='store_true', help='undistort images by the camera info')
     add_image_range(parser)
     parser.add_argument('--dry-run', action='store_true', help='say it, keep nothing')

@@ -7,7 +7,7 @@ covariance of everything.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeVar
@@ -191,8 +191,9 @@ def _judge(
     everything = posterior.mean_m, posterior.covariance_m2
     if not modes:
         return *everything, 'nothing was explored down to terminal cells'
+    reach = _reach_of_points if points else _reach_of_cells
     points = points or (posterior.centers_m, posterior.masses)
-    widened = _widen(modes[0], *points, 0.9 / max(1 - off_map, 0.9))
+    widened = _widen(modes[0], *points, 0.9 / max(1 - off_map, 0.9), reach)
     reason = _doubt(modes, radius_m(widened), criteria)
     return (*everything, reason) if reason else (modes[0].mean_m, widened, '')
 
@@ -271,14 +272,32 @@ def _too_wide(radius: float, criteria: FixCriteria) -> str:
     return ''
 
 
-def _widen(mode: Mode, positions_m: np.ndarray, masses: np.ndarray, share: float) -> np.ndarray:
-    """The mode's covariance, scaled up until its 90 % ellipse holds a share of the masses."""
+def _widen(
+    mode: Mode,
+    positions_m: np.ndarray,
+    masses: np.ndarray,
+    share: float,
+    reach: Callable[[np.ndarray, np.ndarray, float], float],
+) -> np.ndarray:
+    """The mode's covariance, scaled up until its 90 % ellipse holds a share of the masses, which
+    end where `reach` says."""
     offset = positions_m - mode.mean_m
     squared = np.einsum('ni,ij,nj->n', offset, np.linalg.inv(mode.covariance_m2), offset)
     order = np.argsort(squared)
-    reached = np.searchsorted(np.cumsum(masses[order]), share - 1e-12)
-    needed = squared[order[min(int(reached), len(order) - 1)]]
+    needed = reach(squared[order], masses[order], share)
     return mode.covariance_m2 * max(1.0, needed / CHI2_2DOF[0.9])
+
+
+def _reach_of_cells(squared: np.ndarray, masses: np.ndarray, share: float) -> float:
+    """Squared distance, of an ascending row, that holds the centres of cells with that share."""
+    reached = int(np.searchsorted(np.cumsum(masses), share - 1e-12))
+    return float(squared[min(reached, len(squared) - 1)])
+
+
+def _reach_of_points(squared: np.ndarray, masses: np.ndarray, share: float) -> float:
+    """As `_reach_of_cells`, of points that a density is known at: half of the mass that one stands
+    for is nearer than it is."""
+    return float(np.interp(share, np.cumsum(masses) - masses / 2, squared))
 
 
 def _hypothesis(region: Region, mode: Mode) -> Hypothesis:

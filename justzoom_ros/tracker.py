@@ -29,6 +29,7 @@ from justzoom_ros.filtering import (
     make_filter,
 )
 from justzoom_ros.filtering.noise_adaptation import AdaptationConfig, NoiseAdaptation
+from justzoom_ros.filtering.search_area import SearchArea
 from justzoom_ros.inference.fix import (
     Fix,
     FixCriteria,
@@ -43,6 +44,7 @@ from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
 from justzoom_ros.ranges import check_ranges, ranged
+from justzoom_ros.registrar import Registrar
 from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.registration.likelihood import PoseLikelihood
 
@@ -50,10 +52,8 @@ REGISTERED_EXPONENT = 1.0
 """Of registered frames where nothing was fitted: views 16 m apart err independently
 (docs/calibration.md), and a root of their peaks flattens what sets one place apart."""
 
-
 FOUND_MASS = 0.5
 """Mass in fine windows from which on a robot counts as found."""
-
 
 WHOLE_LOOK_M = 50.0
 """Where one view tells places badly apart, a robot that counts as found looks at the whole map
@@ -224,12 +224,15 @@ class Tracker:
             )
         view = self.localizer.view(images, state, mounts)
         self._tilt_std_m = view.tilt_std_m
-        if registrar.whole_frames and self._since_whole_m >= WHOLE_LOOK_M:
-            self._novelty, self._since_whole_m = 1.0, 0.0  # places afar had no news since
-            area = belief.whole_area()
-        else:
-            area = belief.search_area(self.config.unexplored_mass)
+        area = self._area_to_search(belief, registrar)
         self.update_poses(registrar.likelihood_in(view, area, state.mount_yaw_rad))
+
+    def _area_to_search(self, belief: PoseFilter, registrar: Registrar) -> SearchArea:
+        """Where the belief has mass; now and then the whole map, for a frame that counts whole."""
+        if registrar.whole_frames and self._since_whole_m >= WHOLE_LOOK_M:
+            self._novelty, self._since_whole_m = 1.0, 0.0  # places afar have had no frame since
+            return belief.whole_area()
+        return belief.search_area(self.config.unexplored_mass)
 
     def _posterior(
         self, images: Sequence[np.ndarray], mounts: Sequence[Mount] | None

@@ -43,6 +43,19 @@ def add_image_range(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_bag_camera_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a bag may tell of its camera to a command that replays one."""
+    add = parser.add_argument_group('the camera, as the bag tells it').add_argument
+    add('--camera-info', metavar='TOPIC', help='CameraInfo topic of the lens, where there are '
+        'several; not used with --fov')  # fmt: skip
+    add('--height-topic', metavar='TOPIC', help='heights above ground, metres: Range or Float64')
+    add('--attitude-topic', metavar='TOPIC', help="the tilt: a gimbal's QuaternionStamped (x "
+        'along the view, z up), or the Imu of a body whose camera looks down')  # fmt: skip
+    add_image_range(parser)
+    add('--undistort', action='store_true', help='undistort images by the camera info, as the '
+        "node's parameter does")  # fmt: skip
+
+
 def depth_of(args: argparse.Namespace) -> 'UsedDepth':
     """How pictures of 16 bits are scaled by --image-range. Raises ConfigError."""
     from justzoom_ros.io.image_message import UsedDepth

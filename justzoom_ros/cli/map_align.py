@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from justzoom_ros.cli.camera_options import add_camera_options, add_image_range
+from justzoom_ros.cli.camera_options import add_bag_camera_options, add_camera_options
 
 if TYPE_CHECKING:
     from justzoom_ros.evaluation.alignment import Alignment
@@ -45,12 +45,7 @@ def add_align(jobs: Any) -> None:
     add('--odom', metavar='TOPIC', help='Odometry topic, where there are several')
     add('--imu', metavar='TOPIC', help='Imu topic with absolute orientations')
     add_camera_options(parser)
-    add = parser.add_argument_group('the camera, as the bag tells it').add_argument
-    add('--camera-info', metavar='TOPIC', help='CameraInfo topic of the lens')
-    add('--height-topic', metavar='TOPIC', help='heights above ground, metres')
-    add('--attitude-topic', metavar='TOPIC', help='the tilt of the camera')
-    add('--undistort', action='store_true', help='undistort images by the camera info')
-    add_image_range(parser)
+    add_bag_camera_options(parser)
     parser.add_argument('--dry-run', action='store_true', help='say it, keep nothing')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     parser.set_defaults(

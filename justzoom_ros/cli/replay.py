@@ -4,8 +4,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from justzoom_ros.cli.camera_options import (
+    add_bag_camera_options,
     add_camera_options,
-    add_image_range,
     depth_of,
     knowledge_of,
 )
@@ -79,15 +79,7 @@ def add_parser(subparsers: Any) -> None:
     add('--max-radius', type=float, default=50.0, metavar='M', help='greatest 90 %% radius of a '
         'fix (default 50)')  # fmt: skip
     add_camera_options(parser)
-    add = parser.add_argument_group('the camera, as the bag tells it').add_argument
-    add('--camera-info', metavar='TOPIC', help='CameraInfo topic of the lens, where there are '
-        'several; not used with --fov')  # fmt: skip
-    add('--height-topic', metavar='TOPIC', help='heights above ground, metres: Range or Float64')
-    add('--attitude-topic', metavar='TOPIC', help="the tilt: a gimbal's QuaternionStamped (x "
-        'along the view, z up), or the Imu of a body whose camera looks down')  # fmt: skip
-    add_image_range(parser)
-    add('--undistort', action='store_true', help='undistort images by the camera info, as the '
-        "node's parameter does")  # fmt: skip
+    add_bag_camera_options(parser)
     add = parser.add_argument_group('with a running node').add_argument
     add('--live', action='store_true', help='publish the bag to a running node')
     add('--fix-topic', default='fix', metavar='TOPIC', help="the node's fixes (default fix)")

@@ -324,32 +324,46 @@ def test_the_relay_passes_on_what_it_should_over_dds():
                 spin_until(executor, side.get_subscription_count)
             for side in outputs:
                 spin_until(executor, side.get_publisher_count)
-            # The relay's side of a topic is matched by itself, which cannot be seen from here.
-            spin_for(executor, 1.0)
-            for second, status in ((1, -1), (2, 0), (3, 0), (8, 0)):
-                fix, pose = NavSatFix(latitude=42.0), PoseWithCovarianceStamped()
-                fix.header.stamp.sec = pose.header.stamp.sec = second
-                fix.status.status, pose.pose.covariance[35] = status, 0.01
-                fixes.publish(fix)
-                poses.publish(pose)
-            spin_until(executor, lambda: len(heard) >= 4)
-            assert sorted(message.header.stamp.sec for message in heard) == [2, 2, 8, 8]
+            passed_on = passed_whole(executor, fixes, poses, heard)
+            assert sorted(passed_on) == [2, 2, 8, 8]
         finally:
             process.send_signal(signal.SIGINT)
-            status = process.wait(30)
+            status = process.wait(PATIENCE_S)
             executor.shutdown()
             rclpy.shutdown(context=context)
         assert status == 0
 
 
-def spin_for(executor, seconds):
-    end_s = time.monotonic() + seconds
-    while time.monotonic() < end_s:
-        executor.spin_once(0.05)
+PATIENCE_S = 120
+"""So long is waited for what comes at once on a quiet machine."""
+AGAIN_S = 100
+"""Stamps of one round of messages and those of the next are so far apart."""
 
 
-def spin_until(executor, condition, patience_s=30):
-    end_s = time.monotonic() + patience_s
+def passed_whole(executor, fixes, poses, heard):
+    """Seconds of what came back of the first round of messages that lost nothing on its way.
+
+    The relay's side of a topic is matched by itself, which cannot be seen from here, and what is
+    sent before that is lost; so the round is sent again, later in time, until one gets through."""
+    for start_s in range(0, AGAIN_S * PATIENCE_S, AGAIN_S):
+        for second, status in ((1, -1), (2, 0), (3, 0), (8, 0)):
+            fix, pose = fixes.msg_type(latitude=42.0), poses.msg_type()
+            fix.header.stamp.sec = pose.header.stamp.sec = start_s + second
+            fix.status.status, pose.pose.covariance[35] = status, 0.01
+            fixes.publish(fix)
+            poses.publish(pose)
+        end_s = time.monotonic() + 1.0
+        while time.monotonic() < end_s:
+            executor.spin_once(0.05)
+            stamps_s = [message.header.stamp.sec - start_s for message in heard]
+            back = [second for second in stamps_s if second > 0]
+            if back.count(2) == back.count(8) == 2:
+                return back
+    raise AssertionError(f'no round came back whole: {heard}')
+
+
+def spin_until(executor, condition):
+    end_s = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < end_s
         executor.spin_once(0.05)

@@ -33,7 +33,12 @@ from std_srvs.srv import Trigger  # noqa: E402
 from justzoom_ros.ros import lifecycle  # noqa: E402
 
 REGION = Region(42.0, -76.0, 400.0, grid=2, depth=3)
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
+"""So long is waited for what comes at once on a quiet machine."""
+MEET_S = 30.0
+"""After so long without an answer of a node in this process, DDS is taken to have failed."""
+AGAIN_S = 20.0
+"""What may get lost on its way is sent again after so long without an effect."""
 SERVICES = {
     'change_state': ChangeState,
     'set_parameters': SetParameters,
@@ -129,18 +134,18 @@ class Peer:
                 raise Waited(f'waited {patience_s} s for {what}')
             self._executor.spin_once(timeout_sec=0.02)
 
-    def meet(self):
+    def meet(self, patience_s=PATIENCE_S):
         """Wait until the node under test answers. Its side of a service may come to know us later
         than we come to know it, and answers until then are lost: only a question that may be
         repeated will do. The other clients were made before this one, and are known by then."""
         client = self._clients['get_state']
-        self.wait(client.service_is_ready, 'the node')
-        for _ in range(int(PATIENCE_S)):
+        self.wait(client.service_is_ready, 'the node', patience_s)
+        for _ in range(int(patience_s)):
             future = client.call_async(GetState.Request())
-            with contextlib.suppress(AssertionError):
+            with contextlib.suppress(Waited):
                 self.wait(future.done, patience_s=1.0)
                 return
-        raise AssertionError('the node does not answer')
+        raise Waited('the node does not answer')
 
     def call(self, service, request):
         """The response of a service of the node under test."""
@@ -173,6 +178,14 @@ class Peer:
         response = self.call('set_parameters', SetParameters.Request(parameters=parameters))
         refused = [r.reason or 'refused' for r in response.results if not r.successful]
         return refused[0] if refused else ''
+
+    def publish_until(self, condition, message, what):
+        """Publish an image until it takes effect: images are taken best effort."""
+        for _ in range(int(PATIENCE_S / AGAIN_S)):
+            self.images.publish(message)
+            with contextlib.suppress(Waited):
+                return self.wait(condition, what, AGAIN_S)
+        raise Waited(f'waited {PATIENCE_S} s for {what}')
 
     def connect(self):
         """Wait until images reach the node and its fixes reach us."""
@@ -250,7 +263,7 @@ def one_robot(files, policy='sure', activate=True, arguments=(), peer=None, **pa
         try:
             with spun(node, context):
                 base = Peer(context, **(peer or {}))
-                base.meet()
+                base.meet(MEET_S)
                 if activate:
                     assert base.change('configure') and base.change('activate')
                     connect(base, node)
@@ -279,6 +292,16 @@ def send(peer, message, kept=None):
     """Publish one image and wait for its fix; returns the fix."""
     kept = peer.fixes if kept is None else kept
     before = len(kept)
-    peer.images.publish(message)
-    peer.wait(lambda: len(kept) > before, 'a fix')
+    peer.publish_until(lambda: len(kept) > before, message, 'a fix')
     return kept[-1]
+
+
+def publisher(peer, node, kind, topic):
+    """A publisher of the peer whose messages reach the node: both sides know each other."""
+    made = peer.node.create_publisher(kind, topic, 10)
+    name = peer.node.resolve_topic_name(topic)
+    mine = [s for s in node._inputs.subscriptions if s.topic_name == name]
+    assert mine, f'the node does not subscribe to {name}'
+    peer.wait(made.get_subscription_count, f'the node to be known on {topic}')
+    peer.wait(lambda: all(s.get_publisher_count() for s in mine), f'the node to know {topic}')
+    return made

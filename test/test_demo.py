@@ -54,7 +54,7 @@ def node_processes(out):
 
 def wait_for_node(out):
     """Its process, which has its command line a moment after it was started."""
-    end_s = time.monotonic() + 30
+    end_s = time.monotonic() + 120
     while not node_processes(out):
         assert time.monotonic() < end_s
         time.sleep(0.02)

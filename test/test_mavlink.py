@@ -378,7 +378,7 @@ def test_the_command_sends_what_the_topics_say():
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
     ):
         receiver.bind(('127.0.0.1', 0))
-        receiver.settimeout(120)
+        receiver.settimeout(ros.PATIENCE_S)
         to = f'udpout:127.0.0.1:{receiver.getsockname()[1]}'
         environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain), 'PYTHONPATH': str(REPO)}
         command = [sys.executable, '-m', 'justzoom_ros.cli.main', 'mavlink', '--to', to]
@@ -392,7 +392,7 @@ def test_the_command_sends_what_the_topics_say():
             assert next_gps_input(receiver).fix_type == 1
             message = NavSatFix(latitude=48.1374, longitude=-11.5755)
             message.position_covariance = [9.0, 0.0, 0.0, 0.0, 25.0, 0.0, 0.0, 0.0, 1e4]
-            end_s, packet = time.monotonic() + 60, None
+            end_s, packet = time.monotonic() + ros.PATIENCE_S, None
             while packet is None or packet.fix_type != 3:
                 assert time.monotonic() < end_s
                 message.header.stamp = node.get_clock().now().to_msg()
@@ -402,7 +402,7 @@ def test_the_command_sends_what_the_topics_say():
             assert packet.horiz_accuracy == 5.0
         finally:
             process.send_signal(signal.SIGINT)
-            status = process.wait(30)
+            status = process.wait(ros.PATIENCE_S)
             node.destroy_node()
             rclpy.shutdown(context=context)
         assert status == 0

@@ -14,7 +14,7 @@ import pytest
 from colcon_support import REPO
 from geometry_msgs.msg import QuaternionStamped
 from nav_msgs.msg import OccupancyGrid, Odometry
-from ros_support import connect, image_message, robot, send
+from ros_support import PATIENCE_S, connect, image_message, publisher, robot, send
 from sensor_msgs.msg import CameraInfo, Image, Imu, Range
 from std_msgs.msg import Float64
 
@@ -78,16 +78,6 @@ def view(ground, stamp_s=1, pose=PLACE, size_px=SIZE_PX):
 def registering(files, **parameters):
     """The active node, and its peer, without weights."""
     return robot(files, 'none', motion='never', **parameters)
-
-
-def publisher(node, peer, kind, topic):
-    """A publisher of the peer that the node knows."""
-    made = peer.node.create_publisher(kind, topic, 10)
-    name = peer.node.resolve_topic_name(topic)
-    mine = [s for s in node._inputs.subscriptions if s.topic_name == name]
-    assert mine, f'the node does not subscribe to {name}'
-    peer.wait(lambda: all(s.get_publisher_count() for s in mine), topic)
-    return made
 
 
 def stamped(message, stamp_s):
@@ -180,8 +170,8 @@ def test_with_odometry_registered_frames_are_followed_and_odometry_bridges_what_
         'tracker.decorrelation_distance_m': 5.0,
     }
     with robot(files, 'none', **known, **LENS) as (node, peer):
-        drive = publisher(node, peer, Odometry, 'odom')
-        height = publisher(node, peer, Range, 'height')
+        drive = publisher(peer, node, Odometry, 'odom')
+        height = publisher(peer, node, Range, 'height')
         processor, fixes = node._loaded.processor, []
         for number in range(8):
             drive.publish(odometry(number + 1, 8.0 * number))
@@ -205,7 +195,7 @@ def test_with_odometry_registered_frames_are_followed_and_odometry_bridges_what_
 
 def test_the_height_of_a_range_finder_counts_and_without_one_there_is_no_fix(files, ground):
     with registering(files, height_source='range', **LENS) as (node, peer):
-        sender = publisher(node, peer, Range, 'height')
+        sender = publisher(peer, node, Range, 'height')
         assert send(peer, view(ground, 1)).status.status == NO_FIX
         peer.diagnosis('no fix: no height: none heard on /height yet', WARN)
         sensors = node._loaded.processor.sensors
@@ -233,7 +223,7 @@ def test_heights_come_from_the_topic_that_is_chosen(files, ground, source, topic
         stamped(message, 1)
     choice = {'height_source': source, 'ground_altitude_m': ground_m, 'sample_age_s': 60.0}
     with registering(files, **choice, **LENS) as (node, peer):
-        sender = publisher(node, peer, type(message), topic)
+        sender = publisher(peer, node, type(message), topic)
         sender.publish(message)
         peer.wait(lambda: len(node._loaded.processor.sensors.heights), 'the height')
         assert_found(send(peer, view(ground)))
@@ -246,7 +236,7 @@ def test_the_lens_of_the_camera_info_counts_at_the_size_of_the_image(files, grou
     """The camera is calibrated at twice the size of its images."""
     lens = {'height_std_m': 2.0, 'lens_source': 'camera_info'}
     with registering(files, height_m=HEIGHT_M, **lens) as (node, peer):
-        sender = publisher(node, peer, CameraInfo, 'camera_info')
+        sender = publisher(peer, node, CameraInfo, 'camera_info')
         assert send(peer, view(ground, 1)).status.status == NO_FIX
         peer.diagnosis('no fix: no lens: none heard on /camera_info yet', WARN)
         focal_px = SIZE_PX[0] / tan(FOV_RAD / 2)
@@ -300,7 +290,7 @@ def test_the_tilt_comes_from_an_imu_or_a_gimbal(files, ground, source):
         else:
             message = QuaternionStamped()
             quaternion_message(message.quaternion, 1, np.pi / 2 - TILT_RAD, 2.0)
-        sender = publisher(node, peer, type(message), source)
+        sender = publisher(peer, node, type(message), source)
         sender.publish(stamped(message, 1))
         peer.wait(lambda: len(sensors.orientations) == 1, 'the attitude')
         assert_found(send(peer, view(ground, pose=AHEAD)))
@@ -363,7 +353,7 @@ def test_a_map_that_is_too_coarse_fails_configure_and_one_too_small_is_no_fix(
 
 def first_frame(address):
     """The first frame with a picture that a browser would hear of."""
-    with urllib.request.urlopen(f'{address}events', timeout=20) as stream:
+    with urllib.request.urlopen(f'{address}events', timeout=PATIENCE_S) as stream:
         for line in stream:
             if line == b'event: frame\n':
                 frame = json.loads(next(stream)[6:])
@@ -389,14 +379,14 @@ def test_the_node_serves_a_live_page_while_it_is_active(files, ground):
             heard = pool.submit(first_frame, address)
             peer.wait(lambda: node._loaded.outputs._view.is_watched, 'a browser')
             assert_found(send(peer, view(ground)))
-            frame = heard.result(20)
+            frame = heard.result(PATIENCE_S)
         assert_shows_the_place(frame)
         assert frame['latency_ms'] > 0
-        with urllib.request.urlopen(address, timeout=20) as page:
+        with urllib.request.urlopen(address, timeout=PATIENCE_S) as page:
             assert 'registration' in page.read().decode()
         assert peer.change('deactivate')
         with pytest.raises(urllib.error.URLError):
-            urllib.request.urlopen(address, timeout=5)
+            urllib.request.urlopen(address, timeout=PATIENCE_S)
 
 
 def test_a_taken_port_of_the_live_page_fails_activate_with_the_reason(files):
@@ -424,12 +414,12 @@ def test_a_page_beside_the_node_shows_what_it_publishes(files, ground, monkeypat
                 peer.wait(lambda: server.browsers, 'a browser')
                 peer.wait(lambda: peer.images.get_subscription_count() > 1, 'the page')
                 # Best effort: the first pictures may come before the page is known to who sends.
-                for stamp_s in range(1, 20):
+                for stamp_s in range(1, 1000):
                     assert_found(send(peer, view(ground, stamp_s)))
                     if heard.done():
                         break
-                assert_shows_the_place(heard.result(20))
+                assert_shows_the_place(heard.result(PATIENCE_S))
             finally:
                 done.set()
-            spun.result(20)
+            spun.result(PATIENCE_S)
         server.close()

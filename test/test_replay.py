@@ -304,11 +304,12 @@ def node(files, criteria):
             + ['-r', 'image:=/camera/image', '-r', 'fix:=/camera/position']
             + ['-r', 'likelihood:=/camera/likelihood', '-r', 'hypotheses:=/camera/hypotheses']
         )
-        stack.callback(process.wait, 30)
+        stack.callback(process.wait, support.PATIENCE_S)
         stack.callback(process.send_signal, signal.SIGINT)
         context = support.rclpy.Context()
         support.rclpy.init(context=context)
         peer = support.Peer(context)
+        peer.meet()
         assert peer.change('configure') and peer.change('activate')
         peer.close()
         support.rclpy.shutdown(context=context)
@@ -371,11 +372,15 @@ def test_live_tells_the_time_if_asked(node, files, bag, tmp_path):
     executor.add_node(peer)
     ticks = []
     peer.create_subscription(Clock, '/clock', lambda m: ticks.append(m.clock), 1000)
-    assert live(files, bag, tmp_path, '--clock') == 0
     with Bag(bag) as opened:
         sent = [message.stamp_ns for message in opened.messages(opened.topics)]
-    for _ in range(len(sent) + 20):
-        executor.spin_once(0.1)
+    # What is sent before DDS has made the peer known is lost.
+    for number in range(5):
+        if len(ticks) < len(sent) / 2:
+            ticks.clear()
+            assert live(files, bag, tmp_path / str(number), '--clock') == 0
+            for _ in range(len(sent) + 20):
+                executor.spin_once(0.1)
     executor.shutdown()
     peer.destroy_node()
     support.rclpy.shutdown(context=context)
@@ -385,8 +390,14 @@ def test_live_tells_the_time_if_asked(node, files, bag, tmp_path):
 
 def test_live_with_nobody_there(node, files, bag, tmp_path, capsys):
     out = tmp_path / 'out'
-    assert command(files, bag, out, '--live', '--fix-topic', '/nowhere', '--timeout', '3') == 2
-    assert 'nobody publishes /nowhere' in capsys.readouterr().err
+    # On a loaded machine it may take a while to find the node.
+    for patience_s in ('3', '60'):
+        words = ['--live', '--fix-topic', '/nowhere', '--timeout', patience_s]
+        assert command(files, bag, out, *words) == 2
+        told = capsys.readouterr().err
+        if 'nobody subscribes' not in told:
+            break
+    assert 'nobody publishes /nowhere' in told
     other = files / 'other_topic'
     with Bag(bag) as opened:
         first = next(iter(opened.messages([TOPIC])))
@@ -409,8 +420,13 @@ def test_live_when_the_node_stays_silent(node, files, bag, tmp_path, capsys):
         topic = writer.add_connection(TOPIC, IMAGE_TYPES[0], typestore=STORE)
         raw = STORE.serialize_cdr(first.message, IMAGE_TYPES[0])
         writer.write(topic, first.stamp_ns, raw)
-    assert live(files, silent, tmp_path, '--timeout', '3') == 2
-    assert 'no fix on /camera/position within 3 s' in capsys.readouterr().err
+    # On a loaded machine it may take a while to find the node.
+    for patience_s in ('3', '60'):
+        assert live(files, silent, tmp_path, '--timeout', patience_s) == 2
+        told = capsys.readouterr().err
+        if 'no fix' in told:
+            break
+    assert f'no fix on /camera/position within {patience_s} s' in told
 
 
 # --- motion --------------------------------------------------------------------------------------

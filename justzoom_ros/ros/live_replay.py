@@ -25,6 +25,7 @@ from justzoom_ros.ros.heard_frames import HeardFrames
 
 SETTLE_S = 0.5
 """DDS matches each side of a topic by itself; the node's side cannot be seen from here."""
+ASK_AGAIN_S = 1.0
 QUEUE = 100
 QOS = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -155,10 +156,18 @@ class LiveNode(Client):
         if service is None:
             raise LiveError(f'the node that publishes {self.fix_topic} does not give its name')
         client: Any = self._node.create_client(Trigger, service)
-        answer = None
-        if self._spin_until(client.service_is_ready):
-            answer = client.call_async(Trigger.Request())
-        if answer is None or not self._spin_until(answer.done):
+        answers: list[Any] = []
+        asked_s = -ASK_AGAIN_S
+
+        def is_answered() -> bool:
+            # The answer is lost where the node's side does not know us yet.
+            nonlocal asked_s
+            if client.service_is_ready() and time.monotonic() - asked_s > ASK_AGAIN_S:
+                answers.append(client.call_async(Trigger.Request()))
+                asked_s = time.monotonic()
+            return any(answer.done() for answer in answers)
+
+        if not self._spin_until(is_answered):
             raise LiveError(f'no answer from {service} within {self.timeout_s:g} s')
         self._node.destroy_client(client)
 

@@ -1,6 +1,7 @@
 """Templates and correlation against sums written out in double precision, and landmarks against
 geometry."""
 
+from dataclasses import replace
 from math import cos, pi, radians, sin
 
 import numpy as np
@@ -12,10 +13,10 @@ from justzoom_ros.registration.correlation import (
     Window,
     correlate,
     correlate_tiles,
-    fast_length,
     tiles_of,
 )
 from justzoom_ros.registration.map_features import MapFeatures
+from justzoom_ros.registration.spectrum import fast_length, pairs_of
 from justzoom_ros.registration.template import Templates, headings, rotate
 
 YAWS = [0, 30, 45, 90, 233]
@@ -87,6 +88,28 @@ def test_correlation_is_the_sum_written_out(shape, size, anchors, gaps):
     found = correlate(MapFeatures(torch.from_numpy(features), mask), templates, min_imagery=0.3)
     assert found.score.shape == (2, *shape)
     check(found, features, mask, templates, 0.3)
+
+
+@pytest.mark.parametrize('size, origin', [((5, 8), (2.5, 4.0)), ((6, 4), (8.3, 1.1))])
+@pytest.mark.parametrize('gaps', [False, True])
+def test_opposite_headings_share_a_transform_and_have_their_own_sums(size, origin, gaps):
+    rng = np.random.default_rng(7)
+    features, mask = random_map(rng, 3, (13, 16), gaps)
+    view = torch.from_numpy(rng.normal(size=(3, *size))).float()
+    templates = rotate(view, torch.ones(size), origin, headings(10))
+    assert pairs_of(templates) == [(k, k + 5) for k in range(5)]
+    found = correlate(MapFeatures(torch.from_numpy(features), mask), templates, min_imagery=0.2)
+    check(found, features, mask, templates, 0.2)
+
+
+def test_only_templates_that_are_the_same_turned_by_half_are_a_pair():
+    rng = np.random.default_rng(8)
+    templates = random_templates(rng, 4, 2, (5, 6), [[2, 3]] * 4)
+    assert pairs_of(templates) == [(k, None) for k in range(4)]
+    other = replace(templates, yaws_rad=np.arange(4) * pi / 2)
+    assert pairs_of(other) == [(k, None) for k in range(4)]
+    odd = rotate(templates.features[0], torch.ones(5, 6), (2.5, 3.0), headings(5))
+    assert pairs_of(odd) == [(k, None) for k in range(5)]
 
 
 @pytest.mark.parametrize('window', [Window(0, 0, 4, 5), Window(3, 6, 11, 7), Window(8, 9, 12, 15)])

@@ -4,8 +4,7 @@
 
 Shapes: K headings, C channels, map (n, m) cells, T tiles, template (h, w). Everything runs on the
 device of the map's features. The spectrum of a map is kept, so that a view costs C + 1 transforms
-and two back for each heading. Headings go one after the other: what one of them needs fits a
-processor's cache, and what all need does not.
+for each pair of opposite headings, and two back for each heading.
 
 A large map is searched in tiles (overlap-save): a template is transformed once for many of them.
 """
@@ -18,6 +17,7 @@ import torch
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.registration.map_features import MapFeatures, Window
+from justzoom_ros.registration.spectrum import Spectrum, correlate_templates
 from justzoom_ros.registration.template import Templates
 
 MIN_IMAGERY = 0.5
@@ -62,6 +62,18 @@ class Correlation:
     def share(self) -> torch.Tensor:
         """float32 (K, n, m): of the cells in view, the share (0..1) that has imagery."""
         return (self.cells / self.in_view.clamp(min=0.5)[:, None, None]).clamp(max=1)
+
+    def at_heading(self, k: int) -> 'Correlation':
+        """The same at one heading only; K is 1 then."""
+        one = slice(k, k + 1)
+        return Correlation(
+            self.score[one],
+            self.cells[one],
+            self.in_view[one],
+            self.valid[one],
+            self.window,
+            self.yaws_rad[one],
+        )
 
     def sums(self) -> np.ndarray:
         """Number, sum and sum of squares of the scores of valid poses, in double precision."""
@@ -137,57 +149,6 @@ def tiles_of(window: Window, tile: int | None = None) -> list[Window]:
     ]
 
 
-class Spectrum:
-    """The transforms of pieces of a map: the cells of T windows and those that templates reach
-    from there, from `first` (2,) to `last` (2,) cells south and east of the camera."""
-
-    def __init__(
-        self,
-        map_features: MapFeatures,
-        windows: list[Window],
-        first: np.ndarray,
-        last: np.ndarray,
-    ) -> None:
-        self.windows, self.first, self.last = windows, first, last
-        self.map_shape = map_features.shape
-        needed = np.array(windows[0].shape) + last - first
-        corners = np.array([(w.top, w.left) for w in windows]) + first
-        # A transform is round: what lies beyond one border of the map, all zeros, can also serve
-        # as what lies beyond the other.
-        beyond = np.minimum(-corners, corners + needed - self.map_shape).min(0)
-        beyond = beyond.clip(0, np.array(windows[0].shape) - 1)  # a template has to fit
-        self.size = tuple(fast_length(int(n)) for n in needed - beyond)
-        parts = [map_features.cut(*corner, *needed.tolist()) for corner in corners.tolist()]
-        self.without_gaps = [bool((part[-1] == 1).all()) for part in parts]
-        # Conjugate, so that the templates' own transforms can be used as they are.
-        self.values = torch.stack(
-            [torch.fft.rfft2(part, s=self.size).conj().resolve_conj() for part in parts]
-        )
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its numbers."""
-        return self.values.numel() * self.values.element_size()
-
-    def holds(self, first: np.ndarray, last: np.ndarray) -> bool:
-        """True where templates that reach from `first` to `last` fit."""
-        return bool((first >= self.first).all() and (last <= self.last).all())
-
-
-def fast_length(length: int) -> int:
-    """The smallest number of at least `length` whose only prime factors are 2, 3 and 5: transforms
-    of such lengths are fast."""
-    best = 1 << max(0, length - 1).bit_length()
-    five = 1
-    while five < best:
-        three = five
-        while three < best:
-            best = min(best, three << max(0, -(-length // three) - 1).bit_length())
-            three *= 3
-        five *= 5
-    return best
-
-
 def _kept_spectrum(map_features, windows, templates):
     """The `Spectrum` of a whole map: the one that is kept unless the templates reach further than
     earlier ones."""
@@ -231,8 +192,7 @@ def _assembled(parts, templates, window):
 
 def _correlate_all(spectrum, templates, min_imagery):
     """Yield the `Correlation` of each window of a spectrum."""
-    work = _Workspace(spectrum, templates)
-    planes = torch.stack([work.correlate(k) for k in range(len(templates.yaws_rad))], 2)
+    planes = correlate_templates(spectrum, templates)
     in_view = templates.cells.to(planes)
     total = in_view[:, None, None]
     for (sums, cells), window in zip(planes, spectrum.windows, strict=True):
@@ -243,57 +203,6 @@ def _correlate_all(spectrum, templates, min_imagery):
         valid = cells >= (min_imagery * total).clamp(min=0.5) - 1e-4 * total
         score = torch.where(valid, sums / cells.clamp(min=0.5), 0.0)
         yield Correlation(score, cells, in_view, valid, inside, templates.yaws_rad)
-
-
-class _Workspace:
-    """Memory for the transforms of one heading, used again for each: fresh memory would cost more
-    than the transforms do."""
-
-    def __init__(self, spectrum, templates):
-        self.spectrum, self.templates = spectrum, templates
-        like = spectrum.values[0]
-        self.planes = like.new_zeros((len(like), *spectrum.size), dtype=torch.float32)
-        self.transforms = torch.empty_like(like)
-
-    def correlate(self, k):
-        """Sums of products and cells with imagery, (T, 2, rows, columns), at heading k."""
-        templates, spectrum = self.templates, self.spectrum
-        high, wide = templates.weights.shape[1:]
-        self.planes[:-1, :high, :wide] = templates.features[k]
-        self.planes[-1, :high, :wide] = templates.weights[k]
-        torch.fft.rfft2(self.planes, out=self.transforms)
-        shape = (len(spectrum.windows), 2, *spectrum.windows[0].shape)
-        result = self.planes.new_empty(shape)
-        for tile, to in enumerate(result):
-            sums = torch.zeros_like(self.transforms[0])
-            for own, other in zip(self.transforms[:-1], spectrum.values[tile, :-1], strict=True):
-                sums.addcmul_(own, other)
-            self._write(sums, k, to[0])
-            if spectrum.without_gaps[tile]:
-                to[1] = templates.weights[k].sum()
-            else:
-                self._write(self.transforms[-1] * spectrum.values[tile, -1], k, to[1])
-        return result
-
-    def _write(self, products, k, to):
-        """Transform a plane back and write the cells of the window at heading k."""
-        plane = torch.fft.irfft2(products.conj(), s=self.spectrum.size)
-        # Its cell (0, 0) has the template's first cell on the first one of the piece of the map.
-        for axis, length in enumerate(to.shape):
-            first = int(-self.templates.anchors[k, axis] - self.spectrum.first[axis])
-            plane = _round_slice(plane, axis, first, length)
-        to.copy_(plane)
-
-
-def _round_slice(values, axis, first, length):
-    """`length` entries of an axis from `first` on, which goes on at its start."""
-    size = values.shape[axis]
-    first %= size
-    before = min(length, size - first)
-    part = values.narrow(axis, first, before)
-    if before == length:
-        return part
-    return torch.cat([part, values.narrow(axis, 0, length - before)], axis)
 
 
 def _common(one, other):

@@ -239,11 +239,12 @@ class _ScaleMean:
         self.levers = {}
 
     def add(self, one, prior, number):
-        weighed = one.log_ratio + prior
-        self.scale[weighed > self.best] = number
-        self.best = torch.maximum(self.best, weighed)
-        self.total = torch.logaddexp(self.total, weighed)
-        self.weight += torch.isfinite(one.log_ratio) * exp(prior)
+        for k, plane in enumerate(one.log_ratio):  # a plane fits a processor's cache, all do not
+            weighed, best, total = plane + prior, self.best[k], self.total[k]
+            self.scale[k].masked_fill_(weighed > best, number)
+            torch.maximum(best, weighed, out=best)
+            torch.logaddexp(total, weighed, out=total)
+            self.weight[k].add_(torch.isfinite(plane), alpha=exp(prior))
         self.levers[number] = one.levers_m[0]
 
     def likelihood(self):

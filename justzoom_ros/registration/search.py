@@ -283,6 +283,10 @@ class View:
         higher: the deviation of a mean grows with the root of their share.
         """
         mean, std = self.backgrounds[number] or correlation.background()
-        spread = std / correlation.share.clamp(min=1e-3).sqrt()
-        ratio = self.network.log_ratio(correlation.score, correlation.cells, mean, spread)
-        return torch.where(correlation.valid, ratio, -torch.inf)
+        ratio = torch.empty_like(correlation.score)
+        for k, to in enumerate(ratio):  # a plane fits a processor's cache, all do not
+            one = correlation.at_heading(k)
+            spread = std / one.share.clamp(min=1e-3).sqrt()
+            plane = self.network.log_ratio(one.score, one.cells, mean, spread)
+            to.copy_(torch.where(one.valid, plane, -torch.inf)[0])
+        return ratio

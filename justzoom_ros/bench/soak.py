@@ -1,9 +1,9 @@
 """The real node for a long time at the rate of a camera, while what goes wrong on robots does:
 resets, deactivations, recordings that loop, sensors that fall silent, pictures that are damaged or
-black. Latency and memory have to stay as they were, and answers must not fall silent."""
+black. Latency and memory have to stay as they were, fixes have to be right, and answers must not
+fall silent."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,17 +12,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from justzoom_ros.bench.inputs import picture
-from justzoom_ros.bench.memory import SETTLED, growth, resident_mb
-from justzoom_ros.bench.node import ODOMETRY, SMALL_PX, TOPIC, encode_jpeg
+from justzoom_ros.bench.node import TOPIC, encode_jpeg
+from justzoom_ros.bench.soak_figures import (
+    ProcessState,
+    SentFrame,
+    change_per_hour,
+    count_lost,
+    flat_part,
+    frame_figures,
+    longest_silence_s,
+    minute_rows,
+    recoveries_s,
+)
+from justzoom_ros.bench.soak_flight import CAMERA, PARAMETERS, RATE_HZ, CirclingFlight
 
 if TYPE_CHECKING:
-    from justzoom_ros.ros.load_generator import LoadGenerator
+    from justzoom_ros.ros.flight_generator import FlightGenerator
     from justzoom_ros.ros.transitions import LifecycleClient
 
-RATE_HZ = 10
-EVENTS = ('reset', 'deactivate', 'loop', 'camera silent', 'odometry silent', 'damaged', 'black')
-EVERY_S = 8.0
+SILENT = ('camera silent', 'odometry silent', 'heights silent', 'all silent')
+FORGETS = ('reset', 'deactivate', 'loop')
+"""After these the node knows nothing of where it is."""
+EVENTS = (*FORGETS, *SILENT, 'damaged', 'black')
+EVERY_S = 15.0
 """Mean time between two events."""
 LASTS = 20
 """Frames that a sensor is silent for, or that pictures are damaged or black."""
@@ -30,49 +42,54 @@ LOOP_FRAMES = 300
 """How far a recording that loops goes back."""
 WAIT_S = 5.0
 """So long the last answers are waited for."""
-PART = 0.2
-"""Share of the frames, at either end, whose latencies are compared."""
+STATE_S = 60.0
+"""Time between two looks at the process."""
+SETTLED = 0.1
+"""Share of the time in which buffers find their sizes."""
 
 
 def measure_soak(
     out: Path,
     map_path: Path,
-    weights: Path,
+    weights: Path | None,
     minutes: float,
     seed: int = 0,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, Any]:
-    """Frames sent, answered and dropped, events, latency (ms) at the beginning and at the end, and
-    resident memory (MB) of the node's process over so many minutes at RATE_HZ, with odometry.
-    The same seed gives the same events. Raises LiveError where the node stops or does not
-    answer."""
+    """The node over the demo's town for so many minutes at RATE_HZ, with a policy's weights or,
+    without, by registration. Figures of all frames and of
+    each minute: latency (ms), errors of the fixes (m), processor time a frame (ms), resident
+    memory (MB), open files and threads of its process; frames lost; events, and how soon a fix
+    came again after each. The same seed gives the same events. Raises LiveError where the node
+    stops or does not answer."""
     count = max(20, round(60 * minutes * RATE_HZ))
+    flight = CirclingFlight(time.time_ns())
+    flight.take_pictures(count)
     with _driven_node(out, map_path, weights) as (generator, driver, pid):
-        soak = Soak(generator, driver, np.random.default_rng(seed))
-        settled_mb = resident_mb(pid)
-        for number in progress(range(count)):
+        soak = Soak(generator, driver, flight, pid, np.random.default_rng(seed))
+        for _ in progress(range(count)):
             soak.step()
-            if number == int(SETTLED * count):
-                settled_mb = resident_mb(pid)
         generator.receive(WAIT_S)
-        return soak.figures() | growth(settled_mb, resident_mb(pid))
+        soak.look()
+        return soak.figures()
 
 
 @contextmanager
 def _driven_node(
-    out: Path, map_path: Path, weights: Path
-) -> Iterator[tuple['LoadGenerator', 'LifecycleClient', int]]:
-    """(load generator, its driver, pid) of an active node."""
+    out: Path, map_path: Path, weights: Path | None
+) -> Iterator[tuple['FlightGenerator', 'LifecycleClient', int]]:
+    """(flight generator, its driver, pid) of an active node."""
     from justzoom_ros.live.node_process import own_domain, running_node
-    from justzoom_ros.ros.load_generator import LoadGenerator
+    from justzoom_ros.ros.flight_generator import FlightGenerator
     from justzoom_ros.ros.transitions import LifecycleClient
 
     pids: list[int] = []
-    node = running_node(out, map_path, weights, pids.append)
+    given = {**PARAMETERS, 'memory_file': str((out / 'memory.json').resolve())}
+    node = running_node(out, map_path, weights, pids.append, **given)
     with own_domain(), node as alive, LifecycleClient('/justzoom', alive) as driver:
         driver.change('configure')
         driver.change('activate')
-        with LoadGenerator(TOPIC, ODOMETRY) as generator:
+        with FlightGenerator(TOPIC) as generator:
             generator.wait_until_there()
             yield generator, driver, pids[0]
 
@@ -81,40 +98,58 @@ def _driven_node(
 class Soak:
     """What was sent, and what is to go wrong next."""
 
-    generator: 'LoadGenerator'
-    """Sends frames and odometry, hears fixes."""
+    generator: 'FlightGenerator'
+    """Sends what sensors say, hears fixes."""
 
     driver: 'LifecycleClient'
     """Deactivates and activates the node."""
 
+    flight: CirclingFlight
+    """What sensors say."""
+
+    pid: int
+    """Process of the node."""
+
     rng: np.random.Generator
     """Decides what goes wrong, and when."""
 
-    events: Counter[str] = field(default_factory=Counter)
-    """How often each of EVENTS happened."""
+    ended_s: dict[str, list[float]] = field(default_factory=lambda: {e: [] for e in EVENTS})
+    """When each of EVENTS was over, by the monotonic clock."""
 
-    sent_s: dict[int, float] = field(default_factory=dict)
-    """{stamp (ns): when it was sent} of the frames that have to be answered."""
+    states: list[ProcessState] = field(default_factory=list)
+    """The node's process, every STATE_S."""
 
+    _sent: dict[int, tuple[int, float]] = field(default_factory=dict)
     _coming: list[str] = field(default_factory=list)
+    _number: int = 0
+    _loops: int = 0
     _fault: str = ''
     _left: int = 0
     _next_s: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        self._good = encode_jpeg(picture(*SMALL_PX))
-        self._black = encode_jpeg(np.zeros((*SMALL_PX, 3), np.uint8))
+        width, height = CAMERA.size_px
+        self._black = encode_jpeg(np.zeros((height, width, 3), np.uint8))
+        self.look()
 
     def step(self) -> None:
-        """One frame, or what is in its place, and the answers until it is time for the next."""
+        """What sensors say of one frame, and the answers until it is time for the next."""
         self._left -= 1
-        if self._left <= 0:
+        if self._fault and self._left <= 0:
+            self.ended_s[self._fault].append(time.monotonic())
             self._fault = ''
-            if self.rng.random() < 1 / (EVERY_S * RATE_HZ):
-                self._begin(self._next_event())
+        if not self._fault and self.rng.random() < 1 / (EVERY_S * RATE_HZ):
+            self._begin(self._next_event())
+        if time.monotonic() >= self.states[-1].at_s + STATE_S:
+            self.look()
         self._send()
+        self._number += 1
         self._next_s = max(self._next_s + 1 / RATE_HZ, time.monotonic())
         self.generator.receive_arrivals(self._next_s)
+
+    def look(self) -> None:
+        """Note what the process holds."""
+        self.states.append(ProcessState.of(self.pid, time.monotonic()))
 
     def _next_event(self) -> str:
         """Each of EVENTS once before any comes again."""
@@ -123,57 +158,69 @@ class Soak:
         return self._coming.pop()
 
     def _begin(self, event: str) -> None:
-        self.events[event] += 1
+        if event not in FORGETS:
+            self._fault, self._left = event, LASTS
+            return
         if event == 'reset':
             self.generator.reset()
         elif event == 'deactivate':
-            # What is on its way is not answered any more.
-            self.generator.receive_arrivals(time.monotonic() + 1.0)
-            self.driver.change('deactivate')
-            self.driver.change('activate')
-            self.generator.wait_until_there()
-        elif event == 'loop':
-            self.generator.receive_arrivals(time.monotonic() + 1.0)
-            self.generator.jump_back(LOOP_FRAMES)
+            self._deactivate()
         else:
-            self._fault, self._left = event, LASTS
+            # What is on its way is of another time.
+            self.generator.receive_arrivals(time.monotonic() + 1.0)
+            self._number -= LOOP_FRAMES
+            self._loops += 1
+        self.ended_s[event].append(time.monotonic())
+
+    def _deactivate(self) -> None:
+        """The drone flies on meanwhile."""
+        begun_s = time.monotonic()
+        # What is on its way is not answered any more.
+        self.generator.receive_arrivals(begun_s + 1.0)
+        self.driver.change('deactivate')
+        self.driver.change('activate')
+        self.generator.wait_until_there()
+        self._number += round((time.monotonic() - begun_s) * RATE_HZ)
 
     def _send(self) -> None:
-        if self._fault == 'camera silent':
-            self.generator.send_odometry()
-            return
-        jpeg = {'damaged': self._good[:500], 'black': self._black}.get(self._fault, self._good)
-        stamp_ns = self.generator.send_frame(jpeg, self._fault != 'odometry silent')
+        silent, number = self._fault, self._number
+        # No stamp comes twice.
+        stamp_ns = self.flight.stamp_ns(number) + self._loops
+        if silent not in ('odometry silent', 'all silent'):
+            self.generator.send_odometry(self.flight.odometry(number))
+        if silent not in ('heights silent', 'all silent'):
+            self.generator.send_height(stamp_ns, self.flight.height_m(number))
+        if silent not in ('camera silent', 'all silent'):
+            self._send_picture(number, stamp_ns)
+
+    def _send_picture(self, number: int, stamp_ns: int) -> None:
+        jpeg = self.flight.jpeg(number)
+        jpeg = {'damaged': jpeg[:500], 'black': self._black}.get(self._fault, jpeg)
         if self._fault != 'damaged':
-            self.sent_s[stamp_ns] = time.monotonic()
+            self._sent[stamp_ns] = number, time.monotonic()
+        self.generator.send_frame(stamp_ns, jpeg)
 
     def figures(self) -> dict[str, Any]:
         """For JSON."""
-        arrivals = self.generator.arrivals
-        late_s = [arrivals[s] - at for s, at in self.sent_s.items() if s in arrivals]
-        part = max(1, int(PART * len(late_s)))
+        frames = [self._frame(stamp_ns) for stamp_ns in self._sent]
+        rows = minute_rows(frames, self.states)
+        flat = flat_part(rows, SETTLED)
+        kept = 'resident MB', 'latency median ms', 'latency 95 % ms', 'cpu ms a frame'
         return {
-            'frames': len(self.sent_s),
-            'answered': len(late_s),
-            # The node takes the newest frame; older ones that wait are dropped.
-            'dropped': round(1 - len(late_s) / len(self.sent_s), 4),
-            'longest silence s': round(self._longest_silence_s(), 2),
-            'latency at first ms': _median_ms(late_s[:part]),
-            'latency at last ms': _median_ms(late_s[-part:]),
-            **{f'{event} (times)': self.events[event] for event in EVENTS},
+            **frame_figures(frames),
+            'lost': count_lost(frames, [s for event in FORGETS for s in self.ended_s[event]]),
+            'longest silence s': round(longest_silence_s(frames), 2),
+            'change in an hour': {
+                name: change_per_hour([row[name] for row in flat]) for name in kept
+            },
+            'events': {event: recoveries_s(frames, ends) for event, ends in self.ended_s.items()},
+            'minutes': {str(row['minute']): row for row in rows},
         }
 
-    def _longest_silence_s(self) -> float:
-        """Longest time for which frame after frame was sent and none answered."""
-        longest_s, begun_s = 0.0, None
-        for stamp_ns, at_s in self.sent_s.items():
-            if stamp_ns in self.generator.arrivals:
-                begun_s = None
-            else:
-                begun_s = at_s if begun_s is None else begun_s
-                longest_s = max(longest_s, at_s - begun_s)
-        return longest_s
-
-
-def _median_ms(seconds: list[float]) -> float:
-    return round(1000 * float(np.median(seconds)), 2) if seconds else float('nan')
+    def _frame(self, stamp_ns: int) -> SentFrame:
+        number, sent_s = self._sent[stamp_ns]
+        arrived_s, fix = self.generator.arrivals.get(stamp_ns), self.generator.fixes.get(stamp_ns)
+        if fix is None or fix.status.status < 0:
+            return SentFrame(sent_s, arrived_s, None)
+        error_m = self.flight.error_m(number, fix.latitude, fix.longitude)
+        return SentFrame(sent_s, arrived_s, error_m)

@@ -126,7 +126,7 @@ def _measure_demo(part: str, args: argparse.Namespace, out: Path) -> dict[str, A
         return measure_node(out, map_path, weights)
     bars = {name: partial(tqdm, desc=name, unit='frame') for name in ('tracker', 'node', 'soak')}
     if part == 'soak':
-        return measure_soak(out, map_path, weights, args.minutes, progress=bars['soak'])
+        return measure_soak(out, map_path, None, args.minutes, progress=bars['soak'])
     return {
         'tracker': measure_memory(map_path, weights, args.frames, bars['tracker']),
         'node': measure_node_memory(out, map_path, weights, args.frames, bars['node']),

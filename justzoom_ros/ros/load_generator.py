@@ -27,38 +27,23 @@ class LoadGenerator(LiveNode):
         images = {image_topic: 'sensor_msgs/msg/CompressedImage'}
         super().__init__({**images, odometry_topic: 'nav_msgs/msg/Odometry'}, image_topic)
         self.diagnoses: list[dict[str, str]] = []
-        self._odometry_topic, self._sent, self._loops = odometry_topic, 0, 0
+        self._odometry_topic, self._sent = odometry_topic, 0
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnosis, 10)
 
-    def send_frame(self, jpeg: bytes, odometry: bool = True) -> int:
-        """Publish one image and, with `odometry`, where the robot is by then; returns the stamp
-        (ns)."""
+    def send_frame(self, jpeg: bytes) -> int:
+        """Publish one image, after where the robot is by then; returns the stamp (ns)."""
         self._sent += 1
-        if odometry:
-            self._send_odometry()
-        image = CompressedImage(format='jpeg', data=jpeg)
-        image.header.frame_id = 'camera'
-        return self._send(self.image_topic, image)
-
-    def send_odometry(self) -> None:
-        """Publish where the robot is in place of a frame."""
-        self._sent += 1
-        self._send_odometry()
-
-    def jump_back(self, frames: int) -> None:
-        """As a recording that begins again, so many frames earlier; no stamp comes twice."""
-        self._sent -= frames
-        self._loops += 1
-
-    def _send_odometry(self) -> None:
         odometry = Odometry()
         odometry.header.frame_id, odometry.child_frame_id = 'odom', 'base_link'
         odometry.pose.pose.position.x = STEP_M * self._sent
         odometry.pose.pose.orientation.w = 1.0
         self._send(self._odometry_topic, odometry)
+        image = CompressedImage(format='jpeg', data=jpeg)
+        image.header.frame_id = 'camera'
+        return self._send(self.image_topic, image)
 
     def _send(self, topic: str, message: Any) -> int:
-        stamp_ns = START_NS + STEP_NS * self._sent + self._loops
+        stamp_ns = START_NS + STEP_NS * self._sent
         message.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
         self._publishers[topic].publish(message)
         return stamp_ns

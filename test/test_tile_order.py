@@ -11,8 +11,10 @@ from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.warp import reproject
 
+from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError, MapError
 from justzoom_ros.maps.build import build
+from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.region import Region
 
 REGION = Region(*CENTER, 256.0, grid=4, depth=2)
@@ -104,6 +106,13 @@ def test_tms_tiles_are_where_their_tilejson_says(image, tiles, tmp_path):
     source = write(tmp_path / 'tiles', tiles, tms)
     (source / 'metadata.json').write_text('{"scheme": "tms", "name": "ortho"}')
     assert error_of(source, image, tmp_path) < 2.0
+
+
+def test_the_command_builds_from_tiles(tiles, tmp_path, capsys):
+    source, out = write(tmp_path / 'tiles', tiles, tms), tmp_path / 'map'
+    arguments = ['--tiles', 'tms', '--depth', '2', '--crop-px', '16', '-o', str(out)]
+    assert main(['map', 'build', str(source), *arguments]) == 0, capsys.readouterr().err
+    assert SatelliteMap.open(out).region.latitude == pytest.approx(CENTER[0], abs=1e-3)
 
 
 @pytest.mark.parametrize(('order', 'name'), [('tms', tms), ('zyx', zyx)])

@@ -56,12 +56,11 @@ def measure_soak(
     seed: int = 0,
     progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> dict[str, Any]:
-    """The node over the demo's town for so many minutes at RATE_HZ, with a policy's weights or,
-    without, by registration. Figures of all frames and of
-    each minute: latency (ms), errors of the fixes (m), processor time a frame (ms), resident
-    memory (MB), open files and threads of its process; frames lost; events, and how soon a fix
-    came again after each. The same seed gives the same events. Raises LiveError where the node
-    stops or does not answer."""
+    """The node over the demo's town for so many minutes at RATE_HZ, with a policy's weights alone
+    or, without, by registration. Figures of all frames and of each minute: latency (ms), errors
+    of the fixes (m), processor time a frame (ms), resident memory (MB), open files and threads of
+    its process; frames lost; events, and how soon a fix came again after each. The same seed gives
+    the same events. Raises LiveError where the node stops or does not answer."""
     count = max(20, round(60 * minutes * RATE_HZ))
     flight = CirclingFlight(time.time_ns())
     flight.take_pictures(count)
@@ -84,7 +83,8 @@ def _driven_node(
     from justzoom_ros.ros.transitions import LifecycleClient
 
     pids: list[int] = []
-    given = {**PARAMETERS, 'memory_file': str((out / 'memory.json').resolve())}
+    given: dict[str, Any] = {} if weights else dict(PARAMETERS)
+    given['memory_file'] = str((out / 'memory.json').resolve())
     node = running_node(out, map_path, weights, pids.append, **given)
     with own_domain(), node as alive, LifecycleClient('/justzoom', alive) as driver:
         driver.change('configure')

@@ -59,7 +59,7 @@ class TileSource(MapSource):
     def __init__(self, path: Path | str, options: SourceOptions) -> None:
         path = Path(path)
         self.path = path.parent if path.name == LAYOUT_NAME else path
-        if options != SourceOptions(tiles=options.tiles):
+        if options.bands or options.stretch or options.collar:
             raise ConfigError(
                 f'{self.path} is a folder of tiles, for which bands and stretch do not apply, '
                 'nor collars (transparent pixels are left out)'

@@ -28,6 +28,7 @@ from justzoom_ros.filtering import (
     PoseFilterConfig,
     make_filter,
 )
+from justzoom_ros.filtering.height_ratio import HeightRatio, HeightRatioConfig
 from justzoom_ros.filtering.noise_adaptation import AdaptationConfig, NoiseAdaptation
 from justzoom_ros.filtering.search_area import SearchArea
 from justzoom_ros.inference.fix import (
@@ -45,8 +46,10 @@ from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
 from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.registrar import Registrar
+from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.registration.likelihood import PoseLikelihood
+from justzoom_ros.registration.search import View
 
 REGISTERED_EXPONENT = 1.0
 """Of registered frames where nothing was fitted: views 16 m apart err independently
@@ -54,6 +57,9 @@ REGISTERED_EXPONENT = 1.0
 
 FOUND_MASS = 0.5
 """Mass in fine windows from which on a robot counts as found."""
+
+FITS_M = 15.0
+"""A frame fits where a robot is if the best place that it tells of is no further away."""
 
 WHOLE_LOOK_M = 50.0
 """Where one view tells places badly apart, a robot that counts as found looks at the whole map
@@ -79,6 +85,9 @@ class TrackerConfig:
     adapt_unregistered: bool = False
     """Whether it follows frames that a policy answers alone, too. What weights hold of these was
     fitted without."""
+
+    height_ratio: HeightRatioConfig = field(default_factory=HeightRatioConfig)
+    """How the true height above ground changes against what is told, where cameras look down."""
 
     odometry: OdometryConfig = field(default_factory=OdometryConfig)
     """Which samples of the odometry are believed."""
@@ -120,6 +129,7 @@ class Tracker:
         self.promise = calibration.promise('tracking')
         self.odometry = Odometry(self.config.odometry)
         self.adaptation = NoiseAdaptation(self.config.adaptation)
+        self.height_ratio = HeightRatio(self.config.height_ratio)
         self.reset()
 
     def reset(self) -> None:
@@ -151,6 +161,7 @@ class Tracker:
         self._since_heading_m: float | None = None
         self._tilt_std_m, self._since_whole_m = 0.0, 0.0
         self.adaptation.reset()
+        self.height_ratio.forget()
 
     def add_odometry(self, pose: Pose) -> str:
         """Take a `Pose` of the odometry; returns what was wrong with it, '' where nothing was."""
@@ -222,10 +233,25 @@ class Tracker:
                 self.likelihood_exponent,
                 min(1.0, self._novelty),
             )
-        view = self.localizer.view(images, state, mounts)
+        told = state.camera or self.localizer.camera
+        camera = self.height_ratio.narrow(told) if told else None
+        view = self.localizer.view(images, replace(state, camera=camera), mounts)
         self._tilt_std_m = view.tilt_std_m
         area = self._area_to_search(belief, registrar)
-        self.update_poses(registrar.likelihood_in(view, area, state.mount_yaw_rad))
+        likelihood = registrar.likelihood_in(view, area, state.mount_yaw_rad)
+        self.update_poses(likelihood)
+        if told and likelihood.scale is not None:
+            self._learn_height(told, view, likelihood)
+
+    def _learn_height(self, told: Camera, view: View, likelihood: PoseLikelihood) -> None:
+        """What height a frame tells of that fits where the robot is; of any other, that no height
+        is known: the right one may have been left out."""
+        place, (east_m, north_m, number) = self.belief.clear_moments(), likelihood.best_place()
+        if place and np.hypot(*(place.mean_m - (east_m, north_m))) <= FITS_M:
+            heights_m = [candidate.height_m for candidate in view.candidates]
+            self.height_ratio.learn(told, heights_m, number)
+        else:
+            self.height_ratio.forget()
 
     def _area_to_search(self, belief: PoseFilter, registrar: Registrar) -> SearchArea:
         """Where the belief has mass; now and then the whole map, for a frame that counts whole."""
@@ -248,6 +274,7 @@ class Tracker:
         moved_m = motion.distance_m + config.noise.unknown_m_s * motion.unknown_s
         if self._since_heading_m is not None:
             self._since_heading_m += moved_m
+        self.height_ratio.move(moved_m)
         self._novelty += moved_m / config.decorrelation_distance_m
         self._since_whole_m += moved_m
         self._novelty += abs(motion.turn_rad) / config.decorrelation_angle_rad

@@ -144,6 +144,16 @@ class PoseLikelihood:
         rows = torch.stack([_log_sum(plane) for plane in self.log_ratio]).double()
         return torch.softmax(rows, 0).cpu().numpy()
 
+    def best_place(self) -> tuple[float, float, int]:
+        """Metres east and north of the region's centre of the middle of the cell with the highest
+        ratio at any heading, and the number of its height; see `peaks` for more than that."""
+        _, rows, columns = self.log_ratio.shape
+        k, at = divmod(int(self.log_ratio.argmax()), rows * columns)
+        row, column = divmod(at, columns)
+        number = 0 if self.scale is None else int(self.scale[k, row, column])
+        east_m = self.west_m + (column + 0.5) * self.cell_m
+        return east_m, self.north_m - (row + 0.5) * self.cell_m, number
+
     def cell_log_ratio(self, region: Region) -> np.ndarray:
         """Log of the mean ratio over each terminal cell of a `Region`, as
         `PositionLikelihood.cell_log_ratio`."""

@@ -1,6 +1,7 @@
 """The offset of a map: its file, what becomes of a fix, and how it is found."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,9 +10,13 @@ from tiny import make_map, make_weights
 
 from justzoom_ros import Localizer, Region
 from justzoom_ros.errors import MapError
+from justzoom_ros.evaluation.evaluate import score
+from justzoom_ros.evaluation.replay import replayed_fix
 from justzoom_ros.filtering.offset_filter import OffsetConfig, OffsetFilter, estimate_offset
 from justzoom_ros.inference.fix import FixCriteria, FixStatus, add_offset, make_fix
 from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.live.fix_view import fix_view, with_belief
 from justzoom_ros.live.map_alignment import MapAlignment
 from justzoom_ros.maps.map_offset import OFFSET_NAME, MapOffset, read_offset, write_offset
 from justzoom_ros.tracker import Tracker
@@ -120,6 +125,35 @@ def test_the_localizer_and_the_tracker_apply_what_lies_in_the_maps_folder(files)
     tracker.start_near(latitude, longitude, 25.0 * np.eye(2))
     assert tracker.fix_on_map().east_m == pytest.approx(15.0, abs=1.0)
     assert tracker.fix().east_m == pytest.approx(20.0, abs=1.0)
+
+
+def image_at(east_m, north_m):
+    latitude, longitude = REGION.to_latlon(east_m, north_m)
+    return GeoImage('here', Path('here.jpg'), latitude, longitude, None, 'here')
+
+
+def test_an_evaluation_is_of_true_positions_and_of_the_cells_that_show_them():
+    """The same posterior over a map that is off, and a truth that lies as much further."""
+    fix, truth_m = sharp_fix(), (43.0, 58.0)
+    moved = add_offset(fix, REGION, KNOWN)
+    plain = score(image_at(*truth_m), fix, REGION)
+    found = score(image_at(truth_m[0] + 5.0, truth_m[1] - 3.0), moved, REGION)
+    assert found.guess_error_m == pytest.approx(plain.guess_error_m, abs=1e-6)
+    assert (found.cell_hit, found.fix_cell_hit) == (plain.cell_hit, plain.fix_cell_hit)
+    assert found.truth_mass == pytest.approx(plain.truth_mass) and found.held == plain.held
+    assert found.mass_near == pytest.approx(plain.mass_near)
+    np.testing.assert_allclose(found.guess_m - plain.guess_m, (5.0, -3.0))
+    np.testing.assert_allclose(found.point_m - plain.point_m, (5.0, -3.0), atol=1e-9)
+    near = replayed_fix(moved, 0, REGION.to_latlon(truth_m[0] + 5.0, truth_m[1] - 3.0)).mass_near
+    assert near == pytest.approx(replayed_fix(fix, 0, REGION.to_latlon(*truth_m)).mass_near)
+
+
+def test_what_a_page_shows_of_a_posterior_lies_where_the_map_truly_is():
+    fix = sharp_fix()
+    views = (fix, add_offset(fix, REGION, KNOWN))
+    plain, moved = (with_belief(fix_view('1', f, None, None), f, REGION).belief for f in views)
+    assert (moved.west_m - plain.west_m, moved.north_m - plain.north_m) == (5.0, -3.0)
+    assert moved.uri == plain.uri
 
 
 # --- how it is found -----------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from justzoom_ros.evaluation.compare_report import write_calibration_report, wri
 from justzoom_ros.evaluation.replay import ReplayedFix
 from justzoom_ros.evaluation.replay_results import summarize
 from justzoom_ros.evaluation.report import (
+    ReportWords,
     frame_views,
     severity,
     verdict,
@@ -26,6 +27,7 @@ from justzoom_ros.evaluation.report_budget import MAX_FRAMES, PICTURE_CHARACTERS
 from justzoom_ros.evaluation.scored_fix import score_fix
 from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.io.bags import Track
+from justzoom_ros.maps.map_offset import MapOffset
 from justzoom_ros.radii import RECALL_RADII_M
 from justzoom_ros.report.content import Chart, FrameView, Page, Series, Table
 from justzoom_ros.report.page import page_html, page_json, plain, write_page, write_report
@@ -122,6 +124,23 @@ def test_the_verdict_says_how_many_and_how_far():
 def data_of(text):
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     return json.loads(found[1])
+
+
+def test_a_map_that_is_off_is_told_and_drawn_where_it_truly_is(map, tmp_path):
+    offset = MapOffset(5.0, -3.0, 0.25 * np.eye(2), 'bag', 12)
+    words, path = ReportWords('Mine', ('map m',), offset), tmp_path / 'report.html'
+    picture = np.full((4, 4), 255, np.uint8)
+    scored = scored_of([fix_at(5.0, 0.0, 0, picture=picture)], [(0, 0), (1, 0)])
+    summary = summarize(scored, REGION, track_of([(0, 0), (1, 0)]))
+    write_replay_report(path, map, scored, summary, words=words)
+    found = json.loads(re.search(r'id="data">(.*?)</script>', path.read_text(), re.S)[1])
+    assert found['about'] == [
+        'map m', 'map moved by +5.0 m east, -3.0 m north, +- 0.5 m, by 12 measurements (bag)',
+    ]  # fmt: skip
+    assert found['map']['offset_m'] == [5.0, -3.0]
+    belief, half_m = found['frames'][0]['belief'], REGION.side_m / 2
+    assert (belief['west_m'], belief['north_m']) == (5.0 - half_m, half_m - 3.0)
+    assert ReportWords(map_offset=MapOffset.unknown(2.0)).offset_m == (0.0, 0.0)
 
 
 def test_texts_cannot_leave_their_place():

@@ -211,7 +211,7 @@ def _sequence(
     track = track_of(images)
     if args.out:
         about = f'map {args.map}', localizer.method, 'as one sequence, odometry from the truth'
-        words = ReportWords(f'Evaluation on {args.images}', about)
+        words = ReportWords(f'Evaluation on {args.images}', about, localizer.map_offset)
         summary = write_results(args.out, localizer.map, fixes, track, words=words)
     else:
         scored = [score_fix(fix, localizer.region, track) for fix in fixes]

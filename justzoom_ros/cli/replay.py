@@ -178,6 +178,7 @@ def _words(
     from pathlib import Path
 
     from justzoom_ros.evaluation.report import ReportWords
+    from justzoom_ros.maps.map_offset import read_offset
 
     about = [f'map {map.path}']
     if localizer is None:
@@ -186,7 +187,9 @@ def _words(
         about.append(localizer.method)
         about += [f'weights {args.weights}'] if args.weights else []
         about.append('each image by itself' if args.single else 'in motion')
-    return ReportWords(f'Replay of {Path(path).absolute().name}', tuple(about))
+    # A running node takes it from the map's folder, too.
+    offset = localizer.map_offset if localizer else read_offset(map.path, map.checksum)
+    return ReportWords(f'Replay of {Path(path).absolute().name}', tuple(about), offset)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -73,6 +73,7 @@ def _serve_node(args: argparse.Namespace) -> None:
     from justzoom_ros.errors import RuntimeUnavailableError
     from justzoom_ros.live.live_view import live_page
     from justzoom_ros.live.view_server import ViewServer
+    from justzoom_ros.maps.map_offset import read_offset
     from justzoom_ros.maps.satellite_map import SatelliteMap
     from justzoom_ros.report.page import require_leaflet
 
@@ -86,7 +87,8 @@ def _serve_node(args: argparse.Namespace) -> None:
             f'a running node is heard with ROS 2 in Python, source its setup file: {error}'
         ) from error
     about = f'map {args.map}', f'fixes of {args.fix_topic}'
-    server = ViewServer(lambda: live_page(satellite_map, about), args.host, args.port)
+    offset = read_offset(satellite_map.path, satellite_map.checksum)
+    server = ViewServer(lambda: live_page(satellite_map, about, offset), args.host, args.port)
     try:
         with ViewClient(server, satellite_map.region, args.fix_topic, args.image_topic) as client:
             _say(server)

@@ -298,28 +298,31 @@ def locate_image(localizer: Localizer, image: GeoImage, knowledge: CameraKnowled
 
 def score(image: GeoImage, fix: Fix, region: Region) -> Result:
     """The `Result` of a fix over the terminal cells of a region: a finer posterior is summed over
-    them, and gives its heaviest peak as the guess."""
+    them, and gives its heaviest peak as the guess. Cells are those of the map, which may be off
+    (`fix.map_offset_m`); positions are true ones."""
     fine = fix.require_posterior()
     same = fine.region == region
     cells = fine if same else fine.coarsen(region)
+    offset_m = np.array(fix.map_offset_m)
     truth_m = np.array(region.to_enu(image.latitude, image.longitude))
-    true_cell = region.encode(image.latitude, image.longitude)
-    guess_m = _cell_guess(fine) if same else _peak_guess(fine, fix)
-    (east_m, north_m), (guess_east_m, guess_north_m) = truth_m.tolist(), guess_m.tolist()
-    guess_latitude, guess_longitude = region.to_latlon(guess_east_m, guess_north_m)
+    shown_m, fix_m = truth_m - offset_m, (fix.east_m, fix.north_m) - offset_m
+    true_cell = _terminal_cell(region, shown_m)
+    place_m = _cell_guess(fine) if same else _peak_guess(fine, fix, fix_m)
+    guess_m = place_m + offset_m
+    guess_latitude, guess_longitude = region.to_latlon(*guess_m.tolist())
     return Result(
         image=image,
         fix=replace(fix, posterior=None),
         truth_m=truth_m,
         guess_m=guess_m,
-        point_m=cells.best_point(NEAR_M),
+        point_m=cells.best_point(NEAR_M) + offset_m,
         guess_latitude=guess_latitude,
         guess_longitude=guess_longitude,
         cell_hit=cells.best_cell.actions == true_cell,
-        fix_cell_hit=_terminal_cell(region, fix.east_m, fix.north_m) == true_cell,
-        truth_mass=_mass_at(cells, truth_m),
-        held={mass: cells.holds(east_m, north_m, mass) for mass in metrics.MASSES},
-        mass_near=fine.mass_within(guess_east_m, guess_north_m, NEAR_M) * (1 - fix.off_map),
+        fix_cell_hit=_terminal_cell(region, fix_m) == true_cell,
+        truth_mass=_mass_at(cells, shown_m),
+        held={mass: cells.holds(*shown_m.tolist(), mass) for mass in metrics.MASSES},
+        mass_near=fine.mass_within(*place_m.tolist(), NEAR_M) * (1 - fix.off_map),
         heading_error_rad=_heading_error_rad(image, fix),
     )
 
@@ -329,20 +332,20 @@ def _cell_guess(cells: CellPosterior) -> np.ndarray:
     return np.array([best.east_m, best.north_m])
 
 
-def _peak_guess(fine: CellPosterior, fix: Fix) -> np.ndarray:
-    """Place (2,) of the heaviest peak: the fix itself, whose place is finer than a cell, or, where
-    there is none, the densest cell of the heaviest hypothesis."""
+def _peak_guess(fine: CellPosterior, fix: Fix, fix_m: np.ndarray) -> np.ndarray:
+    """Place (2,) of the heaviest peak on the map: that of the fix, `fix_m`, which is finer than a
+    cell, or, where there is none, the densest cell of the heaviest hypothesis."""
     if fix.status is FixStatus.FIX:
-        return np.array([fix.east_m, fix.north_m])
+        return fix_m
     within = fine.modes()[0].indices
     best = int(np.argmax(np.where(np.isin(fine.indices, within), fine.masses, -1.0)))
     return fine.centers_m[best]
 
 
-def _terminal_cell(region: Region, east_m: float, north_m: float) -> tuple[int, ...]:
-    """The actions to the terminal cell of a position, of the nearest one from beyond the border:
-    a peak may lie half a cell outside."""
-    inside_m = np.clip((east_m, north_m), -region.side_m / 2, region.side_m / 2)
+def _terminal_cell(region: Region, position_m: np.ndarray) -> tuple[int, ...]:
+    """The actions to the terminal cell of a position (2,), of the nearest one from beyond the
+    border: a peak may lie half a cell outside."""
+    inside_m = np.clip(position_m, -region.side_m / 2, region.side_m / 2)
     return tuple(region.encode_enu(*inside_m).tolist())
 
 

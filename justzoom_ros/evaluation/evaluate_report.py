@@ -10,7 +10,7 @@ import numpy as np
 from justzoom_ros.evaluation import metrics, sequence_metrics
 from justzoom_ros.evaluation.evaluate import Result, Results, reliability_curve
 from justzoom_ros.evaluation.evaluate_results import percent
-from justzoom_ros.evaluation.report import metres, worst_first
+from justzoom_ros.evaluation.report import metres, offset_words, worst_first
 from justzoom_ros.evaluation.report_budget import within_budget
 from justzoom_ros.inference.fix import Fix
 from justzoom_ros.io.datasets import GeoImage
@@ -51,14 +51,14 @@ def write_evaluation_report(
 ) -> None:
     """Write the page of an evaluation. `summary` as `evaluate_results.write_results` gives it.
     Raises OutputError, RuntimeUnavailableError without Leaflet."""
-    shown = recorder.search
+    shown, offset = recorder.search, localizer.map_offset
     frames = [_frame(result, recorder.views.get(result.image.row)) for result in results[shown]]
     page = Page(
         title='Evaluation',
         verdict=_verdict(shown, summary['searches'][shown]),
-        about=(f'map {summary["map"]}', summary['protocol']),
+        about=(f'map {summary["map"]}', summary['protocol'], *offset_words(offset)),
         tiles=_tiles(summary['searches'][shown]),
-        map=map_view(localizer.map),
+        map=map_view(localizer.map, offset_m=(offset.east_m, offset.north_m)),
         frames=frames,
         frame_word='image',
         worst=worst_first(frames),

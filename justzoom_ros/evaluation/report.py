@@ -14,6 +14,7 @@ from justzoom_ros.evaluation.scored_fix import ScoredFix
 from justzoom_ros.inference.posterior import radius_m
 from justzoom_ros.io.bags import Track
 from justzoom_ros.io.stamps import NS_PER_S
+from justzoom_ros.maps.map_offset import MapOffset
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.region import Region
 from justzoom_ros.report.content import SEVERITIES, Chart, FrameView, Page, Series, Table, Tile
@@ -37,6 +38,14 @@ class ReportWords:
     about: tuple[str, ...] = ()
     """Map, weights and other circumstances, a few words each."""
 
+    map_offset: MapOffset | None = None
+    """How far the map is off, by which every fix was moved; None where it is not."""
+
+    @property
+    def offset_m(self) -> tuple[float, float]:
+        """East and north of it, metres."""
+        return (0.0, 0.0) if self.map_offset is None else tuple(self.map_offset.mean_m.tolist())
+
 
 def write_replay_report(
     path: str | Path,
@@ -48,14 +57,14 @@ def write_replay_report(
 ) -> None:
     """Write the page of a replay. Raises OutputError, RuntimeUnavailableError without Leaflet."""
     words = words or ReportWords()
-    frames = frame_views(scored, satellite_map.region)
+    frames = frame_views(scored, satellite_map.region, words.offset_m)
     worst = worst_first(frames)
     page = Page(
         title=words.title,
         verdict=verdict(summary),
-        about=words.about,
+        about=(*words.about, *offset_words(words.map_offset)),
         tiles=tiles(summary),
-        map=map_view(satellite_map),
+        map=map_view(satellite_map, offset_m=words.offset_m),
         track=_track(track, satellite_map.region),
         frames=frames,
         worst=worst,
@@ -65,18 +74,26 @@ def write_replay_report(
     write_page(path, within_budget(page))
 
 
+def offset_words(offset: MapOffset | None) -> tuple[str, ...]:
+    """What the head of a page says of a map that is off; nothing where it is not."""
+    return (f'map moved by {offset}',) if offset and offset.known else ()
+
+
 # --- frames ------------------------------------------------------------------------------------
 
 
-def frame_views(scored: Sequence[ScoredFix], region: Region) -> list[FrameView]:
-    """The `FrameView`s of scored fixes with truth, belief and what failed."""
+def frame_views(
+    scored: Sequence[ScoredFix], region: Region, offset_m: tuple[float, float] = (0.0, 0.0)
+) -> list[FrameView]:
+    """The `FrameView`s of scored fixes with truth, belief and what failed, on a map that is off by
+    `offset_m`."""
     if not scored:
         return []
     start_ns = scored[0].fix.stamp_ns
     travelled = _travelled_m(scored)
     return [
         replace(
-            _frame_view(item, region, f'{number + 1}'),
+            _frame_view(item, region, f'{number + 1}', offset_m),
             time_s=(item.fix.stamp_ns - start_ns) / NS_PER_S,
             travelled_m=travelled[number],
         )
@@ -84,9 +101,11 @@ def frame_views(scored: Sequence[ScoredFix], region: Region) -> list[FrameView]:
     ]
 
 
-def _frame_view(item: ScoredFix, region: Region, number: str) -> FrameView:
+def _frame_view(
+    item: ScoredFix, region: Region, number: str, offset_m: tuple[float, float]
+) -> FrameView:
     fix = item.fix
-    view = fix.view or FrameView(number, fix.status)
+    view, picture = fix.view or FrameView(number, fix.status), fix.picture
     view = replace(
         view,
         name=view.name or number,
@@ -95,7 +114,7 @@ def _frame_view(item: ScoredFix, region: Region, number: str) -> FrameView:
         severity=severity(item),
         truth=_pair(item.truth_m),
         error_m=item.error_m,
-        belief=None if fix.picture is None else belief_heat(fix.picture, region.side_m),
+        belief=None if picture is None else belief_heat(picture, region.side_m, offset_m),
     )
     if item.position_m is None or fix.covariance_m2 is None:
         return view

@@ -41,7 +41,7 @@ def fix_view(name: str, fix: Fix, image_rgb: np.ndarray | None, evidence: Eviden
         latlon=(fix.latitude, fix.longitude),
         hypotheses=[(one.east_m, one.north_m, one.mass) for one in hypotheses],
         image=uri(thumbnail(image_rgb), 'webp') if image_rgb is not None else '',
-        evidence=evidence_heat(evidence),
+        evidence=evidence_heat(evidence, fix.map_offset_m),
     )
 
 
@@ -51,15 +51,17 @@ def with_belief(view: FrameView, fix: Fix, region: Region) -> FrameView:
         return view
     fine = fix.posterior
     posterior = fine if fine.region == region else fine.coarsen(region)
-    return replace(view, belief=belief_heat(belief_picture(posterior.to_grid()), region.side_m))
+    picture = belief_picture(posterior.to_grid())
+    return replace(view, belief=belief_heat(picture, region.side_m, fix.map_offset_m))
 
 
-def evidence_heat(evidence: Evidence) -> Heat | None:
-    """What a picture says by itself as a `Heat`."""
+def evidence_heat(evidence: Evidence, offset_m: tuple[float, float] = (0.0, 0.0)) -> Heat | None:
+    """What a picture says by itself as a `Heat`, on a map that is off by `offset_m`."""
     if evidence is None:
         return None
     grid = evidence_grid(evidence)
-    return heat(grid.strengths, grid.west_m, grid.north_m, grid.cell_m)
+    west_m, north_m = grid.west_m + offset_m[0], grid.north_m + offset_m[1]
+    return heat(grid.strengths, west_m, north_m, grid.cell_m)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a running localizer sends to the live page, made in a thread of its own."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.live.fix_view import Evidence, fix_view, with_belief
 from justzoom_ros.live.latest_worker import LatestWorker
 from justzoom_ros.live.view_server import LOOPBACK, Pace, ViewServer
+from justzoom_ros.maps.map_offset import MapOffset
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.report.content import Page
 from justzoom_ros.report.page import page_html, require_leaflet
@@ -42,20 +44,21 @@ class ShownFrame:
     """From its arrival to its fix."""
 
 
-def live_page(satellite_map: SatelliteMap, about: tuple[str, ...] = ()) -> str:
-    """The text of a page to which frames will come."""
-    return page_html(
-        Page(
-            'Live', 'Waiting for the first frame.', about, map=map_view(satellite_map, LIVE_PX),
-            live=True,
-        )
-    )  # fmt: skip
+def live_page(
+    satellite_map: SatelliteMap, about: tuple[str, ...] = (), offset: MapOffset | None = None
+) -> str:
+    """The text of a page to which frames will come, over a map that is off by `offset`."""
+    offset = offset or MapOffset()
+    imagery = map_view(satellite_map, LIVE_PX, (offset.east_m, offset.north_m))
+    about = (*about, f'map moved by {offset}') if offset.known else about
+    return page_html(Page('Live', 'Waiting for the first frame.', about, map=imagery, live=True))
 
 
 class LiveView:
-    """The page of a localizer at work. `offer` only hands over; what is shown is made in a thread
-    of its own, and what comes faster than `PERIOD_S` is passed over. Raises ConfigError where the
-    address cannot be had, RuntimeUnavailableError without Leaflet."""
+    """The page of a localizer at work, on a map that is off by `offset()`. `offer` only hands
+    over; what is shown is made in a thread of its own, and what comes faster than `PERIOD_S` is
+    passed over. Raises ConfigError where the address cannot be had, RuntimeUnavailableError
+    without Leaflet."""
 
     def __init__(
         self,
@@ -63,11 +66,12 @@ class LiveView:
         about: tuple[str, ...] = (),
         host: str = LOOPBACK,
         port: int = 0,
+        offset: Callable[[], MapOffset] = MapOffset,
     ) -> None:
         require_leaflet()
         self._map, self._pace, self._start_ns = satellite_map, Pace(PERIOD_S), 0
         self._count = 0
-        self.server = ViewServer(lambda: live_page(satellite_map, about), host, port)
+        self.server = ViewServer(lambda: live_page(satellite_map, about, offset()), host, port)
         self._worker = LatestWorker(self._show, 'view frames')
 
     @property

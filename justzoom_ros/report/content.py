@@ -197,6 +197,10 @@ class MapView:
     attribution: str = ''
     """Whose imagery it is."""
 
+    offset_m: tuple[float, float] = (0.0, 0.0)
+    """East and north that the imagery is drawn further than it says that it is: how far the map is
+    off. Everything else on a page has true positions."""
+
 
 @dataclass(frozen=True)
 class Page:

@@ -17,6 +17,9 @@ THUMBNAIL_PX = 256
 HEAT_PX = 128
 """Side of a picture of strengths at most."""
 
+Offset = tuple[float, float]
+"""East and north, metres."""
+
 
 def webp(image_rgb: np.ndarray, quality: int) -> bytes:
     """A picture, uint8 (H, W, 3) RGB, as a WebP file; quality 1 to 100."""
@@ -38,8 +41,10 @@ def thumbnail(image_rgb: np.ndarray, width_px: int = THUMBNAIL_PX) -> bytes:
     return webp(image_rgb, 55)
 
 
-def map_view(satellite_map: SatelliteMap, px: int = MAP_PX) -> MapView:
-    """The imagery of a map, no finer than it is."""
+def map_view(
+    satellite_map: SatelliteMap, px: int = MAP_PX, offset_m: Offset = (0.0, 0.0)
+) -> MapView:
+    """The imagery of a map that is off by `offset_m`, no finer than it is."""
     region = satellite_map.region
     picture = satellite_map.picture(min(px, len(satellite_map.pixels)))
     return MapView(
@@ -48,6 +53,7 @@ def map_view(satellite_map: SatelliteMap, px: int = MAP_PX) -> MapView:
         region.longitude,
         uri(webp(picture, 70), 'webp'),
         satellite_map.attribution,
+        offset_m,
     )
 
 
@@ -64,6 +70,8 @@ def heat(strengths: np.ndarray, west_m: float, north_m: float, cell_m: float) ->
     return Heat(uri(data, 'png'), west_m, north_m, columns * side_m, rows * side_m)
 
 
-def belief_heat(picture: np.ndarray, side_m: float) -> Heat:
-    """The `Heat` of a belief over a whole region, uint8 (n, n), as `belief_picture` makes it."""
-    return heat(picture, -side_m / 2, side_m / 2, side_m / len(picture))
+def belief_heat(picture: np.ndarray, side_m: float, offset_m: Offset = (0.0, 0.0)) -> Heat:
+    """The `Heat` of a belief over a whole region, uint8 (n, n), as `belief_picture` makes it, on a
+    map that is off by `offset_m`."""
+    west_m, north_m = offset_m[0] - side_m / 2, offset_m[1] + side_m / 2
+    return heat(picture, west_m, north_m, side_m / len(picture))

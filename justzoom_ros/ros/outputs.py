@@ -124,7 +124,9 @@ class Outputs:
         if not port:
             return ''
         about = f'map {localizer.map.path.name}', localizer.method, localizer.runtime
-        self._view = LiveView(localizer.map, about, self._value('view_host'), port)
+        self._view = LiveView(
+            localizer.map, about, self._value('view_host'), port, lambda: localizer.map_offset
+        )
         return self._view.server.address
 
     def close_view(self) -> None:

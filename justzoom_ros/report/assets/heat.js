@@ -33,7 +33,7 @@ async function heatCanvas(heat) {
 }
 
 // Draws a window of the imagery, strengths over it, the truth as a cross and the fix as a ring.
-function drawPanel(canvas, imagery, side, window, heat, colours, frame) {
+function drawPanel(canvas, imagery, map, window, heat, colours, frame) {
   const px = 2 * Math.max(120, Math.round(canvas.clientWidth || 240));
   const wide = Math.max(window.width_m, window.height_m);
   [canvas.width, canvas.height] = [px, px];
@@ -43,7 +43,8 @@ function drawPanel(canvas, imagery, side, window, heat, colours, frame) {
   const top = window.north_m + (wide - window.height_m) / 2;
   const place = ([east, north]) => [(east - left) * scale, (top - north) * scale];
   pen.filter = 'grayscale(0.5) brightness(0.72)';
-  pen.drawImage(imagery, ...place([-side / 2, side / 2]), side * scale, side * scale);
+  const [side, [east, north]] = [map.side_m, map.offset_m];
+  pen.drawImage(imagery, ...place([east - side / 2, north + side / 2]), side * scale, side * scale);
   pen.filter = 'none';
   pen.imageSmoothingEnabled = false;
   if (colours) {

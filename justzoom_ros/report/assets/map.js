@@ -22,7 +22,8 @@ class MapView {
     this.side = data.map.side_m;
     this.show = show;
     const half = this.side / 2;
-    const square = [[-half, -half], [half, half]];
+    const [east, north] = this.offset = data.map.offset_m;  // how far the imagery is off
+    const square = [[north - half, east - half], [north + half, east + half]];
     this.map = L.map(root, {
       crs: L.CRS.Simple, preferCanvas: true, minZoom: -8, maxZoom: 6, zoomSnap: 0.1, zoomDelta: 0.5,
       maxBounds: L.latLngBounds(square).pad(0.01), attributionControl: false,
@@ -57,9 +58,9 @@ class MapView {
   fit(places) {
     const box = L.latLngBounds(places).pad(0.15);
     const half = this.side / 2;
-    const inside = (v) => Math.min(Math.max(v, -half), half);
-    const [south, north] = [box.getSouth(), box.getNorth()].map(inside);
-    const [west, east] = [box.getWest(), box.getEast()].map(inside);
+    const inside = (middle) => (v) => Math.min(Math.max(v, middle - half), middle + half);
+    const [south, north] = [box.getSouth(), box.getNorth()].map(inside(this.offset[1]));
+    const [west, east] = [box.getWest(), box.getEast()].map(inside(this.offset[0]));
     const far = Math.max(north - south, east - west);
     if (far > this.side / 8) this.map.fitBounds([[south, west], [north, east]]);
   }

@@ -75,7 +75,7 @@ class Report {
     const [imagery, colours] = await Promise.all([this.imagery, heatCanvas(heat)]);
     if (this.frames[this.at] !== frame) return undefined;
     const window = frame.evidence || heat;  // both panels show the same ground
-    drawPanel(root.querySelector('canvas'), imagery, this.data.map.side_m, window, heat, colours, frame);
+    drawPanel(root.querySelector('canvas'), imagery, this.data.map, window, heat, colours, frame);
     root.querySelector('figcaption').textContent = `${words}, ${metres(window.width_m)} wide`;
     if (id === 'belief') this.map.belief(heat, colours);
     return undefined;

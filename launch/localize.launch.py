@@ -29,10 +29,13 @@ from launch import LaunchDescription
 FROM_FILE = 'Empty: as in params_file.'
 OVERRIDES = (
     *('map', 'weights', 'runtime', 'image_transport', 'motion', 'height_source'),
-    'attitude_source',
+    *('attitude_source', 'mavlink_to', 'px4_topic'),
 )
 """Launch arguments that are parameters of the node, which are words."""
-NUMBERS = {'height_m': 'height_m', 'fov_deg': 'camera_fov_deg', 'footprint': 'footprint_m'}
+NUMBERS = {
+    **{'height_m': 'height_m', 'fov_deg': 'camera_fov_deg', 'footprint': 'footprint_m'},
+    'view_port': 'view_port',
+}
 """{launch argument: parameter}: numbers, two of them with a space between for the footprint."""
 TOPICS = ('image', 'height', 'odom', 'imu')
 """Topics of the node that have a launch argument NAME_topic."""
@@ -160,14 +163,17 @@ def _numbers(context):
 
 
 def _number(name, text):
-    """The number that a launch argument gives, or the list of two."""
-    many = isinstance(BY_NAME[NUMBERS[name]].default, list)
+    """The number that a launch argument gives, or the list of two; of the type that the parameter
+    has, since ROS takes no 8350.0 for 8350."""
+    default = BY_NAME[NUMBERS[name]].default
+    many, kind = isinstance(default, list), int if isinstance(default, int) else float
     try:
-        values = [float(word) for word in text.replace(',', ' ').split()]
+        values = [kind(word) for word in text.replace(',', ' ').split()]
     except ValueError:
         values = []
     if len(values) != (2 if many else 1):
-        wanted = 'two numbers, as in footprint:="90 150"' if many else 'one number'
+        one = 'one whole number' if kind is int else 'one number'
+        wanted = 'two numbers, as in footprint:="90 150"' if many else one
         raise RuntimeError(f'{name}:={text} must be {wanted}')
     return values if many else values[0]
 

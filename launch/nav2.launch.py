@@ -29,6 +29,12 @@ def generate_launch_description():
                 choices=['true', 'false', 'True', 'False'],
                 description='Take the time from /clock, as for ros2 bag play --clock.',
             ),
+            DeclareLaunchArgument(
+                'bond_timeout',
+                default_value='4.0',
+                description='Seconds without a sign of life after which the manager takes the '
+                'node for dead; 0.0 where the package bond is not installed.',
+            ),
             # The manager configures and activates it.
             IncludeLaunchDescription(localize, launch_arguments=[('autostart', 'false')]),
             OpaqueFunction(function=_manager),
@@ -49,8 +55,7 @@ def _manager(context):
                     'use_sim_time': use_sim_time,
                     'autostart': True,
                     'node_names': ['justzoom'],
-                    # 0: no bond is expected. The node has none, and would be taken for dead.
-                    'bond_timeout': 0.0,
+                    'bond_timeout': float(LaunchConfiguration('bond_timeout').perform(context)),
                 }
             ],
             output='screen',

@@ -72,6 +72,7 @@ def test_every_launch_argument_is_described_with_its_choices(recorded):
         'memory_file',
         *('motion', 'odom_topic', 'imu_topic', 'height_m', 'fov_deg', 'footprint'),
         *('height_source', 'height_topic', 'attitude_source'),
+        *('view_port', 'mavlink_to', 'px4_topic'),
     }
     for argument in declared.values():
         assert argument.named['description'].endswith('.')
@@ -136,7 +137,20 @@ def test_numbers_of_the_camera_reach_the_node_as_numbers(recorded):
     assert node.named['parameters'][1]['footprint_m'] == [90.0, 150.0]
 
 
-@pytest.mark.parametrize('given', [{'footprint': '90'}, {'height_m': 'high'}])
+def test_the_live_page_and_autopilots_are_asked_for_by_arguments(recorded):
+    _, actions = recorded(view_port='8350', mavlink_to='udpout:127.0.0.1:14550', px4_topic='/p')
+    (node,) = (action for action in actions if action.kind == 'LifecycleNode')
+    changes = node.named['parameters'][1]
+    assert changes == {
+        **{'use_sim_time': False, 'view_port': 8350},
+        **{'mavlink_to': 'udpout:127.0.0.1:14550', 'px4_topic': '/p'},
+    }
+    assert type(changes['view_port']) is int  # ROS takes no 8350.0 for a whole number
+
+
+@pytest.mark.parametrize(
+    'given', [{'footprint': '90'}, {'height_m': 'high'}, {'view_port': '80.5'}]
+)
 def test_what_is_no_number_of_the_camera_is_named(recorded, given):
     with pytest.raises(RuntimeError, match=next(iter(given.values()))):
         recorded(**given)
@@ -185,7 +199,7 @@ def test_the_node_is_configured_then_activated_and_only_if_asked(recorded):
     assert [action.kind for action in actions] == ['LifecycleNode']
 
 
-def test_nav2s_manager_starts_the_node_and_expects_no_bond(monkeypatch):
+def test_nav2s_manager_starts_the_node_and_expects_its_bond(monkeypatch):
     """It configures and activates what the launch file leaves alone, by the node's name."""
     record = recorder(monkeypatch, REPO / 'launch' / 'nav2.launch.py')
     declared, (manager,) = record(namespace='robot1', use_sim_time='True')
@@ -194,8 +208,10 @@ def test_nav2s_manager_starts_the_node_and_expects_no_bond(monkeypatch):
     (parameters,) = manager.named['parameters']
     assert parameters == {
         **{'use_sim_time': True, 'autostart': True},
-        **{'node_names': ['justzoom'], 'bond_timeout': 0.0},
+        **{'node_names': ['justzoom'], 'bond_timeout': 4.0},
     }
+    _, (manager,) = record(bond_timeout='0.0')
+    assert manager.named['parameters'][0]['bond_timeout'] == 0.0
     assert all(e.named['description'].endswith('.') for e in declared.values())
     (include,) = (
         e for e in sys.modules['launch'].descriptions[-1] if e.kind == 'IncludeLaunchDescription'

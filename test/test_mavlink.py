@@ -68,11 +68,11 @@ def sent():
         yield send
 
 
-def payload(datagram, message_id, crc_extra, size):
+def payload(datagram, message_id, crc_extra, size, sender=7):
     """The payload of a MAVLink 2 datagram, with the zeros that were cut off; header and checksum
     are checked."""
     magic, length, incompatible, compatible, _, system, component = datagram[:7]
-    assert (magic, incompatible, compatible, system, component) == (0xFD, 0, 0, 7, 197)
+    assert (magic, incompatible, compatible, system, component) == (0xFD, 0, 0, sender, 197)
     assert int.from_bytes(datagram[7:10], 'little') == message_id
     assert len(datagram) == 12 + length
     body = datagram[1 : 10 + length] + bytes([crc_extra])
@@ -87,9 +87,9 @@ GPS_INPUT_NAMES = (
 )
 
 
-def gps_input(datagram):
+def gps_input(datagram, sender=7):
     size = struct.calcsize('<QIii9fHHBBBH')
-    values = struct.unpack('<QIii9fHHBBBH', payload(datagram, 232, 151, size))
+    values = struct.unpack('<QIii9fHHBBBH', payload(datagram, 232, 151, size, sender))
     return SimpleNamespace(**dict(zip(GPS_INPUT_NAMES, values, strict=True)))
 
 
@@ -408,9 +408,32 @@ def test_the_command_sends_what_the_topics_say():
         assert status == 0
 
 
-def next_gps_input(receiver):
+def next_gps_input(receiver, sender=7):
     """The next GPS_INPUT; heartbeats are passed over."""
     while True:
         datagram = receiver.recv(1000)
         if datagram[7:10] == (232).to_bytes(3, 'little'):
-            return gps_input(datagram)
+            return gps_input(datagram, sender)
+
+
+@pytest.mark.ros
+def test_the_node_sends_what_it_found_where_its_parameter_says(tmp_path):
+    ros = pytest.importorskip('ros_support')
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(('127.0.0.1', 0))
+        receiver.settimeout(60)
+        to = f'udpout:127.0.0.1:{receiver.getsockname()[1]}'
+        files = ros.make_files(tmp_path)
+        with ros.robot(files, mavlink_to=to, autopilot_rate_hz=20.0) as (node, peer):
+            now_s, packet = peer.node.get_clock().now().nanoseconds / 1e9, None
+            while packet is None or packet.fix_type != 3:
+                ros.send(peer, ros.image_message(now_s + len(peer.fixes) / 100))
+                assert len(peer.fixes) < 300
+                packet = next_gps_input(receiver, 1)
+            told = {round(ros.stamp_s(fix) * 1e3): fix for fix in peer.fixes}
+            fix = told[round(packet.time_usec / 1e3)]  # the stamp is the image's
+            assert (packet.lat, packet.lon) == (
+                round(fix.latitude * 1e7),
+                round(fix.longitude * 1e7),
+            )
+            assert peer.change('deactivate') and node._reports is None

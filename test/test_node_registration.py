@@ -351,13 +351,13 @@ def test_a_map_that_is_too_coarse_fails_configure_and_one_too_small_is_no_fix(
 # --- the live page -------------------------------------------------------------------------------
 
 
-def first_frame(address):
-    """The first frame with a picture that a browser would hear of."""
+def first_frame(address, wanted=lambda frame: frame['image']):
+    """The first frame, such as one with a picture, that a browser would hear of."""
     with urllib.request.urlopen(f'{address}events', timeout=PATIENCE_S) as stream:
         for line in stream:
             if line == b'event: frame\n':
                 frame = json.loads(next(stream)[6:])
-                if frame['image']:
+                if wanted(frame):
                     return frame
     raise AssertionError('the stream ended')
 
@@ -419,6 +419,10 @@ def test_a_page_beside_the_node_shows_what_it_publishes(files, ground, monkeypat
                     if heard.done():
                         break
                 assert_shows_the_place(heard.result(PATIENCE_S))
+                heard = pool.submit(first_frame, server.address, lambda f: f['status'] != 'fix')
+                peer.wait(lambda: server.browsers, 'a browser')
+                send(peer, picture(np.zeros((*SIZE_PX[::-1], 3), np.uint8), 30))
+                assert heard.result(PATIENCE_S)['reason'].startswith('the picture is dark')
             finally:
                 done.set()
             spun.result(PATIENCE_S)

@@ -22,7 +22,14 @@ from justzoom_ros.io.stamps import JUMP_BACK_NS, StampGate
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.live import frame_processor, parameters
 from justzoom_ros.live.config_parameters import config_from, parameters_of
-from justzoom_ros.live.diagnostics import SILENCE_S, STAGES, NodeDiagnostics, StageTimer
+from justzoom_ros.live.diagnostics import (
+    REASON,
+    SILENCE_S,
+    STAGES,
+    STAMP,
+    NodeDiagnostics,
+    StageTimer,
+)
 from justzoom_ros.live.event_queue import EventQueue
 from justzoom_ros.live.frame_processor import FrameProcessor
 from justzoom_ros.live.latest_worker import LatestWorker
@@ -151,6 +158,17 @@ def test_the_latest_frame_decides_and_the_last_error_stays(diagnostics):
     assert (values['frames localized'], values['frames fixes'], values['frames bad']) == (2, 1, 1)
     diagnostics.restart()
     assert not diagnostics.values()['last error'] and diagnostics.values()['frames bad'] == 0
+
+
+def test_another_kind_of_reason_is_noticed_and_the_latest_is_told_with_its_stamp(diagnostics):
+    dark = SimpleNamespace(status=FixStatus.NO_FIX, reason='the picture is dark: mean 3 of 255')
+    darker = SimpleNamespace(status=FixStatus.NO_FIX, reason='the picture is dark: mean 1 of 255')
+    frames = (FIX, dark, darker, NO_FIX, FIX, FIX)
+    changes = [diagnostics.add_fix(f, timed(0.1), 0.2, 7 + n) for n, f in enumerate(frames[:3])]
+    assert changes == [False, True, False]
+    assert diagnostics.values()[REASON] == darker.reason and diagnostics.values()[STAMP] == 9
+    assert [diagnostics.add_fix(f, timed(0.1), 0.2) for f in frames[3:]] == [True, True, False]
+    assert diagnostics.values()[REASON] == ''
 
 
 def test_where_the_latency_goes_is_the_median_of_the_latest_frames(diagnostics):

@@ -29,8 +29,8 @@ def add_parser(subparsers):
     add('--satellites', type=int, default=0, metavar='N', help='claimed in gps_input, with an '
         'hdop of 1; none is used (default 0)')  # fmt: skip
     add('--heading', action='store_true', help='tell the heading in gps_input')
-    add('--sensor-id', type=int, default=0, metavar='N', help="PX4's number of this source of "
-        'global positions (default 0)')  # fmt: skip
+    add('--sensor-id', type=int, default=10, metavar='N', help="PX4's number of this source of "
+        'global positions, its EKF2_AGP0_ID (default 10)')  # fmt: skip
     add('--max-age', type=float, default=10.0, metavar='S', help='seconds for which odometry '
         'carries a fix on (default 10)')  # fmt: skip
     add('--system-id', type=int, default=1, metavar='N', help='of the vehicle (default 1)')
@@ -51,6 +51,8 @@ def run(args):
         raise ConfigError(f'--rate is {args.rate:g}; it must be greater than 0')
     if not 0 <= args.satellites <= 255:
         raise ConfigError(f'--satellites is {args.satellites}; it must be 0 .. 255')
+    if not 0 <= args.sensor_id <= 255:
+        raise ConfigError(f'--sensor-id is {args.sensor_id}; it must be 0 .. 255')
     origin = read_info(args.map).region if args.map else None
     make = message_maker(args.message, args.satellites, args.heading, args.sensor_id, origin)
     predictor = PositionPredictor(PredictorConfig(max_age_s=args.max_age))

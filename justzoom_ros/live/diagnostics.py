@@ -16,8 +16,16 @@ policy's part, resizing included; making and publishing messages."""
 RECENT = 10
 """Frames of which the stages' medians are told."""
 
+STAMP, REASON = 'stamp of the latest frame (ns)', 'reason'
+"""Keys of the latest frame that was localized, and why there was no fix; '' where there was."""
+
 SILENCE_S = 5.0
 """Without an image for so long, an active node complains."""
+
+
+def kind_of(reason: str) -> str:
+    """What a reason is about, without the figures of the one frame."""
+    return reason.partition(':')[0]
 
 
 class StageTimer:
@@ -41,7 +49,8 @@ class StageTimer:
 class NodeDiagnostics:
     """Counts what happens to frames, from any thread, and tells the state of the node. `state` is
     what was known of the camera at the latest frame, None where it was not registered; `distrust`
-    why covariances should not be trusted at present, '' where they should."""
+    why covariances should not be trusted at present, '' where they should; `reason` why the latest
+    frame gave no fix, '' where it did."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -58,7 +67,8 @@ class NodeDiagnostics:
             self.doubts: Counter[str] = Counter()
             self.state: CameraState | None = None
             self.distrust = ''
-            self.last_error = self.notice = self._problem = self._doubt = ''
+            self.last_error = self.notice = self._problem = self.reason = ''
+            self.stamp_ns = 0
             self.latency_s: float | None = None
             self.age_s: float | None = None
             self._recent: deque[dict[str, float]] = deque(maxlen=RECENT)
@@ -77,18 +87,21 @@ class NodeDiagnostics:
             self.counts['bad'] += 1
             self.last_error = self._problem = error
 
-    def add_fix(self, fix: Fix, timer: StageTimer, age_s: float) -> None:
-        """A frame was localized: its `StageTimer` since its arrival, `age_s` since its stamp."""
+    def add_fix(self, fix: Fix, timer: StageTimer, age_s: float, stamp_ns: int = 0) -> bool:
+        """A frame was localized: its `StageTimer` since its arrival, `age_s` since its stamp.
+        Returns whether there is another kind of reason than at the frame before."""
         with self._lock:
             self.counts['localized'] += 1
             sure = fix.status is FixStatus.FIX
             self.counts['fixes'] += sure
-            self._doubt = '' if sure else f'no fix: {fix.reason}'
+            before, self.reason = self.reason, '' if sure else fix.reason
+            self.stamp_ns = stamp_ns
             if not sure:
-                self.doubts[fix.reason.partition(':')[0]] += 1
+                self.doubts[kind_of(fix.reason)] += 1
             self._problem = ''
             self.latency_s, self.age_s = timer.total_s, age_s
             self._recent.append(timer.seconds)
+            return kind_of(before) != kind_of(self.reason)
 
     def verdict(self, state: str, source: str) -> tuple[str, str]:
         """(level, text) of a lifecycle state; `source` says in words what is known
@@ -107,8 +120,8 @@ class NodeDiagnostics:
                 return 'warn', f'no image for {silence_s:.0f} s: {source}'
             if self._problem:
                 return 'error', self._problem
-            if self._doubt:
-                return 'warn', self._doubt
+            if self.reason:
+                return 'warn', f'no fix: {self.reason}'
             if self.distrust:
                 return 'warn', self.distrust
             return 'ok', 'localizing'
@@ -121,6 +134,8 @@ class NodeDiagnostics:
                 **{f'frames {what}': number for what, number in self.counts.items()},
                 **{f'no fix, {kind}': number for kind, number in self.doubts.items()},
                 **_camera_values(self.state),
+                STAMP: self.stamp_ns,
+                REASON: self.reason,
                 'latency (s)': _seconds(self.latency_s),
                 'age (s)': _seconds(self.age_s),
                 **{f'{stage} (s)': _seconds(self._median_s(stage), 5) for stage in STAGES},

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.errors import ConfigError, RuntimeUnavailableError
+from justzoom_ros.live.autopilot_parameters import MESSAGES, SENSOR_ID
 from justzoom_ros.live.position_predictor import NoPosition, Position
 from justzoom_ros.region import Region
 
@@ -84,7 +85,9 @@ def gps_input(dialect: Any, report: Report, satellites: int = 0, heading: bool =
     return dialect.MAVLink_gps_input_message(**values)
 
 
-def global_position_sensor(dialect: Any, report: Report, now_ns: int, sensor_id: int = 0) -> Any:
+def global_position_sensor(
+    dialect: Any, report: Report, now_ns: int, sensor_id: int = SENSOR_ID
+) -> Any:
     """The `GLOBAL_POSITION_SENSOR` of a report that is sent now (nanoseconds since 1970).
     `sensor_id`: which of PX4's sources of global positions it is."""
     values: dict[str, Any] = {
@@ -225,14 +228,11 @@ def _mavutil() -> Any:
     return mavutil
 
 
-MESSAGES = ('gps_input', 'global_position_sensor', 'odometry')
-
-
 def message_maker(
     kind: str,
     satellites: int = 0,
     heading: bool = False,
-    sensor_id: int = 0,
+    sensor_id: int = SENSOR_ID,
     origin: Region | None = None,
 ) -> Callable[[Any, Report, int], Any]:
     """What a `MavlinkSender` makes of reports: one of MESSAGES. Raises ConfigError for another,

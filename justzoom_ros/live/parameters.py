@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+from justzoom_ros.live.autopilot_parameters import AUTOPILOT_PARAMETERS
 from justzoom_ros.live.camera_parameters import CAMERA_PARAMETERS
 from justzoom_ros.live.config_parameters import (
     ALWAYS,
@@ -181,6 +182,15 @@ NODE_PARAMETERS = (
         '127.0.0.1',
         "Address of that page. On others than this machine's own whoever reaches it may look.",
         START,
+    ),
+    *AUTOPILOT_PARAMETERS,
+    Parameter(
+        'bond',
+        'auto',
+        "A bond with Nav2's lifecycle manager while the node is active: auto where the package "
+        'bond is installed, as it is with Nav2.',
+        START,
+        choices=('auto', 'never'),
     ),
     Parameter('map_frame', 'map', 'Frame of pose and hypotheses: ENU, region centre.', START),
     Parameter('camera_frame', '', 'frame_id of fixes where the image itself has none.', START),

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 
 POLL_S = 0.05
 
@@ -39,3 +40,13 @@ class Client:
 
     def _spin_once(self, timeout_s: float = POLL_S) -> None:
         self._executor.spin_once(timeout_sec=timeout_s)
+
+
+def publishers_of(node: Node, topic: str) -> list[str]:
+    """The full names of the nodes that publish a topic, as far as they are known: they become so
+    after their topics."""
+    return [
+        f'{info.node_namespace.rstrip("/")}/{info.node_name}'
+        for info in node.get_publishers_info_by_topic(topic)
+        if 'UNKNOWN' not in info.node_name
+    ]

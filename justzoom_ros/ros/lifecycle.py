@@ -35,8 +35,10 @@ from justzoom_ros.live.log import RosHandler, describe_error
 from justzoom_ros.live.map_alignment import MapAlignment
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.ros import declare, messages
+from justzoom_ros.ros.bond import ManagerBond, open_bond
 from justzoom_ros.ros.inputs import Inputs
 from justzoom_ros.ros.outputs import Outputs
+from justzoom_ros.ros.position_reports import PositionReports, open_reports
 
 DIAGNOSTICS_PERIOD_S = 1.0
 LOG_PERIOD_S = 5.0
@@ -78,6 +80,8 @@ class LocalizeNode(LifecycleNode):
         self._loaded: Loaded | None = None
         self._inputs = Inputs(self)
         self._worker: LatestWorker[Frame] | None = None
+        self._reports: PositionReports | None = None
+        self._bond: ManagerBond | None = None
         self._gate, self._diagnostics = StampGate(), NodeDiagnostics()
         self._epoch, self._publishing = 0, threading.Lock()
         self._torch_threads = torch.get_num_threads()
@@ -193,9 +197,11 @@ class LocalizeNode(LifecycleNode):
         self._gate.reset()
         if address := loaded.outputs.open_view(loaded.localizer):
             self.get_logger().info(f'live page on {address}')
+        self._reports = open_reports(self)
         self._worker = LatestWorker(self._handle, 'localize')
         loaded.processor.resume()
         self._inputs.open(self._on_image, self._on_prior, loaded.processor)
+        self._bond = open_bond(self)
 
     def _stop(self) -> None:
         """No more frames, neither new ones nor those on their way."""
@@ -204,6 +210,10 @@ class LocalizeNode(LifecycleNode):
         if self._worker:
             self._worker.stop()
             self._worker = None
+        for each in (self._bond, self._reports):
+            if each:
+                each.close()
+        self._bond = self._reports = None
         if self._loaded:
             self._loaded.outputs.close_view()
 
@@ -296,7 +306,8 @@ class LocalizeNode(LifecycleNode):
             loaded.outputs.publish(made)
         timer.end('publishing')
         age_s = (self.get_clock().now() - Time.from_msg(header.stamp)).nanoseconds / 1e9
-        self._diagnostics.add_fix(fix, timer, age_s)
+        if self._diagnostics.add_fix(fix, timer, age_s, stamp_ns):
+            self._publish_diagnostics()  # who looks on need not wait for a reason
         loaded.outputs.show(stamp_ns, fix, images[0], timer.total_s)
 
     def _fix_header(self, header: Header) -> Header:

@@ -20,7 +20,7 @@ from justzoom_ros.io.bags import Bag, BagMessage
 from justzoom_ros.io.sequences import FrameEvent, OtherEvent, SequenceTopics, events_of_bag
 from justzoom_ros.io.stamps import from_nanoseconds, to_nanoseconds
 from justzoom_ros.plots.motion import belief_picture
-from justzoom_ros.ros.client import POLL_S, Client
+from justzoom_ros.ros.client import POLL_S, Client, publishers_of
 from justzoom_ros.ros.heard_frames import HeardFrames
 
 SETTLE_S = 0.5
@@ -60,7 +60,7 @@ class LiveNode(Client):
         self._heard = self._node.create_subscription(NavSatFix, fix_topic, self._on_fix, QOS)
         prefix = self.fix_topic.rpartition('/')[0]
         self._node.create_subscription(OccupancyGrid, f'{prefix}/belief', self._on_belief, QOS)
-        self._heard_frames = HeardFrames(self._node, prefix, QOS) if draws else None
+        self._heard_frames = HeardFrames(self._node, self.fix_topic, QOS) if draws else None
         self._publishers: dict[str, Any] = {}
         for topic, kind in types.items():
             message_type = _message_type(kind)
@@ -127,17 +127,17 @@ class LiveNode(Client):
 
     def with_beliefs(self, fixes: Iterable[ReplayedFix]) -> list[ReplayedFix]:
         """The ReplayedFixes with what the node published with them: its beliefs and, with `draws`,
-        what a page shows of them."""
+        what a page shows of them and why there was no fix."""
         self.receive(SETTLE_S)
-        heard = self._heard_frames
         return [
-            replace(
-                fix,
-                picture=self._beliefs.get(fix.stamp_ns),
-                view=heard.view(fix.stamp_ns, fix.status) if heard else None,
-            )
-            for fix in fixes
+            self._with_view(replace(fix, picture=self._beliefs.get(fix.stamp_ns))) for fix in fixes
         ]
+
+    def _with_view(self, fix: ReplayedFix) -> ReplayedFix:
+        if self._heard_frames is None:
+            return fix
+        view = self._heard_frames.view(fix.stamp_ns, fix.status)
+        return replace(fix, view=view, reason=fix.reason or view.reason)
 
     def bad_image(self, frame: FrameEvent) -> ReplayedFix | None:
         """What comes of an image that cannot be decoded; None of a good one."""
@@ -172,11 +172,9 @@ class LiveNode(Client):
         self._node.destroy_client(client)
 
     def _reset_service(self) -> str | None:
-        """Its name, None as long as the node's is not known, which comes after its topics."""
-        for info in self._node.get_publishers_info_by_topic(self.fix_topic):
-            if 'UNKNOWN' not in info.node_name:
-                return f'{info.node_namespace.rstrip("/")}/{info.node_name}/reset'
-        return None
+        """Its name, None as long as the node's is not known."""
+        names = publishers_of(self._node, self.fix_topic)
+        return f'{names[0]}/reset' if names else None
 
     def _on_fix(self, message: NavSatFix) -> None:
         self.arrivals[to_nanoseconds(message.header.stamp)] = time.monotonic()

@@ -2,19 +2,12 @@
 
 from collections.abc import Sequence
 
-from geometry_msgs.msg import PoseWithCovarianceStamped
-from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import NavSatFix
 
 from justzoom_ros.live.mavlink import MavlinkSender
-from justzoom_ros.live.position_predictor import NoPosition, PositionPredictor
+from justzoom_ros.live.position_predictor import PositionPredictor
+from justzoom_ros.ros.position_reports import PositionReports
 from justzoom_ros.ros.spin import run_node
-
-QUEUE = 100
-HEARTBEAT_S = 1.0
-LOG_PERIOD_S = 10.0
 
 
 class MavlinkBridge(Node):
@@ -24,22 +17,7 @@ class MavlinkBridge(Node):
         self, sender: MavlinkSender, predictor: PositionPredictor, rate_hz: float
     ) -> None:
         super().__init__('mavlink_bridge')
-        self._sender, self._predictor = sender, predictor
-        best_effort = QoSProfile(depth=QUEUE, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.create_subscription(NavSatFix, 'fix', predictor.add_fix, 10)
-        self.create_subscription(PoseWithCovarianceStamped, 'pose', predictor.add_pose, 10)
-        self.create_subscription(Odometry, 'odom', predictor.add_odometry, best_effort)
-        self.create_timer(1 / rate_hz, self._report)
-        self.create_timer(HEARTBEAT_S, sender.send_heartbeat)
-
-    def _report(self) -> None:
-        now_ns = self.get_clock().now().nanoseconds
-        report = self._predictor.report(now_ns)
-        if report is None:
-            return
-        self._sender.send(report, now_ns)
-        if isinstance(report, NoPosition):
-            self.get_logger().warning('no position', throttle_duration_sec=LOG_PERIOD_S)
+        self._reports = PositionReports(self, [sender], rate_hz, predictor)
 
 
 def run_bridge(

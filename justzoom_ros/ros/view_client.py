@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import OccupancyGrid
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image, NavSatFix, NavSatStatus
@@ -53,15 +52,13 @@ class ViewClient(Client):
         self._server, self._region = server, region
         self._due: deque[tuple[float, NavSatFix]] = deque(maxlen=KEPT)
         self._beliefs: deque[tuple[int, Heat]] = deque(maxlen=KEPT)
-        self._latency_ms: float | None = None
         self._count = self._start_ns = 0
         name = self._node.resolve_topic_name(fix_topic)
         prefix = name.rpartition('/')[0]
-        self._heard = HeardFrames(self._node, prefix, RELIABLE, KEPT)
+        self._heard = HeardFrames(self._node, name, RELIABLE, KEPT)
         subscribe: Callable[..., Any] = self._node.create_subscription
         subscribe(NavSatFix, name, self._on_fix, RELIABLE)
         subscribe(OccupancyGrid, f'{prefix}/belief', self._on_belief, RELIABLE)
-        subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, RELIABLE)
         subscribe(Image, image_topic, self._on_image, BEST_EFFORT)
         compressed = f'{image_topic.removesuffix("/compressed")}/compressed'
         subscribe(CompressedImage, compressed, self._on_image, BEST_EFFORT)
@@ -84,7 +81,6 @@ class ViewClient(Client):
         return replace(
             self._heard.view(stamp_ns, 'fix' if sure else 'no_fix'),
             name=str(self._count),
-            reason='' if sure else 'the node is unsure',
             severity='' if sure else 'no_fix',
             time_s=(stamp_ns - self._start_ns) / NS_PER_S,
             position=(east_m, north_m),
@@ -92,7 +88,6 @@ class ViewClient(Client):
             radius_m=radius_m(covariance),
             latlon=(message.latitude, message.longitude),
             belief=next((heat for of, heat in self._beliefs if of == stamp_ns), None),
-            latency_ms=self._latency_ms,
         )
 
     def _on_fix(self, message: NavSatFix) -> None:
@@ -100,7 +95,9 @@ class ViewClient(Client):
 
     def _on_belief(self, message: OccupancyGrid) -> None:
         grid = np.array(message.data, np.float32).reshape(message.info.height, -1)[::-1] / 100
-        heat = belief_heat(belief_picture(grid**2), self._region.side_m)
+        corner, half_m = message.info.origin.position, self._region.side_m / 2
+        offset_m = corner.x + half_m, corner.y + half_m
+        heat = belief_heat(belief_picture(grid**2), self._region.side_m, offset_m)
         self._beliefs.append((to_nanoseconds(message.header.stamp), heat))
 
     def _on_image(self, message: Any) -> None:
@@ -111,9 +108,3 @@ class ViewClient(Client):
         except ImageError:
             return  # the node says so in its diagnostics
         self._heard.add_image(to_nanoseconds(message.header.stamp), pixels)
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            values = {item.key: item.value for item in status.values}
-            if values.get('latency (s)') and status.name.endswith('localization'):
-                self._latency_ms = 1000 * float(values['latency (s)'])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import make_map, make_weights
 
-from justzoom_ros.bench import memory, node, parts, soak, soak_flight
+from justzoom_ros.bench import memory, node, parts, soak, soak_flight, view
 from justzoom_ros.bench.inputs import CITY, picture, random_maps, sharpen, small_policy
 from justzoom_ros.bench.timing import ratio, time_in_turns
 from justzoom_ros.cli import bench
@@ -127,6 +127,22 @@ def test_measuring_a_gpu_that_is_not_there_is_refused(monkeypatch, tmp_path, cap
 def test_wrong_wishes_are_named(arguments, problem, tmp_path, capsys):
     assert main(['bench', '-o', str(tmp_path), *arguments]) == 2
     assert problem in capsys.readouterr().err
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+def test_browsers_on_the_live_page_are_measured_beside_nobody(tmp_path, monkeypatch):
+    """A short form of `justzoom bench browsers`: how much they cost is for a quiet machine."""
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    for name, value in {'TURNS': 1, 'TURN_S': 2.0, 'BROWSERS': 3}.items():
+        monkeypatch.setattr(view, name, value)
+    satellite_map = make_map(tmp_path)
+    weights = make_weights(tmp_path, satellite_map)
+    found = view.measure_browsers(tmp_path, satellite_map.path, weights)
+    assert found['frames']['sent'] == 20 and found['frames']['shown per browser'] >= 1
+    for who in ('nobody', 'browsers'):
+        assert found[who]['latency 95 % ms'] >= found[who]['latency median ms'] > 0
+        assert 0 < found[who]['processor ms per frame'] < 1000
 
 
 @pytest.mark.ros

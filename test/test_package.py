@@ -378,6 +378,16 @@ def test_import_is_instant_and_imports_nothing_heavy():
     assert statistics.median(totals) < 50_000
 
 
+@pytest.mark.ros
+def test_what_only_listens_beside_the_node_loads_no_torch():
+    """It takes seconds and 200 MB on a small computer."""
+    pytest.importorskip('rclpy', reason='rclpy is not installed')
+    names = ('fix_relay', 'mavlink_bridge', 'view_client')
+    parts = ', '.join(f'justzoom_ros.ros.{name}' for name in names)
+    code = f'import sys, {parts}; print(*sys.modules)'
+    assert 'torch' not in run(sys.executable, '-c', code, cwd=REPO).stdout.split()
+
+
 def import_us():
     environment = {**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'}
     command = [sys.executable, '-X', 'importtime', '-c', 'import justzoom_ros']

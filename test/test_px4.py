@@ -182,7 +182,7 @@ class Recorder:
 
 def test_a_publisher_as_the_bridge_listens_and_the_same_reports(installed):
     pytest.importorskip('rclpy')
-    from justzoom_ros.ros.position_reports import Px4Sender
+    from justzoom_ros.ros.autopilot import Px4Sender
 
     installed(AuxGlobalPosition=AUX_1_18)
     made, recorder = [], Recorder()

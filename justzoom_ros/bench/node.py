@@ -36,7 +36,7 @@ def measure_node(
     frame = encode_jpeg(picture())
     found: dict[str, Any] = {'image kB': round(len(frame) / 1000, 1)}
     for threads in sorted({1, torch.get_num_threads()}):
-        with _loaded_node(out, map_path, weights, threads=threads) as (generator, _):
+        with loaded_node(out, map_path, weights, threads=threads) as (generator, _):
             found[f'threads {threads}'] = {
                 f'{rate_hz} Hz': _measure_rate(generator, frame, rate_hz, seconds)
                 for rate_hz in RATES_HZ
@@ -54,7 +54,7 @@ def measure_node_memory(
     """Resident memory (MB) of the node's process over so many frames, sent as fast as it
     answers: as `measure_memory`."""
     frame = encode_jpeg(picture(*SMALL_PX))
-    with _loaded_node(out, map_path, weights) as (generator, pid):
+    with loaded_node(out, map_path, weights) as (generator, pid):
         settled_mb = resident_mb(pid)
         for number in progress(range(frames)):
             generator.ask_frame(frame)
@@ -72,7 +72,7 @@ def encode_jpeg(pixels: np.ndarray) -> bytes:
 
 
 @contextmanager
-def _loaded_node(
+def loaded_node(
     out: Path, map_path: Path, weights: Path, **parameters: int
 ) -> Iterator[tuple['LoadGenerator', int]]:
     """(load generator, pid) of an active node that takes compressed images."""

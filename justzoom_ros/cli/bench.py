@@ -14,6 +14,7 @@ Times are medians of runs taken in turns in one process; compare their ratios, n
 The parts: published, the published way of a frame against a map that is encoded once; searches,
 posteriors over 65,536 cells; input, everything else of a frame; embeddings, building them;
 registration, a frame against a whole map and near a known place; node, the real node over DDS;
+browsers, the node's latency with and without eleven browsers on its live page;
 memory, growth of a tracker and of the real node over thousands of frames; soak, the real node for
 --minutes at 10 Hz while sensors fail and recordings loop (left out unless it is named); gpu, a
 frame in single and half precision and as a CUDA graph (left out where there is no GPU, unless it
@@ -23,8 +24,8 @@ SIZES = ('small', 'base')
 SIZED = ('published', 'searches', 'embeddings', 'gpu')
 """Parts that are measured at each size."""
 PARTS = (
-    'published', 'searches', 'input', 'embeddings', 'registration', 'node', 'memory', 'soak',
-    'gpu',
+    'published', 'searches', 'input', 'embeddings', 'registration', 'node', 'browsers', 'memory',
+    'soak', 'gpu',
 )  # fmt: skip
 
 
@@ -116,6 +117,7 @@ def _measure_demo(part: str, args: argparse.Namespace, out: Path) -> dict[str, A
     from justzoom_ros.bench.node import measure_node, measure_node_memory
     from justzoom_ros.bench.registration import measure_registration
     from justzoom_ros.bench.soak import measure_soak
+    from justzoom_ros.bench.view import measure_browsers
     from justzoom_ros.worlds.demo import demo_map
 
     map_path = demo_map()
@@ -124,6 +126,8 @@ def _measure_demo(part: str, args: argparse.Namespace, out: Path) -> dict[str, A
     weights = map_path / 'weights.safetensors'
     if part == 'node':
         return measure_node(out, map_path, weights)
+    if part == 'browsers':
+        return measure_browsers(out, map_path, weights)
     bars = {name: partial(tqdm, desc=name, unit='frame') for name in ('tracker', 'node', 'soak')}
     if part == 'soak':
         return measure_soak(out, map_path, None, args.minutes, progress=bars['soak'])

@@ -45,7 +45,6 @@ def run(args):
     from justzoom_ros.errors import ConfigError, RuntimeUnavailableError
     from justzoom_ros.live.mavlink import MavlinkSender, message_maker
     from justzoom_ros.live.position_predictor import PositionPredictor, PredictorConfig
-    from justzoom_ros.maps.map_file import read_info
 
     if not args.rate > 0:
         raise ConfigError(f'--rate is {args.rate:g}; it must be greater than 0')
@@ -53,7 +52,11 @@ def run(args):
         raise ConfigError(f'--satellites is {args.satellites}; it must be 0 .. 255')
     if not 0 <= args.sensor_id <= 255:
         raise ConfigError(f'--sensor-id is {args.sensor_id}; it must be 0 .. 255')
-    origin = read_info(args.map).region if args.map else None
+    origin = None
+    if args.map:
+        from justzoom_ros.maps.map_file import read_info  # loads GDAL, which only this needs
+
+        origin = read_info(args.map).region
     make = message_maker(args.message, args.satellites, args.heading, args.sensor_id, origin)
     predictor = PositionPredictor(PredictorConfig(max_age_s=args.max_age))
     try:

@@ -308,6 +308,7 @@ def score(image: GeoImage, fix: Fix, region: Region) -> Result:
     shown_m, fix_m = truth_m - offset_m, (fix.east_m, fix.north_m) - offset_m
     true_cell = _terminal_cell(region, shown_m)
     place_m = _cell_guess(fine) if same else _peak_guess(fine, fix, fix_m)
+    (east_m, north_m), (place_east_m, place_north_m) = shown_m.tolist(), place_m.tolist()
     guess_m = place_m + offset_m
     guess_latitude, guess_longitude = region.to_latlon(*guess_m.tolist())
     return Result(
@@ -321,8 +322,8 @@ def score(image: GeoImage, fix: Fix, region: Region) -> Result:
         cell_hit=cells.best_cell.actions == true_cell,
         fix_cell_hit=_terminal_cell(region, fix_m) == true_cell,
         truth_mass=_mass_at(cells, shown_m),
-        held={mass: cells.holds(*shown_m.tolist(), mass) for mass in metrics.MASSES},
-        mass_near=fine.mass_within(*place_m.tolist(), NEAR_M) * (1 - fix.off_map),
+        held={mass: cells.holds(east_m, north_m, mass) for mass in metrics.MASSES},
+        mass_near=fine.mass_within(place_east_m, place_north_m, NEAR_M) * (1 - fix.off_map),
         heading_error_rad=_heading_error_rad(image, fix),
     )
 

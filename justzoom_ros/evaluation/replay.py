@@ -184,8 +184,8 @@ def replayed_fix(fix: Fix, stamp_ns: int, truth: tuple[float, float] | None = No
     posterior, near = fix.require_posterior(), None
     if truth is not None:
         # The posterior lies on the map, which may be off.
-        shown_m = np.subtract(posterior.region.to_enu(*truth), fix.map_offset_m)
-        near = posterior.mass_within(*shown_m.tolist(), NEAR_M) * (1 - fix.off_map)
+        east_m, north_m = np.subtract(posterior.region.to_enu(*truth), fix.map_offset_m).tolist()
+        near = posterior.mass_within(east_m, north_m, NEAR_M) * (1 - fix.off_map)
     picture = belief_picture(posterior.to_grid())
     return ReplayedFix(stamp_ns, fix.status, fix.reason, *position, fix.confidence, near, picture)
 

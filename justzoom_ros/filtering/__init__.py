@@ -1,13 +1,21 @@
-"""A Bayes filter over place and heading: where the robot may be after all frames and odometry."""
+"""A Bayes filter over place and heading: where the robot may be after all frames and odometry.
 
-from justzoom_ros.filtering.base import FILTERS, BeliefFilter, FilterConfig, make_filter
-from justzoom_ros.filtering.fine_window import FineWindowConfig
-from justzoom_ros.filtering.histogram_filter import HistogramFilter, HistogramFilterConfig
-from justzoom_ros.filtering.motion_model import Motion, MotionNoise
-from justzoom_ros.filtering.odometry import Odometry, OdometryConfig
-from justzoom_ros.filtering.pose_filter import PoseFilter, PoseFilterConfig
-from justzoom_ros.filtering.pose_ratios import PoseRatios
-from justzoom_ros.filtering.search_area import SearchArea
+The names are imported on first use: who carries a fix on by odometry needs no torch, which takes
+seconds to load on a small computer.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from justzoom_ros.filtering.base import FILTERS, BeliefFilter, FilterConfig, make_filter
+    from justzoom_ros.filtering.fine_window import FineWindowConfig
+    from justzoom_ros.filtering.histogram_filter import HistogramFilter, HistogramFilterConfig
+    from justzoom_ros.filtering.motion_model import Motion, MotionNoise
+    from justzoom_ros.filtering.odometry import Odometry, OdometryConfig
+    from justzoom_ros.filtering.pose_filter import PoseFilter, PoseFilterConfig
+    from justzoom_ros.filtering.pose_ratios import PoseRatios
+    from justzoom_ros.filtering.search_area import SearchArea
 
 __all__ = [
     'FILTERS',
@@ -26,3 +34,28 @@ __all__ = [
     'SearchArea',
     'make_filter',
 ]
+
+_HOMES = {
+    'FILTERS': 'base',
+    'BeliefFilter': 'base',
+    'FilterConfig': 'base',
+    'FineWindowConfig': 'fine_window',
+    'HistogramFilter': 'histogram_filter',
+    'HistogramFilterConfig': 'histogram_filter',
+    'Motion': 'motion_model',
+    'MotionNoise': 'motion_model',
+    'Odometry': 'odometry',
+    'OdometryConfig': 'odometry',
+    'PoseFilter': 'pose_filter',
+    'PoseFilterConfig': 'pose_filter',
+    'PoseRatios': 'pose_ratios',
+    'SearchArea': 'search_area',
+    'make_filter': 'base',
+}
+"""Where each name lives."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)

@@ -1,17 +1,21 @@
 """A `Fix` and its picture as a page shows them: for the live page and for reports."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 
 from justzoom_ros.inference.fix import Fix
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.plots.motion import belief_picture
 from justzoom_ros.region import Region
-from justzoom_ros.registration.likelihood import PoseLikelihood
 from justzoom_ros.report.content import FrameView, Heat
 from justzoom_ros.report.pictures import belief_heat, heat, thumbnail, uri
+
+if TYPE_CHECKING:
+    from justzoom_ros.registration.likelihood import (
+        PoseLikelihood,
+    )  # not for who only looks: torch
 
 LOG_RATIOS = (-4.0, 10.0)
 """Log likelihood ratios beyond these are not told apart: so much is certainty."""
@@ -19,7 +23,7 @@ LOG_RATIOS = (-4.0, 10.0)
 MAX_HYPOTHESES = 12
 """As many as a page shows of a frame."""
 
-Evidence = PoseLikelihood | CellPosterior | None
+Evidence: TypeAlias = 'PoseLikelihood | CellPosterior | None'
 """What a picture says by itself, as `Localizer.take_evidence` gives it."""
 
 
@@ -81,7 +85,7 @@ class StrengthGrid:
     """Side of a cell."""
 
 
-def evidence_grid(evidence: PoseLikelihood | CellPosterior) -> StrengthGrid:
+def evidence_grid(evidence: 'PoseLikelihood | CellPosterior') -> StrengthGrid:
     """What a picture says by itself: of each place the ratio of its best heading, 0 from the least
     of LOG_RATIOS down and where nobody looked, 255 from the greatest up; or the masses of a
     policy, as `belief_picture` has them."""
@@ -90,5 +94,5 @@ def evidence_grid(evidence: PoseLikelihood | CellPosterior) -> StrengthGrid:
         return StrengthGrid(picture, -side_m / 2, side_m / 2, side_m / len(picture))
     low, high = LOG_RATIOS
     best = evidence.log_ratio.amax(0).clamp(low, high)
-    strengths = torch.round(255 * (best - low) / (high - low)).to(torch.uint8).cpu().numpy()
+    strengths = (255 * (best - low) / (high - low)).round().byte().cpu().numpy()
     return StrengthGrid(strengths, evidence.west_m, evidence.north_m, evidence.cell_m)

@@ -35,10 +35,11 @@ from justzoom_ros.live.log import RosHandler, describe_error
 from justzoom_ros.live.map_alignment import MapAlignment
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.ros import declare, messages
+from justzoom_ros.ros.autopilot import open_reports
 from justzoom_ros.ros.bond import ManagerBond, open_bond
 from justzoom_ros.ros.inputs import Inputs
 from justzoom_ros.ros.outputs import Outputs
-from justzoom_ros.ros.position_reports import PositionReports, open_reports
+from justzoom_ros.ros.position_reports import PositionReports
 
 DIAGNOSTICS_PERIOD_S = 1.0
 LOG_PERIOD_S = 5.0

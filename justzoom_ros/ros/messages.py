@@ -7,7 +7,7 @@ import math
 import sys
 from array import array
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -21,7 +21,10 @@ from justzoom_ros.errors import JustZoomError
 from justzoom_ros.inference.fix import Fix, FixStatus
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.live.fix_view import evidence_grid
-from justzoom_ros.registration.likelihood import PoseLikelihood
+
+if TYPE_CHECKING:
+    # Not for who only listens: it loads torch.
+    from justzoom_ros.registration.likelihood import PoseLikelihood
 
 HYPOTHESIS = np.dtype(
     {
@@ -135,7 +138,7 @@ def belief_message(fix: Fix, header: Header, map_frame: str) -> OccupancyGrid:
 
 
 def likelihood_message(
-    evidence: PoseLikelihood | CellPosterior, header: Header, map_frame: str, fix: Fix
+    evidence: 'PoseLikelihood | CellPosterior', header: Header, map_frame: str, fix: Fix
 ) -> OccupancyGrid:
     """What one frame says by itself as `nav_msgs/OccupancyGrid` in `map_frame`, over the part of
     the map that was looked at: 0 to 100, see `evidence_grid`; moved as the `fix` is by the map's

@@ -9,6 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -47,6 +48,33 @@ def encode(rgba, format):
     return buffer.getvalue()
 
 
+@cache
+def shown(raster):
+    """RGBA (4, h, w), transform and CRS of a file."""
+    with rasterio.open(raster) as file:
+        opaque = np.full((1, *file.shape), 255, np.uint8)
+        return np.concatenate([file.read()[:3], opaque]), file.transform, file.crs
+
+
+@cache
+def picture(raster, crs, bounds, width, height, format):
+    """As `MapServer.picture` says; kept, for many tests ask for the same."""
+    pixels, transform, source_crs = shown(raster)
+    result = np.zeros((4, height, width), np.uint8)
+    reproject(
+        pixels,
+        result,
+        src_transform=transform,
+        src_crs=source_crs,
+        dst_transform=from_bounds(*bounds, width, height),
+        dst_crs=crs,
+        src_alpha=4,
+        dst_alpha=4,
+        resampling=Resampling.bilinear,
+    )
+    return encode(result.transpose(1, 2, 0), format), result[3].any()
+
+
 class MapServer:
     """One server; `requests` are (method, path, headers) of all that it was asked.
 
@@ -58,8 +86,6 @@ class MapServer:
         self.requests, self.ill, self.max_zoom = [], None, 22
         self.times, self.open, self.most_open = {}, 0, 0
         self._lock = threading.Lock()
-        with rasterio.open(self.raster) as file:
-            self.pixels, self.transform, self.crs = file.read(), file.transform, file.crs
         self.server = ThreadingHTTPServer(('127.0.0.1', 0), self._handler())
         self.server.daemon_threads = True
         self.url = f'http://127.0.0.1:{self.server.server_port}'
@@ -119,22 +145,9 @@ class MapServer:
             return ok('application/geo+json', json.dumps(self.item(words[-1])).encode())
         return 404, 'text/html', b'nothing here', {}
 
-    def picture(self, crs, bounds, width, height):
-        """RGBA (h, w, 4) of a rectangle."""
-        alpha = np.full((1, *self.pixels.shape[1:]), 255, np.uint8)
-        result = np.zeros((4, height, width), np.uint8)
-        reproject(
-            np.concatenate([self.pixels[:3], alpha]),
-            result,
-            src_transform=self.transform,
-            src_crs=self.crs,
-            dst_transform=from_bounds(*bounds, width, height),
-            dst_crs=crs,
-            src_alpha=4,
-            dst_alpha=4,
-            resampling=Resampling.bilinear,
-        )
-        return result.transpose(1, 2, 0)
+    def picture(self, crs, bounds, width, height, format):
+        """(a rectangle as a picture of a format, whether anything is seen of it)."""
+        return picture(self.raster, crs, tuple(bounds), width, height, format)
 
     def tile(self, words):
         order, z, a, b = words[0], *words[1:]
@@ -142,11 +155,11 @@ class MapServer:
         z, a, b = int(z), int(a), int(b)
         x, y = (b, a) if order == 'zyx' else (a, b)
         y = 2**z - 1 - y if order == 'tms' else y
-        rgba = self.picture('EPSG:3857', tile_bounds(z, x, y), 256, 256)
-        if z > self.max_zoom or not rgba[..., 3].any():
-            return 404, 'text/html', b'no such tile', {}
         format = {'jpg': 'jpeg', 'jpeg': 'jpeg'}.get(suffix, 'png')
-        return ok(f'image/{format}', encode(rgba, format))
+        body, seen = self.picture('EPSG:3857', tile_bounds(z, x, y), 256, 256, format)
+        if z > self.max_zoom or not seen:
+            return 404, 'text/html', b'no such tile', {}
+        return ok(f'image/{format}', body)
 
     def wms(self, query):
         if query['request'].lower() == 'getcapabilities':
@@ -162,9 +175,11 @@ class MapServer:
         if query['version'] >= '1.3' and crs == 'EPSG:4326':  # latitude first
             box = [box[1], box[0], box[3], box[2]]
         crs = 'OGC:CRS84' if crs in ('EPSG:4326', 'CRS:84') else crs
-        rgba = self.picture(crs, box, int(query['width']), int(query['height']))
-        format = query['format'].split('/')[1]
-        return ok(query['format'], encode(rgba, format))
+        format, size_px = (
+            query['format'].split('/')[1],
+            (int(query['width']), int(query['height'])),
+        )
+        return ok(query['format'], self.picture(crs, box, *size_px, format)[0])
 
     def wmts(self, words):
         if words[-1] == 'WMTSCapabilities.xml':
@@ -181,8 +196,8 @@ class MapServer:
         """A tile of the tile matrix set in UTM."""
         side = UTM_SET.side_m / 2**z
         left, top = UTM_SET.left + column * side, UTM_SET.top - row * side
-        rgba = self.picture(UTM, (left, top - side, left + side, top), 256, 256)
-        return ok('image/png', encode(rgba, 'png'))
+        bounds = left, top - side, left + side, top
+        return ok('image/png', self.picture(UTM, bounds, 256, 256, 'png')[0])
 
     def part(self, path, wanted):
         """A file, or the bytes of it that a Range header asks for."""

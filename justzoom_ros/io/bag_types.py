@@ -49,8 +49,32 @@ def _make_typestore(definitions: tuple[tuple[str, MessageDefinition], ...]) -> T
             log.debug(f'type {name} is left out: {error}')
     if not store.fielddefs:
         return usual
-    store.register({n: f for n, f in usual.fielddefs.items() if n not in store.fielddefs})
+    # All of them would take longer than all else: each becomes a class.
+    store.register(_missing({name for name, _ in definitions}, store.fielddefs, usual.fielddefs))
     return store
+
+
+def _missing(wanted: set[str], known: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    """Those of the usual types that the wanted ones consist of and that are not known."""
+    found: dict[str, Any] = {}
+    seen, todo = set(wanted), list(wanted)
+    while todo:
+        name = todo.pop()
+        if name not in known and name in usual:
+            found[name] = usual[name]
+        _, fields = known.get(name) or usual.get(name) or ((), ())
+        new = {_type_of(description) for _, description in fields} - seen
+        seen |= new
+        todo += new
+    return found
+
+
+def _type_of(description: Any) -> str:
+    """The name of the type of a field, or of its elements."""
+    kind, value = description
+    if kind == Nodetype.NAME:
+        return value
+    return value[0] if kind == Nodetype.BASE else _type_of(value[0])
 
 
 def _types_of(definition: MessageDefinition, name: str) -> Any:

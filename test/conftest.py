@@ -10,11 +10,15 @@ STARTS_NODES = {'ros', 'node', 'launched'}
 """Fixtures of tests that talk to real nodes over DDS."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Such tests have the marker `ros`."""
+    """Such tests have the marker `ros`. Where several processes share the tests (pytest-xdist with
+    `--dist loadgroup`), one has all of these, which begin first, and a file stays together."""
     for item in items:
         if STARTS_NODES & set(item.fixturenames):
             item.add_marker(pytest.mark.ros)
+        group = 'ros' if item.get_closest_marker('ros') else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope='session')

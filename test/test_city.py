@@ -517,7 +517,9 @@ def test_without_numba_the_command_says_what_to_install(tmp_path):
     code = 'import sys; sys.modules["numba"] = None\n'
     code += 'from justzoom_ros.cli.main import main; '
     code += f'sys.exit(main(["city", {str(tmp_path / "x")!r}]))'
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 2 and done.stderr.count('\n') == 1
     assert 'numba' in done.stderr and 'justzoom_ros[city]' in done.stderr
 

@@ -140,6 +140,6 @@ def test_the_command_line_starts_without_torch_or_ros():
     code = 'import sys; from justzoom_ros.cli.main import build_parser; build_parser(); '
     code += "print([m for m in ('torch', 'rclpy', 'rasterio', 'matplotlib') if m in sys.modules])"
     run = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, env=os.environ, timeout=60
+        [sys.executable, '-c', code], capture_output=True, text=True, env=os.environ, timeout=300
     )
     assert run.stdout.strip() == '[]', run.stderr

@@ -134,7 +134,7 @@ def test_a_damaged_source_prints_one_line_in_a_process_of_its_own(source, tmp_pa
     environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])}
     done = subprocess.run(
         [*command, *PLACE, '-o', str(tmp_path / 'map')],
-        capture_output=True, text=True, timeout=120, env=environment,
+        capture_output=True, text=True, timeout=300, env=environment,
     )  # fmt: skip
     lines = [line for line in done.stderr.replace('\r', '\n').splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith('map:')]

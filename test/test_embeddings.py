@@ -210,7 +210,7 @@ def run(town, *launcher):
     command = ['map', 'embed', str(town[0]), '--weights', str(town[1]), '--runtime', 'cpu']
     return subprocess.run(
         [sys.executable, *launcher, *command],
-        capture_output=True, text=True, timeout=120, env=environment,
+        capture_output=True, text=True, timeout=300, env=environment,
     )  # fmt: skip
 
 

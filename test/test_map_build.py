@@ -436,7 +436,7 @@ def read_with_tiledwebmaps(folder, region, cells, tile_resolutions_m):
     out = folder / 'truth.npy'
     command = [sys.executable, '-c', READ_WITH_TILEDWEBMAPS, str(folder), str(out)]
     read = subprocess.run(
-        [*command, json.dumps(requests)], capture_output=True, text=True, timeout=120
+        [*command, json.dumps(requests)], capture_output=True, text=True, timeout=300
     )
     if 'ModuleNotFoundError' in read.stderr:
         pytest.skip('tiledwebmaps and requests are not installed')
@@ -690,7 +690,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, limit):
     command = [sys.executable, '-c', FULL_DISK, source, tmp_path / 'maps' / 'map', limit]
     environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])}
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=120, env=environment
+        list(map(str, command)), capture_output=True, text=True, timeout=300, env=environment
     )
     assert done.stdout.startswith('OutputError'), done.stdout + done.stderr
     assert 'maps/map' in done.stdout

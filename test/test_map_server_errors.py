@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -49,9 +50,11 @@ def test_redirects_in_a_circle_end(server, tmp_path):
 
 
 def test_a_server_that_does_not_answer_is_waited_for_so_long(server, tmp_path):
-    server.ill = slowly(1.5)
-    with pytest.raises(MapError, match='did not answer within 0.9 s'):
-        build(address(server, 'tiles'), tmp_path, retries=0, timeout_s=0.9)
+    told = Event()
+    server.ill = lambda path, times: told.wait(60) and None
+    with pytest.raises(MapError, match='did not answer within 0.2 s'):
+        build(address(server, 'tiles'), tmp_path, retries=0, timeout_s=0.2)
+    told.set()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +253,7 @@ def test_a_failure_prints_one_line_in_a_process_of_its_own(server, tmp_path):
     environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])}
     done = subprocess.run(
         [sys.executable, '-m', 'justzoom_ros.cli.main', *words],
-        capture_output=True, text=True, timeout=60, env=environment,
+        capture_output=True, text=True, timeout=300, env=environment,
     )  # fmt: skip
     told, error = done.stderr.splitlines()
     assert done.returncode == 2 and done.stdout == '' and 'sesame' not in done.stderr
@@ -276,7 +279,7 @@ def test_a_build_that_is_interrupted_ends_at_once_and_keeps_what_came(server, tm
     while len(server.requests) < 5:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=120)
     assert process.returncode == 130 and told.splitlines()[-1] == 'justzoom: interrupted'
     assert 'Traceback' not in told and not (tmp_path / 'map').exists()
     assert len(list((tmp_path / 'cache').rglob('*.tif'))) >= 2

@@ -56,7 +56,7 @@ def sent():
     (None where nothing was sent)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(('127.0.0.1', 0))
-        receiver.settimeout(10)
+        receiver.settimeout(60)
         to = f'udpout:127.0.0.1:{receiver.getsockname()[1]}'
 
         def send(report, kind='gps_input', now_ns=STAMP_NS, **options):

@@ -5,7 +5,6 @@ import functools
 import os
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -21,7 +20,7 @@ import justzoom_ros
 
 
 def run(*command, **options):
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, **options)
 
 
 # --- colcon --------------------------------------------------------------------------------------
@@ -96,6 +95,7 @@ sys.exit(command.main(parser=verb, args=parser.parse_args(['justzoom', *sys.argv
 """What ros2cli does with a command, as far as it matters here."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('words', 'status', 'says'),
     [
@@ -373,9 +373,9 @@ def test_import_is_instant_and_imports_nothing_heavy():
     loaded = set(run(sys.executable, '-c', code, cwd=REPO).stdout.split())
     assert 'justzoom_ros' in loaded
     assert not loaded & {'torch', 'rclpy', 'numpy', 'cv2', 'rasterio', 'transformers', 'rosbags'}
-    # The interpreter's own count of microseconds spent in the package's files.
-    totals = [import_us() for _ in range(5)]
-    assert statistics.median(totals) < 50_000
+    # The interpreter's own count of microseconds spent in the package's files; a loaded machine
+    # only adds to it.
+    assert min(import_us() for _ in range(5)) < 50_000
 
 
 @pytest.mark.ros

@@ -472,7 +472,7 @@ def test_processes_go_on_from_the_mean_of_their_weights():
         )
         for rank in range(2)
     ]
-    said = [run.communicate(timeout=120)[0].strip() for run in runs]
+    said = [run.communicate(timeout=300)[0].strip() for run in runs]
     assert said == ['[[1.5, 1.5]] [5.0] [2.0, 1.0]'] * 2
 
 

@@ -70,12 +70,12 @@ def test_the_worker_handles_the_newest_and_finishes_what_it_began():
 
     def handle(item):
         begun.set()
-        go_on.wait(30)
+        go_on.wait(120)
         handled.append(item)
 
     worker = LatestWorker(handle, 'test')
     assert not worker.offer(1)
-    assert begun.wait(30)
+    assert begun.wait(120)
     assert [worker.offer(item) for item in (2, 3, 4)] == [False, True, True]
     worker.drop()
     assert not worker.offer(5)
@@ -91,15 +91,19 @@ def test_a_stopped_worker_drops_what_waits():
 
     def handle(item):
         begun.set()
-        go_on.wait(30)
+        go_on.wait(120)
         handled.append(item)
 
     worker = LatestWorker(handle, 'test')
     worker.offer(1)
-    assert begun.wait(30)
+    assert begun.wait(120)
     worker.offer(2)
-    threading.Timer(0.1, go_on.set).start()
-    worker.stop()
+    stopping = threading.Thread(target=worker.stop)
+    stopping.start()
+    while not worker._stopping:
+        time.sleep(0.01)
+    go_on.set()
+    stopping.join()
     assert handled == [1]
 
 

@@ -84,7 +84,7 @@ def test_two_processes_have_the_gradients_of_one_with_the_joined_batch(tiny_map,
     for name, command in {'one': [sys.executable], 'two': launcher}.items():
         arguments = [*command, script, tiny_map.path, tmp_path / f'{name}.safetensors']
         run = subprocess.run(
-            arguments, env=environment, capture_output=True, text=True, timeout=300
+            arguments, env=environment, capture_output=True, text=True, timeout=900
         )
         assert run.returncode == 0, run.stderr[-2000:]
     one, two = load_file(tmp_path / 'one.safetensors'), load_file(tmp_path / 'two.safetensors')

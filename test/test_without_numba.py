@@ -16,7 +16,7 @@ sys.modules['numba'] = None
 def run(code):
     """A new interpreter without numba: the finished process."""
     command = [sys.executable, '-c', HIDE_NUMBA + code]
-    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.slow

@@ -113,8 +113,8 @@ def resident_mb():
 
 @pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='needs /proc')
 def test_threads_that_ended_keep_no_memory():
-    """Each activation of a node has a thread of its own, and the C library keeps what one freed for
-    the next, unless another has taken its place."""
+    """Each activation of a node has a thread of its own, and the C library keeps what one freed
+    for the next, unless another has taken its place."""
     kept, over = [], threading.Event()
 
     def handle(done):

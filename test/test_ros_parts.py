@@ -144,7 +144,6 @@ def test_threads_that_ended_keep_no_memory():
     assert grown < 40
 
 
-
 # --- diagnostics ---------------------------------------------------------------------------------
 
 FIX = SimpleNamespace(status=FixStatus.FIX, reason='')

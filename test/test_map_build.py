@@ -544,7 +544,7 @@ def paletted(folder):
     [
         (no_crs, 'no coordinate reference system'),
         (no_geotransform, 'no geotransform'),
-        (local_crs, 'cannot be turned into latitude'),
+        (local_crs, 'neither latitude and longitude nor'),
         (elsewhere, 'does not overlap'),
         (all_masked, 'no imagery within the region'),
         (missing, 'does not exist'),

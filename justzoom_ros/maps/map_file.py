@@ -184,12 +184,14 @@ def read_imagery(path: Path, side_px: int) -> tuple[np.ndarray, np.ndarray]:
 
 # --- validation of map.yaml --------------------------------------------------------------------
 
+_AGAIN = 'build the map again'
+
 
 def _info_from(path: Path, values: dict[str, Any]) -> MapInfo:
     try:
         region = Region(**_value(path, values, 'region', dict))
     except (ConfigError, TypeError) as error:
-        raise MapError(f'{path}: region is wrong: {one_line(error)}') from None
+        raise MapError(f'{path}: region is wrong: {one_line(error)}; {_AGAIN}') from None
     types = {'side_px': int, 'crop_px': int, 'coverage': float, 'fill_rgb': list}
     kept = {f.name: _value(path, values, f.name, types.get(f.name, str)) for f in fields(MapInfo)
             if f.name not in ('region', 'stretch')}  # fmt: skip
@@ -209,7 +211,7 @@ def _value(path: Path, values: dict[str, Any], name: str, kind: type) -> Any:
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        raise MapError(f'{path}: {name} is {value!r}; it must be a {kind.__name__}')
+        raise MapError(f'{path}: {name} is {value!r}; it must be a {kind.__name__}; {_AGAIN}')
     return value
 
 
@@ -219,15 +221,17 @@ def _stretch_from(path: Path, value: Any) -> tuple[tuple[float, float], ...] | N
     try:
         pairs = tuple((float(low), float(high)) for low, high in value)
     except (TypeError, ValueError):
-        raise MapError(f'{path}: stretch is {value!r}; it must be pairs of numbers') from None
+        raise MapError(
+            f'{path}: stretch is {value!r}; it must be pairs of numbers; {_AGAIN}'
+        ) from None
     if not all(math.isfinite(low) and low < high < math.inf for low, high in pairs):
-        raise MapError(f'{path}: stretch is {value!r}; each pair must be low, high')
+        raise MapError(f'{path}: stretch is {value!r}; each pair must be low, high; {_AGAIN}')
     return pairs
 
 
 def _require(path: Path, name: str, good: bool, values: dict[str, Any]) -> None:
     if not good:
-        raise MapError(f'{path}: {name} is {values[name]!r}, which is impossible for this region')
+        raise MapError(f'{path}: {name} is {values[name]!r}, which is impossible; {_AGAIN}')
 
 
 def one_line(error: Exception) -> str:

@@ -1,8 +1,10 @@
 """Opening a raster file that has, or can be given, a place on earth."""
 
+import re
 from pathlib import Path
 
 from rasterio import open as open_dataset
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -14,6 +16,13 @@ from justzoom_ros.maps.plane import WGS84
 from justzoom_ros.maps.source import is_gdal_name
 
 MAX_LISTED = 5
+MAX_LATITUDE, MAX_LONGITUDE = 91.0, 721.0
+"""Degrees beyond which numbers are none: rasters of the whole earth may overlap its edges."""
+
+_RENAME = (
+    'give it the right one, for instance with `gdal_edit.py -a_srs EPSG:32633 FILE` if it is in '
+    'UTM zone 33 north'
+)
 
 
 def open_raster(path: Path | str) -> DatasetReader:
@@ -81,18 +90,47 @@ def _check_georeferenced(file: DatasetReader) -> None:
         )
     if file.crs is None:
         raise MapError(
-            f'{file.name} has no coordinate reference system; add it, for instance with '
-            '`gdal_edit.py -a_srs EPSG:32633 FILE` if it is in UTM zone 33 north'
+            f'{file.name} has no coordinate reference system, or none whose name is known; '
+            + _RENAME
         )
     if file.transform.is_identity:
         raise MapError(
             f'{file.name} has no geotransform, so its pixels have no place on earth; georeference '
             'it, for instance with the Georeferencer of QGIS'
         )
+    _check_crs(file)
+
+
+def _check_crs(file: DatasetReader) -> None:
+    """Raises MapError where a file's place has no latitude and longitude."""
+    name = _name_of(file.crs)
+    if not (file.crs.is_geographic or file.crs.is_projected):
+        raise MapError(
+            f'{file.name} has the coordinate reference system {name}, which is neither latitude '
+            f'and longitude nor a projection of the earth; {_RENAME}'
+        )
     try:
         transform(file.crs, WGS84, [file.transform.c], [file.transform.f])
-    except GDAL_ERRORS as error:
+    except GDAL_ERRORS:
         raise MapError(
-            f'{file.name} has a coordinate reference system that cannot be turned into latitude '
-            f'and longitude: {one_line(error)}'
+            f'{file.name} has the coordinate reference system {name}, which cannot be turned into '
+            f'latitude and longitude; {_RENAME}'
         ) from None
+    if file.crs.is_geographic:
+        _check_degrees(file, name)
+
+
+def _check_degrees(file: DatasetReader, name: str) -> None:
+    ends = [(0, 0), (file.width, 0), (0, file.height), (file.width, file.height)]
+    longitudes, latitudes = zip(*(file.transform @ end for end in ends), strict=True)
+    if max(map(abs, latitudes)) > MAX_LATITUDE or max(map(abs, longitudes)) > MAX_LONGITUDE:
+        raise MapError(
+            f'{file.name} has a corner at latitude {latitudes[0]:g}, longitude '
+            f'{longitudes[0]:g}: its numbers are not the degrees of {name}; {_RENAME}'
+        )
+
+
+def _name_of(crs: CRS) -> str:
+    """What people call a coordinate reference system."""
+    quoted = re.match(r'\w+\["([^"]+)"', crs.to_wkt())
+    return f"'{quoted[1]}'" if quoted else crs.to_string()

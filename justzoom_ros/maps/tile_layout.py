@@ -9,7 +9,7 @@ the path pattern. A tile of zoom z is half as wide as one of zoom z - 1; zooms m
 import json
 import math
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,11 @@ TILEJSON_NAMES = ('metadata.json', 'tiles.json', 'tile.json', 'tilejson.json')
 
 MAX_XML_BYTES = 1_000_000
 MERCATOR_HALF_M = 20_037_508.342789244
-MERCATOR_NAMES = ('3857', '900913', '41001', '3785')
-"""Codes of web Mercator, of before it had an official one too."""
+MERCATOR_NAMES = ('3857', '900913', '41001', '3785', '102100', '102113', 'Mercator')
+"""What is in names of web Mercator, of before it had an official one too."""
+
+DEGREE_NAMES = ('4326', 'CRS84', 'WGS 84', 'WGS84')
+"""What is in names of latitude and longitude."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,19 @@ def _read_tms(path: Path) -> TileLayout:
     sets = root.find('TileSets')
     profile = '' if sets is None else sets.get('profile', '').removeprefix('global-')
     srs = root.findtext('SRS', '').strip()
-    if profile == 'mercator' or (not profile and srs.endswith(MERCATOR_NAMES)):
+    if profile in ('', 'mercator') and _is_named(srs, MERCATOR_NAMES, bare=bool(profile)):
         return TMS
-    if profile == 'geodetic':
+    if profile == 'geodetic' and _is_named(srs, DEGREE_NAMES, bare=True):
         return _geodetic(path, root)
     raise MapError(
         f'{path} has tiles of profile {profile or "none"!r} in {srs or "no SRS"}, which have no '
         'place in a known grid; write a layout.yaml, or build from the raster they were cut from'
     )
+
+
+def _is_named(srs: str, names: Sequence[str], bare: bool) -> bool:
+    """Whether a reference system is one of those; without any name it is where `bare`."""
+    return any(name in srs for name in names) if srs else bare
 
 
 def _geodetic(path: Path, root: ElementTree.Element) -> TileLayout:
@@ -150,7 +158,7 @@ def _read_tiledwebmaps(path: Path) -> TileLayout:
         raise MapError(f'{path} holds no keys and values; it must be a tiledwebmaps layout')
     try:
         return _layout_from(values)
-    except (KeyError, TypeError, ValueError, IndexError, CRSError) as error:
+    except (KeyError, TypeError, ValueError, IndexError) as error:
         raise MapError(f'{path} is no layout that can be read: {one_line(error)}') from None
 
 
@@ -162,7 +170,7 @@ def _layout_from(values: Mapping[str, Any]) -> TileLayout:
         if values['preset'] != 'XYZ':
             raise ValueError(f'preset is {values["preset"]!r}; only XYZ is known')
         return replace(XYZ, pattern=pattern)
-    crs = CRS.from_user_input(values.get('crs', 'EPSG:3857'))
+    crs = _crs_of(values.get('crs', 'EPSG:3857'))
     if crs.axis_info[0].direction != 'east':
         raise ValueError(f'crs {values["crs"]!r} counts north before east, which is not supported')
     axes = tuple(values.get('tile_axes', ('east', 'south')))
@@ -177,6 +185,15 @@ def _layout_from(values: Mapping[str, Any]) -> TileLayout:
     return TileLayout(
         crs.to_string(), origin[0], origin[1] + top, southward, side, int(tile_px), pattern
     )
+
+
+def _crs_of(name: Any) -> CRS:
+    try:
+        return CRS.from_user_input(name)
+    except CRSError:
+        raise ValueError(
+            f"crs is {name!r}, which is not known; most tiles are in 'EPSG:3857'"
+        ) from None
 
 
 def _square(

@@ -5,7 +5,7 @@ fall silent."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,8 +66,9 @@ def measure_soak(
     flight.take_pictures(count)
     with _driven_node(out, map_path, weights) as (generator, driver, pid):
         soak = Soak(generator, driver, flight, pid, np.random.default_rng(seed))
-        for _ in progress(range(count)):
-            soak.step()
+        with suppress(KeyboardInterrupt):  # figures of what was run by then
+            for _ in progress(range(count)):
+                soak.step()
         generator.receive(WAIT_S)
         soak.look()
         return soak.figures()

@@ -5,10 +5,13 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
+from justzoom_ros.live.heap import share_heap
+
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the node; `args` are ROS arguments. Returns the exit status: 0 when interrupted, 2 where
     ROS is not there or a parameter is wrong."""
+    share_heap()  # before there are threads
     try:
         import rclpy
     except ImportError as error:

@@ -30,7 +30,8 @@ class Node:
 
     def __init__(self, choice='auto'):
         self.said, self.made, self.take, self.beat = [], [], None, None
-        self.bond = choice
+        self.bond, self.runs = choice, True
+        self.context = SimpleNamespace(ok=lambda: self.runs)
 
     def get_name(self):
         return 'justzoom'
@@ -81,9 +82,12 @@ def test_signs_of_life_come_under_the_name_of_the_node_until_it_takes_its_leave(
     made.close()
     assert node.said[-1].active is False and node.made == []
     other = Node()
-    bond.open_bond(other)
+    made = bond.open_bond(other)
     other.beat()
     assert other.said[0].instance_id != first.instance_id
+    other.runs = False  # Ctrl-C ends the context before the node
+    made.close()
+    assert len(other.said) == 1 and other.made == []
 
 
 def test_a_manager_that_ends_the_bond_is_answered_and_may_begin_another(package):

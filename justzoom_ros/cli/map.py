@@ -225,7 +225,7 @@ def _print_map(satellite_map: 'SatelliteMap', as_json: bool) -> None:
         f'terminal cells of {region.terminal_side_m:.4g} m',
         'crop': f'{info.crop_px} px',
         'coverage': f'{info.coverage:.1%}, the rest is filled with RGB {info.fill_rgb}',
-        'source': f'{info.source} ({info.source_crs}), stretch {stretch}',
+        'source': f'{info.source} ({_short_crs(info.source_crs)}), stretch {stretch}',
         'compression': info.compression,
         'memory': f'{facts["memory_bytes"] / 1e6:.1f} MB when open',
         'attribution': info.attribution or 'none given',
@@ -234,6 +234,21 @@ def _print_map(satellite_map: 'SatelliteMap', as_json: bool) -> None:
     }
     for name, value in rows.items():
         print(f'{name + ":":13}{value}')
+
+
+def _short_crs(text: str) -> str:
+    """A projection in a few words: its code, else its name, or what kind it is."""
+    if len(text) < 40:
+        return text
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        crs = CRS.from_user_input(text)
+    except CRSError:
+        return f'{text[:40]} ...'
+    kind = crs.coordinate_operation.method_name if crs.coordinate_operation else 'degrees'
+    return kind if crs.name in ('unknown', 'unnamed') else crs.name
 
 
 def _facts(satellite_map: 'SatelliteMap') -> dict[str, Any]:

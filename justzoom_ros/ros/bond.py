@@ -31,8 +31,9 @@ class ManagerBond:
         self._timer = node.create_timer(PERIOD_S, self._beat, clock=steady)
 
     def close(self) -> None:
-        """Say that the node takes its leave."""
-        self._say(False)
+        """Say that the node takes its leave; after Ctrl-C nobody can be told any more."""
+        if self._node.context.ok():
+            self._say(False)
         self._node.destroy_timer(self._timer)
         self._node.destroy_subscription(self._subscription)
         self._node.destroy_publisher(self._publisher)

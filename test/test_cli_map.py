@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from imagery import CENTER, grid_round, texture, write_raster
 from PIL import Image
+from pyproj import CRS
 
 from justzoom_ros import SatelliteMap
 from justzoom_ros.cli.main import main
+from justzoom_ros.cli.map import _short_crs
 
 PLACE = ['--center', str(CENTER[0]), str(CENTER[1]), '--side', '256', '--depth', '2']
 
@@ -157,3 +159,16 @@ def test_help_has_an_example(job, capsys):
         main(['map', job, '--help'])
     assert leaving.value.code == 0
     assert f'justzoom map {job} ' in capsys.readouterr().out.split('example', 1)[1]
+
+
+@pytest.mark.parametrize(
+    ('crs', 'said'),
+    [
+        ('EPSG:32617', 'EPSG:32617'),
+        (CRS.from_epsg(32617).to_wkt(), 'WGS 84 / UTM zone 17N'),
+        (CRS.from_proj4('+proj=aeqd +lat_0=1 +lon_0=2').to_wkt(), 'Azimuthal Equidistant'),
+        ('something ' * 9, 'something something something something  ...'),
+    ],
+)
+def test_a_projection_is_told_in_a_few_words(crs, said):
+    assert _short_crs(crs) == said

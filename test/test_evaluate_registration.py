@@ -13,16 +13,12 @@ from town_piece import FOOTPRINT_M, FOV_RAD, HEIGHT_M, POSES, make_town_map, wri
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluation.evaluate import count_reasons, evaluate
-from justzoom_ros.evaluation.image_camera import (
-    CameraKnowledge,
-    camera_of,
-    common_camera,
-    heading_of,
-)
+from justzoom_ros.evaluation.image_camera import CameraKnowledge, common_camera
 from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.image_columns import camera_of, heading_of
 
 FOV_DEG = float(np.degrees(FOV_RAD))
 
@@ -59,6 +55,17 @@ def test_columns_of_an_image_go_before_what_holds_for_all():
     assert camera_of(image_with(altitude='120'), default, 3.0).height_std_m == 3.0
     lens = camera_of(image_with(fov_deg='60'), Camera.from_footprint(90, 150))
     assert lens.footprint_m == (90, 150) and lens.fov_rad == pytest.approx(np.pi / 3)
+
+
+def test_a_whole_camera_matrix_goes_before_a_field_of_view():
+    lens = {'fx_px': '400', 'fy_px': '410', 'cx_px': '300', 'cy_px': '90', 'fov_deg': '60'}
+    lens |= {'width_px': '640', 'height_px': '200'}
+    found = camera_of(image_with(**lens), Camera(ahead=True)).intrinsics_for(640, 200)
+    assert (found.fx, found.fy, found.cx, found.cy) == (400, 410, 300, 90)
+    del lens['cy_px']
+    assert camera_of(image_with(**lens), Camera(ahead=True)).fov_rad == pytest.approx(np.pi / 3)
+    with pytest.raises(DatasetError, match='list.csv row 2: intrinsics .* no calibration'):
+        camera_of(image_with(**lens | {'cy_px': '9', 'fx_px': '0'}), Camera(ahead=True))
 
 
 def test_a_height_without_a_lens_and_a_lens_without_a_height_give_no_scale():

@@ -14,12 +14,13 @@ from justzoom_ros.registration.forward_lift import Strip, normalize_strip, strip
 from justzoom_ros.registration.forward_network import ForwardNetwork, lay_on_ground
 from justzoom_ros.registration.normalize import normalize_pixels
 from justzoom_ros.training.street_registration import views
+from justzoom_ros.training.street_registration.draw import Variation
 from justzoom_ros.training.street_registration.lesson import Lesson
 from justzoom_ros.training.street_registration.lesson_cache import LessonCache, normalize
 from justzoom_ros.training.street_registration.loss import correlate, interpolate, losses_of
 from justzoom_ros.training.street_registration.recipe import StreetRecipe
 from justzoom_ros.training.street_registration.trainer import CURVE, StreetTrainer
-from justzoom_ros.training.street_registration.views import Variation, draw_batch
+from justzoom_ros.training.street_registration.views import draw_batch
 
 SMALL = ForwardConfig(
     map=RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), normalization_px=33),
@@ -95,9 +96,9 @@ def test_true_labels_laid_on_the_ground_are_found_at_the_target(cache, turned, c
     generator = torch.Generator().manual_seed(5)
     variation = Variation(turned, (0.0, 0.0), 0.0)
     batch = draw_batch(cache, SMALL, 6, count, 36, 96, generator, variation)
-    polar = (batch.polar_labels[:, :7] * 2 - 1) * (batch.polar_seen > 0.5)
+    polar = (batch.shown.polar_labels[:, :7] * 2 - 1) * (batch.shown.polar_seen > 0.5)
     laid = lay_on_ground(SMALL, polar, batch.yaws_rad[:, :1]).unflatten(0, (6, count)).sum(1)
-    sums = correlate(batch.tile_labels * 2 - 1, laid)[:, 0]
+    sums = correlate(batch.shown.tile_labels * 2 - 1, laid)[:, 0]
     best = sums.flatten(1).argmax(1)
     found = torch.stack([best // sums.shape[-1], best % sums.shape[-1]], 1)
     near = (found - batch.target).abs().amax(1) < 1.5

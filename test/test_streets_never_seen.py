@@ -9,7 +9,7 @@ import pytest
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError
-from justzoom_ros.evaluation.image_camera import common_camera, has_scale, tilt_of
+from justzoom_ros.evaluation.image_camera import common_camera
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.live.camera_config import CameraConfig
@@ -19,6 +19,7 @@ from justzoom_ros.region import Region
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.registration.forward_lift import Tilt
+from justzoom_ros.registration.image_columns import has_scale, tilt_of
 from justzoom_ros.worlds.city.city import make_city
 from justzoom_ros.worlds.city.dataset import orthophoto
 from justzoom_ros.worlds.city.shots import Photographer, jpeg

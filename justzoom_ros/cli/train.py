@@ -21,6 +21,7 @@ EXAMPLE = """examples:
   justzoom train --map maps/town --view nadir --footprint 70 120 --fov 72 -o runs/town
   justzoom train --map maps/town --view nadir --footprint 70 120 -o runs/town --resume
   justzoom train --registration --map maps/farm --minutes 5 --footprint 90 150
+  justzoom train --registration --dataset runs/mine -o runs/fitted
   justzoom train --registration --imagery imagery/index.csv --towns 20 -o runs/anywhere
   torchrun --nproc-per-node 4 -m justzoom_ros.cli.main train --dataset runs/city -o runs/street
 

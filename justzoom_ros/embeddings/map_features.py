@@ -71,9 +71,9 @@ def open_map_features(
 ) -> MapFeatures:
     """The features of a map at about a ground resolution, read from the cache or made and kept
     there. Raises ConfigError where the map is coarser than the network was trained for."""
-    _check_resolution(satellite_map, network, metres_per_px)
-    stride, side_m = network.config.stride, satellite_map.region.side_m
-    side_cells = max(8, round(side_m / (stride * metres_per_px)))
+    check_resolution(satellite_map, network, metres_per_px)
+    side_m = satellite_map.region.side_m
+    side_cells = cells_along(satellite_map, network, metres_per_px)
     channels = network.config.channels
     identity = FeatureIdentity(
         satellite_map.checksum, network_checksum(network), side_cells, channels
@@ -100,9 +100,16 @@ def network_checksum(network: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _check_resolution(
+def cells_along(satellite_map: SatelliteMap, network: MapNetwork, metres_per_px: float) -> int:
+    """How many cells a map has along a side at about a ground resolution."""
+    return max(8, round(satellite_map.region.side_m / (network.config.stride * metres_per_px)))
+
+
+def check_resolution(
     satellite_map: SatelliteMap, network: MapNetwork, metres_per_px: float
 ) -> None:
+    """Raises ConfigError where a map is coarser than the network was trained for, or
+    `metres_per_px` is no resolution."""
     coarsest = network.config.coarsest_m
     if satellite_map.resolution_m > coarsest * COARSER_IS_FINE:
         raise ConfigError(
@@ -120,8 +127,7 @@ def _compute(
     """Features (cells, C) float16 of the whole map, row by row, tile by tile."""
     stride, channels = network.config.stride, network.config.channels
     side_px = side_cells * stride
-    pixels = _reduced(satellite_map.pixels, side_px)
-    mask = _reduced(satellite_map.mask.astype(np.uint8) * 255, side_px) >= 128
+    pixels, mask = map_at(satellite_map, side_px)
     table = torch.zeros((side_cells, side_cells, channels), dtype=torch.float16)
     starts = [
         (top, left) for top in range(0, side_px, TILE_PX) for left in range(0, side_px, TILE_PX)
@@ -150,6 +156,13 @@ def _compute_tile(
     columns = slice((left - west) // stride, right - west // stride)
     to = slice(top // stride, bottom), slice(left // stride, right)
     table[to] = found[:, rows, columns].permute(1, 2, 0).half().cpu()
+
+
+def map_at(satellite_map: SatelliteMap, side_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """A map as a square of so many pixels: uint8 (n, n, 3) RGB, and where it has imagery, bool
+    (n, n)."""
+    mask = _reduced(satellite_map.mask.astype(np.uint8) * 255, side_px) >= 128
+    return _reduced(satellite_map.pixels, side_px), mask
 
 
 def _reduced(picture: np.ndarray, side: int) -> np.ndarray:

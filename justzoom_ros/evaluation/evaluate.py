@@ -23,7 +23,7 @@ import numpy as np
 
 from justzoom_ros.errors import ConfigError, DatasetError, ImageError, OutsideRegionError
 from justzoom_ros.evaluation import metrics
-from justzoom_ros.evaluation.image_camera import CameraKnowledge, heading_of
+from justzoom_ros.evaluation.image_camera import CameraKnowledge
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, make_fix
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
 from justzoom_ros.inference.posterior import CellPosterior
@@ -33,6 +33,7 @@ from justzoom_ros.localizer import Localizer
 from justzoom_ros.radii import NEAR_M
 from justzoom_ros.region import Region
 from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.image_columns import heading_of
 
 Place = GeoImage | tuple[GeoImage, ...]
 """An image, or the views of a rig."""

@@ -21,7 +21,7 @@ from justzoom_ros.evaluation.evaluate import (
     search_places,
     summarize,
 )
-from justzoom_ros.evaluation.image_camera import CameraKnowledge, common_camera, heading_of
+from justzoom_ros.evaluation.image_camera import CameraKnowledge, common_camera
 from justzoom_ros.evaluation.retrieval import RetrievalLocalizer
 from justzoom_ros.evaluation.sift import SiftBaseline, SiftMatch
 from justzoom_ros.inference.tree_search import SearchConfig
@@ -31,6 +31,7 @@ from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models.checkpoint import read_safetensors
 from justzoom_ros.radii import RECALL_RADII_M
 from justzoom_ros.registration.forward_network import ForwardNetwork
+from justzoom_ros.registration.image_columns import heading_of
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.retrieval import RetrievalModel
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.errors import ConfigError, ImageError
-from justzoom_ros.evaluation.image_camera import CameraKnowledge, has_scale
+from justzoom_ros.evaluation.image_camera import CameraKnowledge
 from justzoom_ros.io.bags import Bag
 from justzoom_ros.io.camera_message import pinhole_from_message
 from justzoom_ros.io.sequences import (
@@ -27,6 +27,7 @@ from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.registration.attitude import DOWNWARD_MOUNT, FORWARD_MOUNT, Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import HEIGHT_SHARE, CameraState
+from justzoom_ros.registration.image_columns import has_scale
 
 
 class SequenceCamera:

@@ -21,13 +21,13 @@ import torch
 from tqdm import tqdm
 
 from justzoom_ros.evaluation.evaluate import rigs
-from justzoom_ros.evaluation.image_camera import camera_of, heading_of, tilt_of
 from justzoom_ros.files import writing
 from justzoom_ros.forward_registrar import ForwardRegistrar
 from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.forward_search import Look
+from justzoom_ros.registration.image_columns import camera_of, heading_of, tilt_of
 from justzoom_ros.registration.likelihood import PoseLikelihood
 
 CELL_M = 20.0

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -12,15 +13,18 @@ import torch
 from justzoom_ros.errors import MapError
 from justzoom_ros.maps.layers import open_layers
 from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.registration.forward_network import ForwardNetwork
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration.dice import Dice
 from justzoom_ros.training.registration.imagery import Place, make_picture
+from justzoom_ros.training.registration.loop import Network
 from justzoom_ros.training.registration.map_judge import MapFigures, MapJudge
 from justzoom_ros.training.registration.recipe import RegistrationRecipe
 from justzoom_ros.training.registration.trainer import RegistrationTrainer
 from justzoom_ros.training.registration.views import STRIDE, PairSource
 
 Progress = Callable[[Iterable, str, int], Iterable]
+Judged = TypeVar('Judged', RegistrationNetwork, ForwardNetwork, contravariant=True)
 WEIGHTS = 'nadir.safetensors'
 KEPT_BACK = 0.3
 """Share of a map, at one end of its longer side, whose views judge whether fitting helped."""
@@ -35,11 +39,18 @@ ADAPT_RECIPE = RegistrationRecipe(
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Adaptation:
-    """What fitting to a map came to."""
+class Judge(Protocol[Judged]):
+    """Figures of a network on what is kept back, always the same."""
 
-    network: RegistrationNetwork
+    def judge(self, network: Judged) -> MapFigures:
+        """Its figures."""
+
+
+@dataclass(frozen=True)
+class Adaptation(Generic[Network]):
+    """What fitting to a map, or to photos, came to."""
+
+    network: Network
     """The fitted network where it is better on ground kept back, else the one given."""
     share: float
     """How much of the way from the given to the fitted weights it lies, 0..1."""
@@ -47,6 +58,8 @@ class Adaptation:
     """Figures on ground kept back, of the network that was given."""
     after: MapFigures
     """The same of the best of the others."""
+    judged: str = 'views kept back, searched on the whole map'
+    """What the figures are of."""
 
     @property
     def improved(self) -> bool:
@@ -59,7 +72,7 @@ class Adaptation:
         if self.improved:
             words = f'weights kept, {100 * self.share:.0f} % of the way to the fitted ones'
         return (
-            f'views kept back, searched on the whole map: {self.before.mean_nats:.2f} -> '
+            f'{self.judged}: {self.before.mean_nats:.2f} -> '
             f'{self.after.mean_nats:.2f} nats, {100 * self.before.recall:.0f} % -> '
             f'{100 * self.after.recall:.0f} % found; {words}'
         )
@@ -110,11 +123,12 @@ def adapt(
 
 
 def choose_share(
-    given: RegistrationNetwork, fitted: RegistrationNetwork, judge: MapJudge
-) -> Adaptation:
-    """The best of the networks between two, or the given one where none is clearly better."""
+    given: Network, fitted: Network, judge: Judge[Network], kept: tuple[str, ...] = ('match.',)
+) -> Adaptation[Network]:
+    """The best of the networks between two, or the given one where none is clearly better.
+    `kept`: as of `between`."""
     before = judge.judge(given)
-    tried = {share: between(given, fitted, share) for share in SHARES}
+    tried = {share: between(given, fitted, share, kept) for share in SHARES}
     figures = {share: judge.judge(one) for share, one in tried.items()}
     best = min(SHARES, key=lambda share: figures[share].mean_nats)
     if figures[best].better_than(before):
@@ -123,14 +137,15 @@ def choose_share(
 
 
 def between(
-    given: RegistrationNetwork, fitted: RegistrationNetwork, share: float
-) -> RegistrationNetwork:
-    """The network whose weights lie `share` of the way from one's to the other's. What a match is
-    worth stays as the given one has it: it was calibrated on searches of whole maps."""
+    given: Network, fitted: Network, share: float, kept: tuple[str, ...] = ('match.',)
+) -> Network:
+    """The network whose weights lie `share` of the way from one's to the other's. Those whose
+    names begin with `kept` stay as the given one has them: what a match of a downward view is
+    worth was calibrated on searches of whole maps."""
     made = copy.deepcopy(given)
     weights = fitted.state_dict()
     made.load_state_dict({
-        name: tensor if name.startswith('match.') else torch.lerp(tensor, weights[name], share)
+        name: tensor if name.startswith(kept) else torch.lerp(tensor, weights[name], share)
         for name, tensor in given.state_dict().items()
     })  # fmt: skip
     return made.eval()

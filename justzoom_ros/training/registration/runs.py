@@ -24,9 +24,9 @@ from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.network import RegistrationNetwork
 from justzoom_ros.training.registration.adapt import Adaptation, adapt
 from justzoom_ros.training.registration.imagery import Place, read_index
+from justzoom_ros.training.registration.loop import CHECKPOINT
 from justzoom_ros.training.registration.recipe import GPU_RECIPE, RegistrationRecipe
 from justzoom_ros.training.registration.train import train_registration
-from justzoom_ros.training.registration.trainer import CHECKPOINT
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 """Wraps what takes long: items, their name, how many there are."""
@@ -43,7 +43,7 @@ class AdaptedMap:
     """The file in the map's folder that registration uses now; None where the weights that the
     run began with were no worse, and nothing was written."""
 
-    adaptation: Adaptation
+    adaptation: Adaptation[RegistrationNetwork]
     """Figures before and after."""
 
 
@@ -65,19 +65,21 @@ def train_on_imagery(
     where there is one. Raises ConfigError, DatasetError, WeightsError,
     OutputError.
     """
-    _check_resume(out, resume)
+    check_resume(out, resume)
     places, judges = split_places(imagery, validate_on)
     start = RegistrationNetwork.load(start_from) if start_from else None
     recipe = recipe or recipe_for(device)
-    return train_registration(recipe, places, judges, out, progress, start, device=_device(device))
+    return train_registration(
+        recipe, places, judges, out, progress, start, device=device_of(device)
+    )
 
 
 def recipe_for(device: str | None = None) -> RegistrationRecipe:
     """The recipe for a device, 'cpu' or 'cuda'; for the best there is unless given."""
-    return GPU_RECIPE if _device(device) == 'cuda' else RegistrationRecipe()
+    return GPU_RECIPE if device_of(device) == 'cuda' else RegistrationRecipe()
 
 
-def _device(name: str | None) -> str:
+def device_of(name: str | None) -> str:
     """The device of that name, or the best there is. Raises ConfigError."""
     there = torch.cuda.is_available()
     if name == 'cuda' and not there:
@@ -134,7 +136,7 @@ def adapt_to_map(
         resolution_m = max(searched_m / 2**0.5, finest_m)
     with ExitStack() as stack:
         folder = out or stack.enter_context(tempfile.TemporaryDirectory(prefix='justzoom-'))
-        _check_resume(folder, resume)
+        check_resume(folder, resume)
         output_folder(folder)
         found = adapt(network, satellite_map, folder, minutes, resolution_m, progress)
     if not found.improved:
@@ -157,7 +159,8 @@ def _check_footprint(camera: Camera, satellite_map: SatelliteMap) -> None:
         )
 
 
-def _check_resume(out: str | Path, resume: bool) -> None:
+def check_resume(out: str | Path, resume: bool) -> None:
+    """Raises ConfigError where a folder holds a run that shall not be gone on with."""
     if not resume and (Path(out) / CHECKPOINT).is_file():
         raise ConfigError(
             f'{out} holds a run already: --resume goes on with it; else give another folder'

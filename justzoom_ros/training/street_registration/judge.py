@@ -5,9 +5,10 @@ import math
 import torch
 
 from justzoom_ros.registration.forward_network import ForwardNetwork
+from justzoom_ros.training.street_registration.draw import JUDGED
 from justzoom_ros.training.street_registration.lesson_cache import LessonCache
 from justzoom_ros.training.street_registration.loss import losses_of
-from justzoom_ros.training.street_registration.views import JUDGED, StreetBatch, draw_batch
+from justzoom_ros.training.street_registration.views import StreetBatch, draw_batch
 
 WINDOW_CELLS, WINDOW_HEADINGS = 32, 16
 """The window of an early prototype, to compare with: 64 m, chance is 9.70 nats."""

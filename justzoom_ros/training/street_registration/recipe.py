@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from justzoom_ros.ranges import check_ranges, ranged
 from justzoom_ros.registration.forward_config import ForwardConfig
+from justzoom_ros.training.street_registration.photos import LabelDeviations
 
 
 @dataclass(frozen=True)
@@ -53,3 +55,48 @@ class StreetRecipe:
 
     capacity: int = 4000
     """Most lessons that are kept in memory; older ones give way."""
+
+
+@dataclass(frozen=True)
+class PhotoRecipe:
+    """How a `ForwardNetwork` is fitted to photos of one's own. Raises ConfigError for values out
+    of range."""
+
+    minutes: float = ranged(15.0, above=0)
+    """Minutes, validation included: of processor time on a CPU, on the clock with a GPU."""
+
+    views: int = ranged(8, at_least=2)
+    """Photos in a step."""
+
+    headings: int = ranged(36, at_least=4)
+    """Headings that are compared for each."""
+
+    tile_px: int = 256
+    """Side of the piece of map round a photo, in pixels."""
+
+    learning_rate: float = ranged(2e-4, above=0)
+    """Peak, of AdamW; it rises over 50 steps and falls as a cosine to a hundredth."""
+
+    weight_decay: float = ranged(1e-2, at_least=0)
+    """Of AdamW."""
+
+    averaging: float = ranged(0.99, at_least=0, below=1)
+    """Share of the past in the running mean of the weights, which is what is judged and kept."""
+
+    elsewhere_share: float = ranged(0.25, at_least=0, at_most=1)
+    """Share of the photos that are also looked for on a piece of map that does not show them."""
+
+    validate_minutes: float = ranged(2.0, above=0)
+    """Minutes from one validation to the next."""
+
+    judge_views: int = ranged(64, at_least=4)
+    """Most photos that judge, spread evenly over those of the split."""
+
+    seed: int = 0
+    """Of all that is random."""
+
+    deviations: LabelDeviations = field(default_factory=LabelDeviations)
+    """How wrong positions and headings are."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)

@@ -15,6 +15,12 @@ import torch
 import torch.nn.functional as F
 
 from justzoom_ros.registration.forward_config import ForwardConfig
+from justzoom_ros.training.street_registration.draw import (
+    TRAINED,
+    Draw,
+    Variation,
+    candidates,
+)
 from justzoom_ros.training.street_registration.lesson_cache import LessonCache
 
 WIDTH = 160
@@ -24,6 +30,34 @@ FOV_RAD = (math.radians(55), math.radians(115))
 ASPECTS = (4 / 3, 16 / 9)
 CLASS_BITS = 8, 16
 """Bits of buildings and plants in labels; the lowest three bits are the class of the ground."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a batch shows, which a generator knows."""
+
+    tile_labels: torch.Tensor
+    """(P, L, n / 2, n / 2): share of each class in the cells."""
+
+    polar_labels: torch.Tensor
+    """(B, L + 1, D, A): classes, and whether no wall is nearer."""
+
+    polar_seen: torch.Tensor
+    """(B, 1, D, A): weights, 0 where nothing can be said."""
+
+
+@dataclass(frozen=True)
+class LabelNoise:
+    """How wrong the labels of a batch may be."""
+
+    position_std: torch.Tensor
+    """(P,): standard deviation along either axis, cells."""
+
+    heading_std_rad: torch.Tensor
+    """(P,): standard deviation of the heading."""
+
+    heading_off_rad: torch.Tensor
+    """(P, R): of the candidate headings, from the labelled one."""
 
 
 @dataclass(frozen=True)
@@ -43,31 +77,15 @@ class StreetBatch:
     """(P, 2): row and column, in cells and continuous, of the true place among all places of a
     tile at which a template fits."""
 
-    tile_labels: torch.Tensor
-    """(P, L, n / 2, n / 2): share of each class in the cells."""
+    shown: Shown | None = None
+    """What they show, where that is known."""
 
-    polar_labels: torch.Tensor
-    """(B, L + 1, D, A): classes, and whether no wall is nearer."""
+    noise: LabelNoise | None = None
+    """How wrong places and headings may be; None where they are exact."""
 
-    polar_seen: torch.Tensor
-    """(B, 1, D, A): weights, 0 where nothing can be said."""
-
-
-@dataclass(frozen=True)
-class Variation:
-    """How much views and maps vary. All zero or one: to judge."""
-
-    turned: bool = True
-    """Whether maps are turned and mirrored."""
-
-    tilt_std_rad: tuple[float, float] = (0.045, 0.02)
-    """Standard deviation of the pitch and roll that are not known, of half of the views."""
-
-    colour: float = 1.0
-    """Strength of changes of colour."""
-
-
-JUDGED = Variation(False, (0.045, 0.02), 0.0)
+    apart: torch.Tensor | None = None
+    """bool (P,): the piece of map of the place before shows nothing of this one; None where that
+    is always so."""
 
 
 def draw_batch(
@@ -78,41 +96,31 @@ def draw_batch(
     headings: int,
     tile_px: int,
     generator: torch.Generator,
-    variation: Variation = Variation(),
+    variation: Variation = TRAINED,
     window_cells: int | None = None,
 ) -> StreetBatch:
     """A batch of `places` with `views` each. `window_cells`: side of the square, about the
     middle of a tile, in which the true place is; all that fits unless given."""
     draw = _Draw(cache, config, places, views, generator, variation)
     fits = tile_px // config.stride - 2 * config.reach_cells
-    middle, target = draw.tile_place(fits, window_cells or fits, tile_px)
+    middle, target = draw.tile_place(fits, window_cells or fits)
     tiles = draw.tiles(middle, tile_px)
-    yaws = draw.yaws()
-    step = 2 * math.pi / headings
-    offsets = torch.arange(headings, device=cache.device) * step
-    error = (draw.rand(places) - 0.5) * step
-    candidates = yaws.view(places, views, 1) + error[:, None, None] + offsets
+    yaws, _ = candidates(draw, draw.yaws(), headings)
     strips, visible = draw.strips()
     labels, seen = draw.polar_labels(visible)
-    return StreetBatch(
-        strips, tiles, candidates.flatten(0, 1), target, draw.tile_labels(middle, tile_px),
-        labels, seen,
-    )  # fmt: skip
+    shown = Shown(draw.tile_labels(middle, tile_px), labels, seen)
+    return StreetBatch(strips, tiles, yaws, target, shown)
 
 
-class _Draw:
-    """One draw of places and of how they are seen."""
+class _Draw(Draw):
+    """One draw of places of lessons and of how they are seen."""
 
     def __init__(self, cache, config, places, views, generator, variation):
-        self.cache, self.config, self.places, self.views = cache, config, places, views
-        self.generator, self.variation, self.device = generator, variation, cache.device
+        self.cache, self.generator, self.device = cache, generator, cache.device
         self.city = self.randint(cache.count, places)
         self.number = self.randint(cache.poses.shape[1], places)
-        self.pose = cache.poses[self.city, self.number]
-        self.turn, self.mirror = self.zeros(places), self.zeros(places) + 1
-        if variation.turned:
-            self.turn = self.rand(places) * 2 * math.pi
-            self.mirror = (self.rand(places) < 0.5).float() * 2 - 1
+        pose = cache.poses[self.city, self.number]
+        super().__init__(config, pose, views, generator, variation)
         self._look()
 
     def _look(self):
@@ -134,78 +142,15 @@ class _Draw:
         pitch, roll = self.variation.tilt_std_rad
         self.pitch, self.roll = self.randn(b) * pitch * share, self.randn(b) * roll * share
 
-    def rand(self, *shape):
-        return torch.rand(shape, generator=self.generator, device=self.device)
-
-    def randn(self, *shape):
-        return torch.randn(shape, generator=self.generator, device=self.device)
-
     def randint(self, high, count):
         return torch.randint(high, (count,), generator=self.generator, device=self.device)
 
-    def zeros(self, *shape):
-        return torch.zeros(shape, device=self.device)
-
-    def each_view(self, values):
-        """Values (P, ...) of places as those of their views (B, ...)."""
-        return values.repeat_interleave(self.views, 0)
-
-    # --- the map -----------------------------------------------------------------------------
-
-    def tile_place(self, fits, window_cells, tile_px):
-        """Middles (P, 2) of tiles in the turned frame, and targets (P, 2), so that the camera is
-        anywhere in the window."""
-        away = (self.rand(self.places, 2) - 0.5) * (window_cells - 1)
-        middle = torch.stack([-away[:, 1], away[:, 0]], 1) * self.config.cell_m
-        return middle, away + (fits - 1) / 2
-
-    def world(self, x, y, each=None):
-        """Metres east and north of the map's middle of points (P, ...) of the turned frame."""
-        turn, mirror, pose = self.turn, self.mirror, self.pose
-        if each is not None:
-            turn, mirror, pose = (self.each_view(v) for v in (turn, mirror, pose))
-        extra = (1,) * (x.ndim - 1)
-        cos, sin = turn.cos().view(-1, *extra), turn.sin().view(-1, *extra)
-        y = y * mirror.view(-1, *extra)
-        east = pose[:, 0].view(-1, *extra) + cos * x - sin * y
-        north = pose[:, 1].view(-1, *extra) + sin * x + cos * y
-        return east, north
-
-    def _tile_points(self, middle, tile_px):
-        along = torch.arange(tile_px, device=self.device) + 0.5 - tile_px / 2
-        along = along * self.config.metres_per_px
-        y, x = torch.meshgrid(-along, along, indexing='ij')
-        return self.world(x + middle[:, 0, None, None], y + middle[:, 1, None, None])
-
-    def tiles(self, middle, tile_px):
-        """Pieces of map (P, 4, n, n) about points of the turned frame, their colours changed."""
-        east, north = self._tile_points(middle, tile_px)
-        half = self.cache.maps.shape[-1] / 2 * self.config.metres_per_px
-        grid = torch.stack([east / half, -north / half], -1)
-        maps = self.cache.maps[self.city].float()
-        sampled = F.grid_sample(maps, grid, align_corners=False)
-        mask = (grid.abs().amax(-1) < 1).float()[:, None]
-        strength = self.variation.colour
-        if strength:
-            sampled = self._recolour(sampled, 0.15 * strength)
-            sampled = sampled + 0.15 * strength * self.rand(self.places, 1, 1, 1) * torch.randn(
-                sampled.shape, device=self.device, generator=self.generator
-            )
-        return torch.cat([sampled * mask, mask], 1)
-
-    def _recolour(self, pixels, strength):
-        """Mix the channels of pictures (N, 3, h, w), change gain and brightness."""
-        n = len(pixels)
-        mix = torch.eye(3, device=self.device) + strength * self.randn(n, 3, 3)
-        grey = (self.rand(n, 1, 1) < 0.1).float()
-        mix = mix * (1 - grey) + grey / 3
-        gain = (strength * self.randn(n, 1, 1, 1)).exp()
-        mixed = torch.einsum('nij,njhw->nihw', mix, pixels)
-        return mixed * gain + strength * self.randn(n, 3, 1, 1)
+    def map_pieces(self):
+        return self.cache.maps[self.city].float(), None, self.config.metres_per_px
 
     def tile_labels(self, middle, tile_px):
         """Shares (P, L, n / 2, n / 2) of classes."""
-        labels = self._labels_at(self.city, *self._tile_points(middle, tile_px))
+        labels = self._labels_at(self.city, *self.tile_points(middle, tile_px))
         return F.avg_pool2d(one_hot(labels), self.config.stride)
 
     def _labels_at(self, city, east, north):
@@ -219,8 +164,7 @@ class _Draw:
 
     def yaws(self):
         """Headings (B,) of the views in the turned frame."""
-        yaw = self.each_view(self.pose[:, 2]) + self.look
-        return self.each_view(self.mirror) * (yaw - self.each_view(self.turn))
+        return self.yaws_of(self.each_view(self.pose[:, 2]) + self.look)
 
     def strips(self):
         """Levelled strips (B, 4, H, W), and which columns and rows show something (B, 1, H, W)."""
@@ -233,7 +177,7 @@ class _Draw:
         pixels = self._panorama_at(self.look[:, None] + own, elevation)
         visible = self._visible(azimuth, slope)
         if self.variation.colour:
-            pixels = self._vary(self._cover(pixels, slope))
+            pixels = self.vary(self._cover(pixels, slope))
         return normalize_strips(pixels, visible), visible
 
     def _panorama_at(self, bearing, elevation):
@@ -266,19 +210,6 @@ class _Draw:
         edge = -high.view(b, 1, 1, 1) * (1 - 2 * share)
         tone = 0.3 * self.rand(b, 1, 1, 1)
         return torch.where(slope.view(1, 1, -1, 1) < edge, tone, pixels)
-
-    def _vary(self, pixels):
-        """Exposure, colour, noise and blur as cameras have them."""
-        b = len(pixels)
-        gamma = (0.25 * self.randn(b, 1, 1, 1)).exp()
-        pixels = pixels.clamp(1e-3, 1) ** gamma
-        pixels = self._recolour(pixels - 0.4, 0.12) + 0.4
-        soft = F.avg_pool2d(pixels, 3, 1, 1, count_include_pad=False)
-        share = self.rand(b, 1, 1, 1) * (self.rand(b, 1, 1, 1) < 0.4)
-        pixels = pixels + share * (soft - pixels)
-        return pixels + 0.03 * self.rand(b, 1, 1, 1) * torch.randn(
-            pixels.shape, device=self.device, generator=self.generator
-        )
 
     def polar_labels(self, visible):
         """Classes along the columns and free ways (B, L + 1, D, A), and weights (B, 1, D, A)."""

@@ -5,7 +5,7 @@ it. `methods.py` has the methods.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from justzoom_ros.evaluation.evaluate import inside, occupied_cells, rigs
 from justzoom_ros.evaluation.evaluate_results import percent
 from justzoom_ros.evaluation.image_camera import CameraKnowledge
 from justzoom_ros.evaluation.methods import (
-    DOWNWARD,
+    SIFT,
     TIMED,
     Figures,
     Method,
@@ -29,6 +29,7 @@ from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.plots.learning_curves import draw_curves
 from justzoom_ros.radii import NEAR_M, RECALL_RADII_M
 from justzoom_ros.region import Region
+from justzoom_ros.registration.camera import Camera
 from justzoom_ros.training.history import read_history
 
 SPLITS = ('val', 'blocks', 'other_city')
@@ -150,12 +151,13 @@ def _split_rows(
     region = split.map.region
     occupied = occupied_cells(split.images, region) if config.occupied else None
     for name, file in methods.items():
-        if name in DOWNWARD and split.name != IMAGES:
+        if name == SIFT and split.name != IMAGES:
             raise ConfigError(
                 f'{name} is for cameras that look down, the pictures of {split.name} show '
                 'streets: give images of such a camera and their map with --map'
             )
-        method = open_method(split.map, name, file, split.images[: config.limit], config.knowledge)
+        images = split.images[: config.limit]
+        method = open_method(split.map, name, file, images, _knowledge(split, config))
         for views in split.views:
             searches = method.searches(views, config.occupied)
             places = split.places(views, config.limit)
@@ -163,6 +165,16 @@ def _split_rows(
             for search, figures in found.items():
                 about = {'method': name, 'search': search, 'views': views, 'split': split.name}
                 yield about | _row(method, search, figures, places, split.map)
+
+
+def _knowledge(split: Split, config: CompareConfig) -> CameraKnowledge:
+    """What registration knows of the cameras: of streets the lens alone, as the other methods know
+    neither heading nor tilt."""
+    if split.name == IMAGES:
+        return config.knowledge
+    return replace(
+        config.knowledge, camera=Camera(ahead=True), ignore_heading=True, ignore_tilt=True
+    )
 
 
 def _row(
@@ -237,9 +249,10 @@ def _metres(value: float) -> str:
 
 STREET_COLUMNS = (
     Column('R@1', 'recall_cell'),
-    *(Column(f'R@{radius}m', f'recall_{radius}m') for radius in (25, 40, 50, 100)),
+    *(Column(f'R@{radius}m', f'recall_{radius}m') for radius in RECALL_RADII_M),
     Column('point@50m', 'point_recall_50m'),
     Column('median', 'median_m', lambda value: f'{value:.0f} m'),
+    Column('heading', 'heading_median_deg', lambda value: f'{value:.1f} deg'),
     Column('NLL', 'nll_nats', lambda value: f'{value:.2f}'),
     Column('ms', 'ms_per_query', lambda value: f'{value:.0f}'),
     Column('MB', 'megabytes', lambda value: f'{value:.1f}'),

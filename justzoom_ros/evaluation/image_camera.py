@@ -37,6 +37,10 @@ class CameraKnowledge:
     ignore_heading: bool = False
     """Search every heading, whatever the column `heading_deg` says."""
 
+    ignore_tilt: bool = False
+    """Take cameras that look ahead for level, whatever the columns `pitch_deg` and `roll_deg`
+    say."""
+
     def camera_of(self, image: GeoImage) -> Camera | None:
         """The `Camera` of an image; see `image_columns.camera_of`."""
         return camera_of(image, self.camera, self.height_std_m)
@@ -68,7 +72,8 @@ class CameraKnowledge:
     def state_of(self, image: GeoImage) -> CameraState:
         """All that is known of an image's camera. Raises DatasetError naming the row."""
         camera = self.camera_of(image)
-        tilt = tilt_of(image) if camera is not None and camera.ahead else None
+        ahead = camera is not None and camera.ahead and not self.ignore_tilt
+        tilt = tilt_of(image) if ahead else None
         return CameraState(
             camera, yaw_rad=self.yaw_of(image), yaw_std_rad=self.yaw_std_rad, tilt=tilt
         )

@@ -38,9 +38,6 @@ from justzoom_ros.training.retrieval import RetrievalModel
 SIFT, REGISTRATION, ZOOM_AND_REGISTRATION = 'sift', 'registration', 'zoom+registration'
 """Names that say what a method is; any other says only what its row is called."""
 
-DOWNWARD = (SIFT, REGISTRATION, ZOOM_AND_REGISTRATION)
-"""Those for cameras that look down."""
-
 TIMED = 20
 """Queries that the median time is taken of."""
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from justzoom_ros.embeddings.map_features import open_map_features
 from justzoom_ros.maps.layers import BASE, open_layers
@@ -49,6 +50,7 @@ class ForwardRegistrar(Registrar):
         Raises WeightsError, ConfigError for a map that is too coarse for streets."""
         network = ForwardNetwork.load(weights) if weights else ForwardNetwork.shipped()
         network.requires_grad_(False).to(choose_device(device))
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         layers = {
             name: open_map_features(one, network, network.config.metres_per_px, progress)
             for name, one in open_layers(satellite_map).items()

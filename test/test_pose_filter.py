@@ -271,3 +271,24 @@ def test_headings_that_do_not_divide_are_refused():
     with pytest.raises(ConfigError, match='multiple'):
         make_filter(REGION, np.ones(CELLS, bool), config)
     assert isinstance(make_filter(REGION, np.ones(CELLS, bool), PoseFilterConfig()), PoseFilter)
+
+
+def test_what_is_kept_between_questions_is_forgotten_with_every_change():
+    """Answers after a change are those of a filter that keeps nothing."""
+    belief, rng = pose_filter(), np.random.default_rng(5)
+    belief.start()
+    changes = [
+        lambda: belief.predict(Motion(4.0, 0.0, 0.1, 4.0, 1.0), MotionNoise()),
+        lambda: belief.update_heading(0.4, 0.2),
+        lambda: look(belief, Peak(30.0, -20.0, 0.3, 14.0)),
+        lambda: belief.start_near((10.0, 5.0), np.eye(2) * 30.0),
+    ]
+    for number in [2, 2, 2, *rng.integers(0, 3, 8), 3]:
+        changes[number]()
+        kept = [*belief.moments(), belief.heading_cross(), belief.cell_masses(), *belief.points()]
+        again = [*belief.moments(), belief.heading_cross(), belief.cell_masses(), *belief.points()]
+        belief._kept = type(belief._kept)()
+        anew = [*belief.moments(), belief.heading_cross(), belief.cell_masses(), *belief.points()]
+        for one, two, three in zip(kept, again, anew, strict=True):
+            np.testing.assert_array_equal(one, two)
+            np.testing.assert_array_equal(one, three)

@@ -46,10 +46,13 @@ def core_moments(lattices: Lattices, start_m: np.ndarray, reach_m: float) -> Cor
     """Moments of the mode at a position (2,), which stands out within about `reach_m` of it."""
     points = _points(lattices)
     mean, covariance = np.asarray(start_m, float), np.eye(2) * reach_m**2 / GATE
-    weights = points[0]
+    weights = None
     for _ in range(ROUNDS):
-        weights = _gated(*points[:3], mean, covariance)
+        before, weights = weights, _gated(*points[:3], mean, covariance)
+        if before is not None and np.array_equal(before, weights):
+            break  # every further round would find the same
         mean, covariance = _moments(weights, *points[1:3], lattices.side_m)
+    assert weights is not None
     total = max(weights.sum(), 1e-300)
     vector = complex((weights * np.exp(1j * points[3])).sum() / total)
     # Headings are uniform within their steps.

@@ -130,9 +130,8 @@ class FineWindow:
         offsets = self._offsets[self.numbers]
         return lattice.sum_headings(self.masses, offsets).double().numpy()
 
-    def points(self) -> tuple[np.ndarray, np.ndarray]:
-        """Centres (N, 2) and masses (N,) of the cells that hold nearly all."""
-        plane = self.plane()
+    def points(self, plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Centres (N, 2) and masses (N,) of the cells that hold nearly all, given the `plane`."""
         row, column = np.nonzero(plane > FAINT * plane.max())
         return self.centers_m(row, column), plane[row, column]
 

@@ -80,6 +80,17 @@ class PoseFilterConfig:
         check_ranges(self)
 
 
+@dataclass
+class _Kept:
+    """What several of the filter's answers need, as long as nothing changes."""
+
+    planes: list[np.ndarray] | None = None
+    """Masses of positions of each window."""
+
+    cores: dict[bytes, CoreMoments | None] = field(default_factory=dict)
+    """Moments by the terminal cells that they are of."""
+
+
 class PoseFilter:
     """Probabilities over east, north and heading in one region, to metres where they allow it.
 
@@ -99,13 +110,14 @@ class PoseFilter:
         self.region, self.config = region, config or PoseFilterConfig()
         self.coarse = HistogramFilter(region, covered, self.config.coarse, dtype)
         self.windows: list[FineWindow] = []
+        self._kept = _Kept()
         FineWindow(self.config.window, self.coarse.lattices(), np.zeros(2))  # is it possible?
 
     # --- where it starts -------------------------------------------------------------------------
 
     def start(self, yaw_rad: float | None = None, yaw_std_rad: float = 0.0) -> None:
         """Anywhere with imagery, with any heading or a normal one."""
-        self.windows = []
+        self.windows, self._kept = [], _Kept()
         self.coarse.start(yaw_rad, yaw_std_rad)
 
     def start_near(
@@ -117,7 +129,7 @@ class PoseFilter:
     ) -> None:
         """Round a position (2,), normal with covariance (2, 2), in metres east and north. Raises
         ConfigError where the map has nothing there."""
-        self.windows = []
+        self.windows, self._kept = [], _Kept()
         self.coarse.start_near(mean_m, covariance_m2, yaw_rad, yaw_std_rad)
 
     @property
@@ -145,6 +157,7 @@ class PoseFilter:
 
     def predict(self, motion: Motion, noise: MotionNoise) -> None:
         """Follow a `Motion` with its `MotionNoise`."""
+        self._kept = _Kept()
         self._give_up([w for w in self.windows if not w.can_follow(motion, noise)])
         gone = [window.predict(motion, noise) for window in self.windows]
         self.coarse.predict(motion, noise)
@@ -179,6 +192,7 @@ class PoseFilter:
     def update_heading(self, yaw_rad: float, std_rad: float, exponent: float = 1.0) -> None:
         """Weigh all headings by a measured one, as `HistogramFilter.update_heading`."""
         floor = self.config.coarse.probability_floor
+        self._kept = _Kept()
         for part in self._parts():
             weights = heading_likelihood(part.yaws_rad, yaw_rad, std_rad, floor) ** exponent
             likelihood = torch.from_numpy(weights / weights.mean()).to(part.masses)
@@ -192,6 +206,7 @@ class PoseFilter:
 
     def _update(self, full: PoseExcess, tempered: PoseExcess) -> None:
         """Weigh by ratios. By `full` it is judged whether the frame fits."""
+        self._kept = _Kept()
         coarse, area_m2 = self.coarse, self.coarse.area_m2
         prior = coarse.masses.clone() if self._may_spawn() else None
         parts = self._parts()
@@ -306,9 +321,15 @@ class PoseFilter:
     def cell_masses(self) -> np.ndarray:
         """Mass of every terminal cell, float64 (n, n), row 0 in the north."""
         masses = self.coarse.cell_masses().copy()
-        for window in self.windows:
-            np.add.at(masses, self._terminal_cells(window), window.plane())
+        for window, plane in zip(self.windows, self._planes(), strict=True):
+            np.add.at(masses, self._terminal_cells(window), plane)
         return masses
+
+    def _planes(self) -> list[np.ndarray]:
+        """Masses of positions of the windows, as long as nothing changes."""
+        if self._kept.planes is None:
+            self._kept.planes = [window.plane() for window in self.windows]
+        return self._kept.planes
 
     def _terminal_cells(self, window: FineWindow) -> tuple[np.ndarray, ...]:
         """Rows and columns of the terminal cells that the window's cells lie in, to index with."""
@@ -325,7 +346,7 @@ class PoseFilter:
         that hold nearly all of both parts."""
         positions, masses = self.coarse.points()
         points = [(positions, masses * lattice.total(self.coarse.masses))]
-        points += [window.points() for window in self.windows]
+        points += [w.points(p) for w, p in zip(self.windows, self._planes(), strict=True)]
         positions, masses = (np.concatenate(each) for each in zip(*points, strict=True))
         return positions, masses / masses.sum()
 
@@ -352,9 +373,18 @@ class PoseFilter:
 
     def _core(self, indices: np.ndarray | None) -> CoreMoments | None:
         """Moments of the heaviest window's mode in terminal cells; None where the lattice holds
-        more of them."""
+        more of them. Kept as long as nothing changes."""
+        key = b'' if indices is None else np.asarray(indices).tobytes()
+        if key not in self._kept.cores:
+            self._kept.cores[key] = self._find_core(indices)
+        return self._kept.cores[key]
+
+    def _find_core(self, indices: np.ndarray | None) -> CoreMoments | None:
         flags = self.coarse.cell_flags(indices)
-        planes = [w.plane() * flags[self._terminal_cells(w)] for w in self.windows]
+        planes = [
+            plane * flags[self._terminal_cells(window)]
+            for window, plane in zip(self.windows, self._planes(), strict=True)
+        ]
         masses = [float(plane.sum()) for plane in planes]
         if max(masses, default=0.0) <= float(self.coarse.cell_masses()[flags].sum()):
             return None

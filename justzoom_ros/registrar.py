@@ -18,7 +18,7 @@ from justzoom_ros.embeddings.map_features import open_map_features
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import SearchArea
 from justzoom_ros.inference.calibration import Calibration
-from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, widen
+from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, scale_covariance, widen
 from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.maps.layers import BASE, open_layers
@@ -244,11 +244,14 @@ class Registrar:
         self, view: View, posterior: PosePosterior, criteria: FixCriteria | None = None
     ) -> Fix:
         """The `Fix` of a posterior, its place finer than a cell where there is one clear peak; as
-        wide as what is known of the camera's tilt allows."""
-        fix = posterior.fix(criteria)
+        wide as calibration and what is known of the camera's tilt allow."""
+        promise, std_m = self.calibration.promise('single'), view.tilt_std_m
+        gate = promise.min_confidence if promise else 0.0
+        fix = posterior.fix((criteria or FixCriteria()).at_least(gate))
         if fix.status is FixStatus.FIX:
-            fix = self._sharpen(view, fix)
-        return widen(fix, view.tilt_std_m, criteria)
+            fix = scale_covariance(self._sharpen(view, fix), self.calibration.single_scale)
+            std_m = float(np.hypot(std_m, self.calibration.single_floor_m))
+        return widen(fix, std_m, criteria)
 
     def _prior(self, prior: CellPosterior | None) -> np.ndarray:
         """Weights (n, n) of the cells of the features: imagery, times what a policy says."""

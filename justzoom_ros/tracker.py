@@ -37,6 +37,7 @@ from justzoom_ros.inference.fix import (
     FixStatus,
     circular_std_rad,
     make_fix_from_modes,
+    scale_covariance,
     widen,
 )
 from justzoom_ros.inference.image_quality import images_fault
@@ -126,6 +127,7 @@ class Tracker:
             fitted = REGISTERED_EXPONENT
         self.likelihood_exponent = self.config.likelihood_exponent or fitted
         self.covariance_scale = calibration.covariance_scale
+        self.covariance_floor_m = calibration.covariance_floor_m
         self.promise = calibration.promise('tracking')
         self.odometry = Odometry(self.config.odometry)
         self.adaptation = NoiseAdaptation(self.config.adaptation)
@@ -337,15 +339,15 @@ class Tracker:
         )
         if fix.status is FixStatus.NO_FIX:
             return fix
-        # Frames of one flight lean alike: the belief cannot average an unknown tilt away.
-        return widen(_scale_covariance(fix, self.covariance_scale), self._tilt_std_m, criteria)
+        # Frames of one flight lean alike, and what the sun of the day moves it moves for all: the
+        # belief cannot average an unknown tilt away, nor what calibration found to be shared.
+        shared_m = float(np.hypot(self._tilt_std_m, self.covariance_floor_m))
+        return widen(scale_covariance(fix, self.covariance_scale), shared_m, criteria)
 
     def _criteria(self, criteria: FixCriteria | None) -> FixCriteria:
         """The criteria, no laxer than the gate of what is promised."""
-        criteria = criteria or self.localizer.criteria
-        if self.promise is None or criteria.min_confidence >= self.promise.min_confidence:
-            return criteria
-        return replace(criteria, min_confidence=self.promise.min_confidence)
+        gate = self.promise.min_confidence if self.promise else 0.0
+        return (criteria or self.localizer.criteria).at_least(gate)
 
     def expand_mask(self) -> list[np.ndarray]:
         """For each level 0 .. depth - 1 which cells a search shall expand: flags (cells,)."""
@@ -353,13 +355,6 @@ class Tracker:
         masses = self.belief.posterior().masses
         sums = (masses.reshape(region.cell_count(k), -1).sum(1) for k in range(region.depth))
         return [_heaviest(of_level, self.config.unexplored_mass) for of_level in sums]
-
-
-def _scale_covariance(fix: Fix, scale: float) -> Fix:
-    """The fix with what calibration found its covariance to be; whether it is one stays as
-    decided."""
-    radius_m = fix.radius_90_m * np.sqrt(scale)
-    return replace(fix, covariance_m2=fix.covariance_m2 * scale, radius_90_m=float(radius_m))
 
 
 def _heaviest(masses: np.ndarray, unexplored: float) -> np.ndarray:

@@ -10,9 +10,10 @@ from tiny import make_map
 from justzoom_ros import Region
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError, DatasetError
-from justzoom_ros.evaluation.promise import FixSequence, fit_scale, make_promise, read_sequence
+from justzoom_ros.evaluation.promise import FixSequence, make_promise, read_sequence
 from justzoom_ros.evaluation.replay_results import CSV_COLUMNS
 from justzoom_ros.inference.calibration import Calibration, Promise
+from justzoom_ros.registration.forward_network import ForwardNetwork
 from justzoom_ros.registration.network import RegistrationNetwork
 
 REGION = Region(latitude=48.0, longitude=11.0, side_m=640.0, grid=4, depth=3)
@@ -21,21 +22,10 @@ COVARIANCE = np.array([[9.0, 2.0], [2.0, 4.0]])
 
 def sequence(rng, length=20, scale=1.0, false=0.0, confidence=0.999):
     """Errors of a normal distribution with `scale` times the covariance that is published."""
-    squared = scale * rng.chisquare(2, length)
-    squared[rng.uniform(size=length) < false] = 500.0
-    ones = np.ones(length)
-    return FixSequence(squared, confidence * ones, np.sqrt(squared), 5 * ones, length)
-
-
-def test_the_scale_makes_covariances_true_even_where_some_fixes_are_false():
-    rng = np.random.default_rng(1)
-    for scale in (0.1, 1.0, 5.0):
-        sequences = [sequence(rng, 30, scale) for _ in range(200)]
-        assert fit_scale(sequences) == pytest.approx(scale, rel=0.06)
-    spoilt = [sequence(rng, 30, 0.2, false=0.005) for _ in range(200)]
-    assert fit_scale(spoilt) == pytest.approx(0.2, rel=0.1)
-    with pytest.raises(DatasetError, match='no sequence has a fix'):
-        fit_scale([sequence(rng, 0)])
+    off_m = np.sqrt(scale) * rng.multivariate_normal((0, 0), COVARIANCE, length)
+    off_m[rng.uniform(size=length) < false] = 70.0, 0.0
+    covariances = np.repeat(COVARIANCE[None], length, 0)
+    return FixSequence(off_m, covariances, np.full(length, confidence), length)
 
 
 def test_what_is_promised_of_true_covariances():
@@ -55,11 +45,10 @@ def test_the_gate_keeps_out_what_is_false():
     sequences = []
     for _ in range(200):
         sure, unsure = sequence(rng), sequence(rng, false=0.34, confidence=0.87)
-        both = [np.concatenate(pair) for pair in zip(
-            (sure.squared, sure.confidence, sure.error_m, sure.radius_90_m),
-            (unsure.squared, unsure.confidence, unsure.error_m, unsure.radius_90_m),
-            strict=True,
-        )]  # fmt: skip
+        both = (
+            np.concatenate([getattr(each, name) for each in (sure, unsure)])
+            for name in ('off_m', 'covariance_m2', 'confidence')
+        )
         sequences.append(FixSequence(*both, 40))
     made = make_promise(sequences, 'tracking', 'coins', 0.05, 0.05)
     assert made.min_confidence == 0.9 and made.fixes == 200 * 20
@@ -115,12 +104,30 @@ def write_fixes(path, rng, frames=12, scale=0.25):
     return path
 
 
+def test_a_calibration_of_single_frames_leaves_that_of_tracking_alone(tmp_path, capsys):
+    """Weights for cameras that look ahead, calibrated twice: the fit is of what was published."""
+    rng = np.random.default_rng(9)
+    files = [str(write_fixes(tmp_path / f'{n}' / 'fixes.csv', rng)) for n in range(80)]
+    out = tmp_path / 'calibrated.safetensors'
+    command = ['calibrate', '--ahead', '--group', 'single', '--alpha', '0.1', '--json']
+    command += ['-o', str(out), '--fixes', *files]
+    assert main([*command, '--registration']) == 0
+    capsys.readouterr()
+    assert main([*command, '--registration', str(out)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    kept = Calibration.from_dict(ForwardNetwork.load(out).card['calibration'])
+    assert kept.single_scale == said['single_scale'] == pytest.approx(0.25**2, rel=0.3)
+    assert (kept.covariance_scale, kept.covariance_floor_m) == (1.0, 0.0)
+    assert [each.group for each in kept.promises] == ['single']
+
+
 def test_a_table_of_fixes_is_read_with_the_error_by_the_geodesic(tmp_path):
     rng = np.random.default_rng(6)
     found = read_sequence(write_fixes(tmp_path / 'fixes.csv', rng, frames=4000))
     assert (found.frames, len(found.squared)) == (4000, 3999)
     assert found.squared.mean() / 2 == pytest.approx(0.25, rel=0.05)
     longest = np.linalg.eigvalsh(COVARIANCE)[1]
+    assert found.place == str(tmp_path.parent)
     assert found.radius_90_m[0] == pytest.approx(np.sqrt(4.605 * longest), rel=1e-3)
     (tmp_path / 'other.csv').write_text('a,b\n1,2\n')
     with pytest.raises(DatasetError, match='no true positions'):
@@ -146,6 +153,7 @@ def test_the_command_writes_weights_that_hold_the_promise(tmp_path, capsys):
     assert main([*command, '--alpha', '0.1', '--fitted-on', 'coins', '--json']) == 0
     said = json.loads(capsys.readouterr().out)
     assert said['covariance_scale'] == pytest.approx(0.25, rel=0.25)
+    assert said['covariance_floor_m'] == 0
     network = RegistrationNetwork.load(out)
     kept = Calibration.from_dict(network.card['calibration'])
     assert kept.promises[0].fitted_on == 'coins' and kept.promises[0].sequences == 60

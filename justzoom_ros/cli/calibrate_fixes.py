@@ -2,11 +2,15 @@
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from justzoom_ros.inference.calibration import Calibration
+    from justzoom_ros.evaluation.covariance_fit import CovarianceFit
+    from justzoom_ros.evaluation.promise import FixSequence
+    from justzoom_ros.inference.calibration import Calibration, Promise
 
 SCALE_STRIDE = 4
 
@@ -18,6 +22,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'for each sequence')  # fmt: skip
     add('--registration', metavar='FILE', nargs='?', const='', help='calibrate the weights of a '
         'registration network, the shipped ones unless given, instead of a policy')  # fmt: skip
+    add('--ahead', action='store_true', help='with --registration: weights for cameras that look '
+        'ahead')  # fmt: skip
     add('--group', default='tracking', choices=('tracking', 'single'), help='what the fixes are: '
         'in the light of the frames before, or each by itself (default tracking)')  # fmt: skip
     add('--alpha', type=float, default=0.05, help='greatest share of false fixes to promise '
@@ -38,18 +44,22 @@ def run(args: argparse.Namespace) -> None:
     sequences = [read_sequence(path) for path in args.fixes]
     others = [read_sequence(path) for path in args.judge]
     weights, before = _open(args)
-    found = promise(before, sequences, args)
+    fit, promised = promise(sequences, args)
+    found = add_promise(before, fit, promised, args.group)
     _save(weights, found, args)
-    scale, promised = found.covariance_scale / before.covariance_scale, found.promises[-1]
-    said = {'weights': args.out, **found.to_dict()}
+    said = {'weights': args.out, 'fit': asdict(fit), **found.to_dict()}
     if others:
-        said |= _judge(others, scale, promised, args.report)
-    text = f'{args.out}: covariances times {found.covariance_scale:.3g}; {promised}'
+        said |= _judge(others, fit, promised, args.report)
+    wider = f'times {fit.scale:.3g}, {fit.floor_m:.2g} m shared'
+    text = f'{args.out}: covariances of {args.group} fixes {wider}; {promised}'
     print(json.dumps(said) if args.json else '\n'.join([text, *_lines(said)]))
 
 
 def _judge(
-    sequences: Sequence[Any], scale: float, promised: Any, report: str | None
+    sequences: Sequence['FixSequence'],
+    fit: 'CovarianceFit',
+    promised: 'Promise',
+    report: str | None,
 ) -> dict[str, Any]:
     """{'before', 'after'}: figures of other sequences; draws them where a report is wanted."""
     import numpy as np
@@ -57,17 +67,17 @@ def _judge(
     from justzoom_ros.evaluation.judgement import coverage_curve, judge
     from justzoom_ros.plots.promise import draw_coverage
 
+    after = [each.calibrated(fit.scale, fit.floor_m) for each in sequences]
     if report:
         levels = np.r_[np.arange(0.05, 0.96, 0.05), 0.99]
-        scales = {'before': 1.0, 'after': scale}
-        radii = np.concatenate([each.radius_90_m for each in sequences])
+        both = {'before': sequences, 'after': after}
         draw_coverage(
             levels,
-            {name: coverage_curve(sequences, s, levels) for name, s in scales.items()},
-            {name: np.sqrt(s) * radii for name, s in scales.items()},
+            {name: coverage_curve(each, levels) for name, each in both.items()},
+            {name: np.concatenate([s.radius_90_m for s in each]) for name, each in both.items()},
             report,
         )
-    return {'before': judge(sequences), 'after': judge(sequences, scale, promised)}
+    return {'before': judge(sequences), 'after': judge(after, promised)}
 
 
 def _lines(said: dict[str, Any]) -> list[str]:
@@ -84,28 +94,45 @@ def _with_interval(value: list[float]) -> str:
 
 
 def promise(
-    found: 'Calibration', sequences: Sequence[Any], args: argparse.Namespace
-) -> 'Calibration':
-    """The calibration with the scale and the promise of sequences. The fixes were published with
-    the scale that the weights have: that of tracking is multiplied, that of single frames stays
-    one. One sequence in `SCALE_STRIDE` is for the scale, the others for the promise: what they
+    sequences: Sequence['FixSequence'], args: argparse.Namespace
+) -> tuple['CovarianceFit', 'Promise']:
+    """What makes covariances true, and the promise of sequences. One place in `SCALE_STRIDE`, or
+    one sequence where places are few, is for the former, the others for the promise: what they
     are judged by must not be made of them."""
+    from justzoom_ros.evaluation.covariance_fit import fit_scale_and_floor
+    from justzoom_ros.evaluation.promise import make_promise
+
+    places = sorted({each.place for each in sequences})
+    few = len(places) < 4 * SCALE_STRIDE
+    unit = range(len(sequences)) if few else [places.index(each.place) for each in sequences]
+    parts: tuple[list[FixSequence], list[FixSequence]] = [], []
+    for each, number in zip(sequences, unit, strict=True):
+        parts[number % SCALE_STRIDE > 0].append(each)
+    fit = fit_scale_and_floor(parts[0])
+    judged = [each.calibrated(fit.scale, fit.floor_m) for each in parts[1]]
+    fitted_on = args.fitted_on or f'{len(sequences)} files'
+    return fit, make_promise(judged, args.group, fitted_on, args.alpha, args.delta)
+
+
+def add_promise(
+    found: 'Calibration', fit: 'CovarianceFit', promised: 'Promise', group: str
+) -> 'Calibration':
+    """The calibration with what was found of a group of fixes, which were published with the
+    covariances that the weights have."""
     from dataclasses import replace
 
-    from justzoom_ros.evaluation.promise import fit_scale, make_promise
-
-    judged, scale = list(sequences), 1.0
-    if args.group == 'tracking':
-        scale = fit_scale(judged[::SCALE_STRIDE])
-        del judged[::SCALE_STRIDE]
-    fitted_on = args.fitted_on or f'{len(sequences)} files'
-    made = make_promise(judged, args.group, fitted_on, args.alpha, args.delta, scale)
-    others = tuple(each for each in found.promises if each.group != args.group)
-    if args.group == 'tracking':
-        fixes = int(sum(len(each.squared) for each in sequences[::SCALE_STRIDE]))
-        scale *= found.covariance_scale
-        found = replace(found, covariance_scale=scale, covariance_fixes=fixes)
-    return replace(found, promises=(*others, made))
+    others = tuple(each for each in found.promises if each.group != group)
+    found = replace(found, promises=(*others, promised))
+    if group == 'single':
+        floor_m = math.hypot(math.sqrt(fit.scale) * found.single_floor_m, fit.floor_m)
+        return replace(found, single_scale=fit.scale * found.single_scale, single_floor_m=floor_m)
+    floor_m = math.hypot(math.sqrt(fit.scale) * found.covariance_floor_m, fit.floor_m)
+    return replace(
+        found,
+        covariance_scale=fit.scale * found.covariance_scale,
+        covariance_floor_m=floor_m,
+        covariance_fixes=promised.fixes,
+    )
 
 
 def _open(args: argparse.Namespace) -> tuple[Any, 'Calibration']:
@@ -113,6 +140,7 @@ def _open(args: argparse.Namespace) -> tuple[Any, 'Calibration']:
     from justzoom_ros.errors import ConfigError
     from justzoom_ros.inference.calibration import Calibration
     from justzoom_ros.models import ZoomPolicy
+    from justzoom_ros.registration.forward_network import ForwardNetwork
     from justzoom_ros.registration.network import RegistrationNetwork
 
     if (args.registration is None) == (args.weights is None):
@@ -120,10 +148,8 @@ def _open(args: argparse.Namespace) -> tuple[Any, 'Calibration']:
     if args.registration is None:
         policy = ZoomPolicy.load(args.weights)
         return policy, Calibration.from_dict(policy.provenance.get('calibration', {}))
-    shipped = args.registration == ''
-    network = (
-        RegistrationNetwork.shipped() if shipped else RegistrationNetwork.load(args.registration)
-    )
+    kind = ForwardNetwork if args.ahead else RegistrationNetwork
+    network = kind.load(args.registration) if args.registration else kind.shipped()
     return network, Calibration.from_dict(network.card.get('calibration', {}))
 
 

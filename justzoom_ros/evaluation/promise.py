@@ -1,12 +1,14 @@
 """What may be promised of fixes: from the `fixes.csv` of many sequences to a `Promise`.
 
-Every sequence is a file, as `justzoom replay` writes it. First the factor that makes covariances
-true; then the gate, by learn then test; then the radii that hold, by conformal prediction.
+Every sequence is a file, as `justzoom replay` writes it. First covariances are made true
+(covariance_fit.py); then comes the gate, by learn then test; then the radii that hold, by
+conformal prediction.
 """
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +35,6 @@ GROSS = 9.0
 """A fix is grossly false where the truth is outside an ellipse three times as long as that of
 99 %."""
 
-CUT = 13.8155
-"""Squared distances count up to that which holds 99.9 %: one false fix must not widen all."""
-
-CUT_MEAN = 1.998
-"""Mean of the squared distance of a normal error that is cut so: 2 (1 - exp(-CUT / 2))."""
-
 _COLUMNS = ('variance_east_m2', 'covariance_east_north_m2', 'variance_north_m2')
 
 
@@ -46,20 +42,52 @@ _COLUMNS = ('variance_east_m2', 'covariance_east_north_m2', 'variance_north_m2')
 class FixSequence:
     """The fixes of one sequence that have a truth, in the order of time."""
 
-    squared: np.ndarray
-    """Squared Mahalanobis distance (N,) of the truth, by the covariances as published."""
+    off_m: np.ndarray
+    """How far (N, 2) the truth is from the fix, metres east and north."""
+
+    covariance_m2: np.ndarray
+    """(N, 2, 2), ENU."""
 
     confidence: np.ndarray
     """Mass (N,) of the first hypothesis, 0..1."""
 
-    error_m: np.ndarray
-    """Distance (N,) of the truth, metres."""
-
-    radius_90_m: np.ndarray
-    """Half the long axis (N,) of the 90 % ellipse, metres."""
-
     frames: int
     """Number of images with a truth, those without a fix among them."""
+
+    place: str = ''
+    """Where and when it was taken, in a word: sequences of one place and day share an error."""
+
+    @cached_property
+    def squared(self) -> np.ndarray:
+        """Squared Mahalanobis distance (N,) of the truth."""
+        solved = np.linalg.solve(self.covariance_m2, self.off_m[:, :, None])[:, :, 0]
+        return (self.off_m * solved).sum(1)
+
+    @property
+    def error_m(self) -> np.ndarray:
+        """Distance (N,) of the truth, metres."""
+        return np.hypot(*self.off_m.T)
+
+    @property
+    def radius_90_m(self) -> np.ndarray:
+        """Half the long axis (N,) of the 90 % ellipse, metres."""
+        return np.sqrt(CHI2_2DOF[0.9] * np.linalg.eigvalsh(self.covariance_m2)[:, 1])
+
+    def calibrated(self, scale: float = 1.0, floor_m: float = 0.0) -> 'FixSequence':
+        """The same with covariances times `scale`, and an error of `floor_m` metres along each
+        axis added that the frames share."""
+        covariance_m2 = scale * self.covariance_m2 + floor_m**2 * np.eye(2)
+        return replace(self, covariance_m2=covariance_m2)
+
+    def through(self, gate: float) -> 'FixSequence':
+        """The fixes whose confidence is at least that of a gate."""
+        flags = self.confidence >= gate
+        return replace(
+            self,
+            off_m=self.off_m[flags],
+            covariance_m2=self.covariance_m2[flags],
+            confidence=self.confidence[flags],
+        )
 
 
 @dataclass(frozen=True)
@@ -109,34 +137,16 @@ def read_fixes(path: str | Path) -> FixTable:
 
 
 def read_sequence(path: str | Path) -> FixSequence:
-    """The `FixSequence` of a `fixes.csv`. Raises DatasetError as `read_fixes`."""
+    """The `FixSequence` of a `fixes.csv`, in a folder of its own, which is in that of its place.
+    Raises DatasetError as `read_fixes`."""
     table = read_fixes(path)
     azimuth, _, distance = GEOD.inv(
         table.longitude, table.latitude, table.true_longitude, table.true_latitude
     )
     angle, length = np.radians(azimuth), np.asarray(distance, float)
-    off = np.stack([length * np.sin(angle), length * np.cos(angle)], 1)
-    solved = np.linalg.solve(table.covariance_m2, off[:, :, None])[:, :, 0]
-    radius = np.sqrt(CHI2_2DOF[0.9] * np.linalg.eigvalsh(table.covariance_m2)[:, 1])
-    squared = (off * solved).sum(1)
-    return FixSequence(squared, table.confidence, length, radius, table.frames)
-
-
-def fit_scale(sequences: Sequence[FixSequence]) -> float:
-    """The factor on covariances that makes them true: with it the mean squared distance is that
-    of a normal error, every sequence counting the same. Raises DatasetError without fixes."""
-    with_fixes = [each.squared for each in sequences if len(each.squared)]
-    if not with_fixes:
-        raise DatasetError('no sequence has a fix with a true position: nothing to calibrate on')
-
-    def mean(scale: float) -> float:
-        return float(np.mean([np.minimum(s / scale, CUT).mean() for s in with_fixes]))
-
-    low, high = 1e-4, 1e4
-    for _ in range(100):
-        middle = float(np.sqrt(low * high))
-        low, high = (middle, high) if mean(middle) > CUT_MEAN else (low, middle)
-    return high
+    off_m = np.stack([length * np.sin(angle), length * np.cos(angle)], 1)
+    place = str(Path(path).absolute().parent.parent)
+    return FixSequence(off_m, table.covariance_m2, table.confidence, table.frames, place)
 
 
 def make_promise(
@@ -145,21 +155,20 @@ def make_promise(
     fitted_on: str,
     alpha: float = 0.05,
     delta: float = 0.05,
-    scale: float = 1.0,
 ) -> Promise:
-    """The `Promise` of sequences whose covariances count times `scale`.
+    """The `Promise` of sequences.
 
     Raises DatasetError where there are too few for `alpha` and `delta`, or where they show that it
     would not be kept; ConfigError for shares that are not within 0..1.
     """
     needed = least_sequences(alpha, delta)
-    known = [each for each in sequences if len(each.squared)]
+    known = [each for each in sequences if len(each.off_m)]
     if len(known) < needed:
         raise DatasetError(
             f'{len(known)} sequences with fixes cannot support a risk of at most {alpha:g} with '
             f'confidence {1 - delta:g}: it takes {needed}, or a greater alpha'
         )
-    losses = [_losses(known, gate, scale) for gate in GATES]
+    losses = [_losses(known, gate) for gate in GATES]
     passed = learn_then_test(losses, alpha, delta)
     if passed is None:
         raise DatasetError(
@@ -167,8 +176,7 @@ def make_promise(
             f'{len(known)} sequences {losses[-1].mean():.1%} of the fixes are false, with the '
             f'strictest gate {losses[0].mean():.1%}; take more sequences or a greater alpha'
         )
-    kept = [_kept(each, GATES[passed]) for each in known]
-    scores = [each.squared[flags] / scale for each, flags in zip(known, kept, strict=True)]
+    scores = [each.through(GATES[passed]).squared for each in known]
     gross = sum(bool((s > GROSS * CHI2_2DOF[0.99]).any()) for s in scores)
     return Promise(
         group=group,
@@ -185,17 +193,10 @@ def make_promise(
     )
 
 
-def _kept(sequence: FixSequence, gate: float) -> np.ndarray:
-    return sequence.confidence >= gate
-
-
-def _losses(sequences: Sequence[FixSequence], gate: float, scale: float) -> np.ndarray:
+def _losses(sequences: Sequence[FixSequence], gate: float) -> np.ndarray:
     """Of each sequence the share of its fixes through a gate that are false."""
-    losses = []
-    for each in sequences:
-        squared = each.squared[_kept(each, gate)] / scale
-        losses.append((squared > CHI2_2DOF[0.99]).mean() if len(squared) else 0.0)
-    return np.array(losses)
+    kept = [each.through(gate).squared for each in sequences]
+    return np.array([(s > CHI2_2DOF[0.99]).mean() if len(s) else 0.0 for s in kept])
 
 
 def _radii(scores: Sequence[np.ndarray]) -> dict[str, float]:

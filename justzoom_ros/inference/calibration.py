@@ -99,8 +99,18 @@ class Calibration:
     covariance_scale: float = 1.0
     """Factor on the covariances of tracked fixes."""
 
+    covariance_floor_m: float = 0.0
+    """Error along each axis, metres, that the frames of a place and day share: added to the
+    covariances of tracked fixes after the factor."""
+
     covariance_fixes: int = 0
-    """Number of fixes that the factor was fitted on."""
+    """Number of fixes that factor and shared error were fitted on."""
+
+    single_scale: float = 1.0
+    """Factor on the covariances of the fixes of single registered frames."""
+
+    single_floor_m: float = 0.0
+    """As `covariance_floor_m`, of single frames."""
 
     promises: tuple[Promise, ...] = ()
     """What is promised of fixes, one for each group."""

@@ -46,6 +46,11 @@ class FixCriteria:
     def __post_init__(self) -> None:
         check_ranges(self)
 
+    def at_least(self, min_confidence: float) -> 'FixCriteria':
+        """The same, but as strict as a gate (0..1) at least."""
+        stricter = max(self.min_confidence, min_confidence)
+        return replace(self, min_confidence=stricter)
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -202,6 +207,13 @@ def widen(fix: Fix, std_m: float, criteria: FixCriteria | None = None) -> Fix:
     """The fix with an error of `std_m` metres in every direction added that its posterior does not
     know of; NO_FIX where that makes it too wide for `criteria`, `FixCriteria()` unless given."""
     return _add_covariance(fix, std_m**2 * np.eye(2), criteria)
+
+
+def scale_covariance(fix: Fix, scale: float) -> Fix:
+    """The fix with its covariance times a factor that calibration found; whether it is one stays
+    as decided."""
+    radius = fix.radius_90_m * math.sqrt(scale)
+    return replace(fix, covariance_m2=fix.covariance_m2 * scale, radius_90_m=radius)
 
 
 def add_offset(

@@ -6,12 +6,13 @@
 Every flight begins anywhere on the map of its town, with an unknown heading, on another day than
 the map shows. Its odometry has a wrong scale, a drifting heading and noise; its rangefinder and
 gimbal are a little off. What comes of it is a `fixes.csv` per flight, as of `justzoom replay`,
-which `justzoom calibrate --fixes` reads.
+which `justzoom calibrate --fixes` reads; with `--singles` a `single.csv` of some of its pictures,
+each by itself, too. Flights that are there already are not flown again.
 """
 
 import argparse
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -20,11 +21,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from justzoom_ros.evaluation.replay import ReplayedFix
-from justzoom_ros.evaluation.replay_results import write_fixes
-from justzoom_ros.evaluation.scored_fix import score_fix
 from justzoom_ros.inference.fix import Fix
-from justzoom_ros.io.bags import Track
 from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.maps.nadir_camera import NadirPose
@@ -35,10 +32,10 @@ from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.tracker import Tracker, TrackerConfig
 from justzoom_ros.worlds.flight import FlightConfig, take_picture
+from justzoom_ros.worlds.short_sequences import START_NS, write_sequence
 from justzoom_ros.worlds.town import DEMO_REGION, SURVEY_DAY, landscape, write_geotiff
 from justzoom_ros.worlds.town.canvas import Day
 
-START_NS = 1_790_000_000 * NS_PER_S
 INSIDE = 0.36
 """Flights turn back at this share of the side from the middle."""
 
@@ -179,41 +176,72 @@ def states_of(
     return found
 
 
-def fly(
-    tracker: Tracker, ground: np.ndarray, seed: Sequence[int], config: ShortFlightConfig
-) -> Iterator[tuple[NadirPose, Fix]]:
-    """Yield the true pose and the fix of each image of the flight of a seed."""
+@dataclass(frozen=True)
+class FlownFrame:
+    """One image of a flight and what the sensors say with it."""
+
+    pose: NadirPose
+    """The truth."""
+
+    odometry: Pose
+    """Of the time of the image."""
+
+    state: CameraState
+    """What rangefinder and gimbal say."""
+
+    image_rgb: np.ndarray
+    """uint8 (H, W, 3)."""
+
+
+def frames_of(
+    ground: np.ndarray, seed: Sequence[int], config: ShortFlightConfig
+) -> Iterator[FlownFrame]:
+    """Yield each `FlownFrame` of the flight of a seed over the ground of a town."""
     rng = np.random.default_rng(seed)
     poses = flight_poses(rng, config)
     odometry, states = odometry_of(poses, rng, config), states_of(poses, rng, config)
     camera = FlightConfig(size_px=config.size_px, seed=int(rng.integers(2**31)))
-    tracker.odometry.reset()
-    tracker.reset()
     for number, (pose, sample, state) in enumerate(zip(poses, odometry, states, strict=True)):
         jpeg = take_picture(ground, config.side_m, pose, camera, number)
-        image = np.array(Image.open(BytesIO(jpeg)))
-        tracker.add_odometry(sample)
-        yield pose, tracker.locate(image, sample.stamp_ns, state=state)
+        yield FlownFrame(pose, sample, state, np.array(Image.open(BytesIO(jpeg))))
 
 
-def write_flight(
-    path: Path,
-    flown: Sequence[tuple[NadirPose, Fix]],
-    map: SatelliteMap,
-    shift_m: tuple[float, float] = (0.0, 0.0),
-) -> None:
-    """Write the `fixes.csv` of one flight; the map is off by `shift_m`: what is seen at a place on
-    it is that much further east and north in truth. Raises OutputError."""
-    fixes, places = [], []
-    for number, (pose, fix) in enumerate(flown):
-        stamp_ns = START_NS + number * NS_PER_S
-        place = fix.latitude, fix.longitude, fix.covariance_m2, fix.confidence
-        fixes.append(ReplayedFix(stamp_ns, str(fix.status), fix.reason, *place))
-        places.append(map.region.to_latlon(pose.east_m + shift_m[0], pose.north_m + shift_m[1]))
-    latitudes, longitudes = (np.array(column) for column in zip(*places, strict=True))
-    track = Track(np.array([fix.stamp_ns for fix in fixes]), latitudes, longitudes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_fixes(path, [score_fix(fix, map.region, track) for fix in fixes])
+def follow(tracker: Tracker, frames: Iterable[FlownFrame]) -> Iterator[Fix]:
+    """Yield the fix of each frame of a flight, from a cold start."""
+    tracker.odometry.reset()
+    tracker.reset()
+    for frame in frames:
+        tracker.add_odometry(frame.odometry)
+        yield tracker.locate(frame.image_rgb, frame.odometry.stamp_ns, state=frame.state)
+
+
+def place_singly(localizer: Localizer, frames: Sequence[FlownFrame]) -> list[Fix]:
+    """The fix of each frame by itself, its heading unknown."""
+    found = []
+    for frame in frames:
+        state = frame.state
+        fix = localizer.locate(frame.image_rgb, state.camera, attitude=state.attitude)
+        found.append(fix)
+    return found
+
+
+def places_m(frames: Sequence[FlownFrame], shift_m: Sequence[float] = (0.0, 0.0)) -> np.ndarray:
+    """True places (N, 2) of frames, metres east and north, over a map that is off by `shift_m`:
+    what is seen at a place on it is that much further east and north in truth."""
+    return np.array([[one.pose.east_m, one.pose.north_m] for one in frames]) + shift_m
+
+
+def write_flight(folder: Path, tracker: Tracker, frames: Sequence[FlownFrame], singles: int,
+                 shift_m: Sequence[float]) -> None:  # fmt: skip
+    """Write the `fixes.csv` of one flight, and the `single.csv` of some of its frames, each by
+    itself. Raises OutputError."""
+    region = tracker.localizer.region
+    if singles:
+        chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, singles).astype(int)]
+        fixes = place_singly(tracker.localizer, chosen)
+        write_sequence(folder / 'single.csv', fixes, places_m(chosen, shift_m), region)
+    fixes = list(follow(tracker, frames))
+    write_sequence(folder / 'fixes.csv', fixes, places_m(frames, shift_m), region)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -226,6 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--towns', type=int, nargs='+', required=True, metavar='SEED', help='seeds of towns')
     add('--flights', type=int, default=50, help='number in all, evenly over the towns')
     add('--frames', type=int, default=ShortFlightConfig.frames, help='of each flight')
+    add('--singles', type=int, default=0, help='pictures of each to place by themselves')
     add('--registration', metavar='FILE', help='weights (default: the shipped ones)')
     add('--shift', type=float, nargs=2, default=(0.0, 0.0), metavar='M', help='the map is off by '
         'so much, east and north')  # fmt: skip
@@ -247,9 +276,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         tracker = Tracker(localizer, TrackerConfig())
         for number in tqdm(range(args.flights // len(args.towns)), desc=f'town {seed}'):
-            flown = list(fly(tracker, ground, [seed, number], config))
-            path = args.out / f'town_{seed}' / f'{number:04d}' / 'fixes.csv'
-            write_flight(path, flown, map, tuple(args.shift))
+            folder = args.out / f'town_{seed}' / f'{number:04d}'
+            if not (folder / 'fixes.csv').is_file():
+                frames = list(frames_of(ground, [seed, number], config))
+                write_flight(folder, tracker, frames, args.singles, args.shift)
 
 
 if __name__ == '__main__':

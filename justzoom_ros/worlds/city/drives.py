@@ -17,14 +17,15 @@ from justzoom_ros.io.static_transform import (
     StaticTransform,
     write_static_transform,
 )
+from justzoom_ros.region import Region
 from justzoom_ros.worlds.aliases import Progress
 from justzoom_ros.worlds.city.camera import Camera
 from justzoom_ros.worlds.city.city import make_city
 from justzoom_ros.worlds.city.config import CityConfig, make_photographer
 from justzoom_ros.worlds.city.light import Moment, sun_direction
 from justzoom_ros.worlds.city.photo import Lens
-from justzoom_ros.worlds.city.route import STEP_S, ride
-from justzoom_ros.worlds.city.shots import Photographer, Shot, jpeg
+from justzoom_ros.worlds.city.route import STEP_S, Ride, ride
+from justzoom_ros.worlds.city.shots import Day, Photographer, Shot, jpeg
 
 TOPICS = {
     'image': ('/camera/image/compressed', 'sensor_msgs/msg/CompressedImage'),
@@ -101,7 +102,7 @@ def write_drive(
 ) -> None:
     """Write `folder`/bag, truth.csv and drive.yaml. Raises ConfigError for too small a city."""
     rng = np.random.default_rng([photographer.city.seed, 40, number])
-    sensors = Sensors(1 + float(rng.normal(0, 0.01)), float(rng.normal(0, 0.002)))
+    sensors = draw_sensors(rng)
     track = ride(rng, photographer.city.roads, photographer.city.side_m / 2, duration_s)
     if track is None:
         raise ConfigError(
@@ -110,7 +111,7 @@ def write_drive(
         )
     days = photographer.days['val']
     day = days[number % len(days)]
-    moment = _noon(day, photographer.region)
+    moment = noon(day, photographer.region)
     path_m = np.stack([track.east_m, track.north_m], axis=1)[::25]
     scene = photographer.city.scene(day.traffic_seed, day.fullness, keep_clear=path_m)
     every = max(1, round(1 / (rate_hz * STEP_S)))
@@ -126,7 +127,26 @@ def write_drive(
         writer.write(scene, day, progress(frames, f'drive {number}', len(frames)))
 
 
-def _noon(day, region):
+def integrate_wheels(track: Ride, sensors: Sensors, rng: np.random.Generator) -> np.ndarray:
+    """Poses that wheels tell of a ride, (N, 5): x and y (metres) and yaw (radians), integrated
+    from speed (m/s) and turn rate (rad/s) that err, and these two."""
+    count = len(track.time_s)
+    walk = np.cumsum(rng.normal(0, sensors.yaw_walk_rad_s_rt_s * np.sqrt(STEP_S), count))
+    speed = track.speed_m_s * sensors.speed_scale
+    speed = speed + rng.normal(0, sensors.speed_noise_m_s, count)
+    rate = track.yaw_rate_rad_s + sensors.yaw_bias_rad_s + walk
+    rate = rate + rng.normal(0, sensors.yaw_noise_rad_s, count)
+    yaw = np.cumsum(rate) * STEP_S
+    x, y = np.cumsum(speed * np.cos(yaw)) * STEP_S, np.cumsum(speed * np.sin(yaw)) * STEP_S
+    return np.stack([x, y, yaw, speed, rate], axis=1)
+
+
+def draw_sensors(rng: np.random.Generator) -> Sensors:
+    """The sensors of one vehicle."""
+    return Sensors(1 + float(rng.normal(0, 0.01)), float(rng.normal(0, 0.002)))
+
+
+def noon(day: Day, region: Region) -> Moment:
     """The Moment of that day at which the sun is highest, in whole hours."""
     place = region.latitude, region.longitude
     hours = [day.midnight_s + 3600 * hour for hour in range(24)]
@@ -187,7 +207,7 @@ class _BagWriter:
         return self.writer.__exit__(*failure)
 
     def write(self, scene, day, frames):
-        odometry = self.odometry()
+        odometry = integrate_wheels(self.track, self.sensors, self.rng)
         gyro = self.rng.normal(0, 1, len(self.track.time_s))
         push = self.rng.normal(0, self.sensors.accelerometer_noise_m_s2, (len(gyro), 3))
         done = 0
@@ -209,19 +229,6 @@ class _BagWriter:
         message = self.types[kind](header=header, **fields)
         raw = self.store.serialize_cdr(message, kind)
         self.writer.write(self.connections[name], stamp_ns, raw)
-
-    def odometry(self):
-        """(N, 5): the pose integrated from wheels that err, and their speed and turn rate."""
-        track, sensors, rng = self.track, self.sensors, self.rng
-        count = len(track.time_s)
-        walk = np.cumsum(rng.normal(0, sensors.yaw_walk_rad_s_rt_s * np.sqrt(STEP_S), count))
-        speed = track.speed_m_s * sensors.speed_scale
-        speed = speed + rng.normal(0, sensors.speed_noise_m_s, count)
-        rate = track.yaw_rate_rad_s + sensors.yaw_bias_rad_s + walk
-        rate = rate + rng.normal(0, sensors.yaw_noise_rad_s, count)
-        yaw = np.cumsum(rate) * STEP_S
-        x, y = np.cumsum(speed * np.cos(yaw)) * STEP_S, np.cumsum(speed * np.sin(yaw)) * STEP_S
-        return np.stack([x, y, yaw, speed, rate], axis=1)
 
     def vector(self, x=0.0, y=0.0, z=0.0):
         return self.types['geometry_msgs/msg/Vector3'](float(x), float(y), float(z))

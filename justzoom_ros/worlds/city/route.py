@@ -39,12 +39,21 @@ def junctions(roads: list[Road]) -> dict[tuple[int, int, bool], np.ndarray]:
     return found
 
 
+Junctions = dict[tuple[int, int, bool], np.ndarray]
+"""As `junctions` finds them."""
+
+
 def wander(
-    rng: np.random.Generator, roads: list[Road], half_m: float, length_m: float
+    rng: np.random.Generator,
+    roads: list[Road],
+    half_m: float,
+    length_m: float,
+    found: Junctions | None = None,
 ) -> np.ndarray | None:
     """A polyline (N, 2) along lanes, at least `length_m` long, that stays within `half_m`; None
-    where it came to a dead end before that."""
-    meets = [(a, b, point) for (a, b, _), point in junctions(roads).items()]
+    where it came to a dead end before that. `found`: the `junctions`, where they are known."""
+    found = junctions(roads) if found is None else found
+    meets = [(a, b, point) for (a, b, _), point in found.items()]
     inside = [i for i, road in enumerate(roads) if road.kind != LANE and road.length_m > 60]
     number = int(rng.choice(inside))
     road, forward = roads[number], bool(rng.random() < 0.5)
@@ -96,11 +105,17 @@ def _within(points, half_m):
 
 
 def ride(
-    rng: np.random.Generator, roads: list[Road], half_m: float, duration_s: float
+    rng: np.random.Generator,
+    roads: list[Road],
+    half_m: float,
+    duration_s: float,
+    found: Junctions | None = None,
 ) -> Ride | None:
-    """The `Ride` of a drive of `duration_s` seconds. None where no route was found."""
+    """The `Ride` of a drive of `duration_s` seconds. None where no route was found. `found`: the
+    `junctions`, where they are known."""
+    found = junctions(roads) if found is None else found
     for _ in range(200):
-        line = wander(rng, roads, half_m, duration_s * CRUISE_M_S)
+        line = wander(rng, roads, half_m, duration_s * CRUISE_M_S, found)
         if line is not None:
             return _drive(_round_corners(line), duration_s)
     return None

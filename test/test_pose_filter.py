@@ -1,5 +1,7 @@
 """The filter with a fine window: against one of fine cells everywhere, and on flights."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -27,6 +29,7 @@ from justzoom_ros.filtering import (
     PoseFilterConfig,
     make_filter,
 )
+from justzoom_ros.filtering.search_area import SearchArea
 from justzoom_ros.inference.fix import FixStatus
 from justzoom_ros.registration.likelihood import PoseLikelihood
 
@@ -110,6 +113,28 @@ def test_heading_converges():
     _, _, yaw, length = belief.moments()
     turn = (yaw - flight.yaw_rad + np.pi) % (2 * np.pi) - np.pi
     assert abs(turn) < np.radians(6) and np.sqrt(-2 * np.log(length)) < np.radians(5)
+
+
+def test_a_look_at_a_part_of_the_map_may_take_from_a_place_but_not_give_to_it():
+    """Of two places one is looked at alone, again and again. It fits: it does not grow surer by
+    that, but narrower. Where it does not fit it loses as ever."""
+    belief = pose_filter()
+    look(belief, Peak(-90, 80, 1.0, 15.0), Peak(100, -70, -2.0, 14.0))
+    before, width = belief.mass_within(-90, 80, 75), belief.moments()[1].trace()
+    assert 0.4 < before < 0.8
+    beliefs = [deepcopy(belief) for _ in range(3)]
+    near = SearchArea(-90.0, 80.0, 50.0, beliefs[0].search_area().yaws_rad, 36)
+    assert not near.is_whole(REGION.side_m) and beliefs[0].whole_area().is_whole(REGION.side_m)
+    fitting, misfit = ratios_of([Peak(-90, 80, 1.0, 8.0)], near), ratios_of([], near, -4.0)
+    beliefs[0].update_poses(fitting)
+    beliefs[1].update_poses(fitting, may_gain=False)
+    beliefs[2].update_poses(misfit, may_gain=False)
+    gained, kept, lost = (belief.mass_within(-90, 80, 75) for belief in beliefs)
+    assert gained > before + 0.05
+    assert kept == pytest.approx(before, abs=0.01) and lost < before - 0.1
+    assert beliefs[1].moments(posterior_mode(beliefs[1]))[1].trace() < width
+    for belief in beliefs:
+        assert total(belief) == pytest.approx(1, abs=1e-5)
 
 
 def test_the_search_narrows_once_the_place_is_known_and_opens_for_the_kidnapped():

@@ -179,15 +179,23 @@ class PoseFilter:
         self._update(full, tempered)
 
     def update_poses(
-        self, likelihood: PoseRatios, exponent: float = 1.0, novelty: float = 1.0
+        self,
+        likelihood: PoseRatios,
+        exponent: float = 1.0,
+        novelty: float = 1.0,
+        may_gain: bool = True,
     ) -> None:
         """Weigh by a registration's `PoseLikelihood`, as `HistogramFilter.update_poses`; best
         searched in `search_area`, at its headings. Where the robot thereby is most probably in one
-        place, a fine window begins there, of this frame's ratios already."""
+        place, a fine window begins there, of this frame's ratios already. Without `may_gain` what
+        was looked at loses to what was not where it does not fit, and never gains from it: a
+        street that looks like the true one fits as well, and would grow certain while nobody
+        looks at the true one."""
         if self.windows:
             likelihood = refine(likelihood, self.config.window.cell_m)
         full = PoseExcess(likelihood, novelty)
-        self._update(full, full if exponent == 1 else PoseExcess(likelihood, exponent * novelty))
+        tempered = full if exponent == 1 else PoseExcess(likelihood, exponent * novelty)
+        self._update(full, tempered, may_gain)
 
     def update_heading(self, yaw_rad: float, std_rad: float, exponent: float = 1.0) -> None:
         """Weigh all headings by a measured one, as `HistogramFilter.update_heading`."""
@@ -204,7 +212,7 @@ class PoseFilter:
         half, side_m = self.region.side_m / 2, self.region.terminal_side_m
         return CellRatios(torch.from_numpy(logs)[None], side_m, -half, half)
 
-    def _update(self, full: PoseExcess, tempered: PoseExcess) -> None:
+    def _update(self, full: PoseExcess, tempered: PoseExcess, may_gain: bool = True) -> None:
         """Weigh by ratios. By `full` it is judged whether the frame fits."""
         self._kept = _Kept()
         coarse, area_m2 = self.coarse, self.coarse.area_m2
@@ -216,8 +224,13 @@ class PoseFilter:
         if tempered is not full:
             excesses = [_of_occupied(tempered, part) for part in parts]
         share = coarse.inlier_share(tempered.outlier_ratio(area_m2))
+        before = sum(e.touched(part.masses) for e, part in zip(excesses, parts, strict=True))
         for excess, part in zip(excesses, parts, strict=True):
             excess.weigh(part.masses, share)
+        after = sum(e.touched(part.masses) for e, part in zip(excesses, parts, strict=True))
+        if not may_gain and after > before:
+            for excess, part in zip(excesses, parts, strict=True):
+                excess.scale(part.masses, before / after)
         self._normalize()
         self._give_up(self._superfluous())
         while prior is not None and self._may_spawn() and self._spawn(prior, tempered, share):

@@ -151,6 +151,16 @@ class StateExcess:
         touched = masses[self.headings, self.rows, self.columns]
         return float((touched * self.values).sum(-1).sum(dtype=torch.float64))
 
+    def touched(self, masses: torch.Tensor) -> float:
+        """The sum of the `masses` (K, n, m) of the states that are touched."""
+        part = masses[self.headings, self.rows, self.columns]
+        return float(part.sum(-1).sum(dtype=torch.float64))
+
+    def scale(self, masses: torch.Tensor, factor: float) -> None:
+        """Multiply the `masses` (K, n, m) of the states that are touched."""
+        for k in self.headings:
+            masses[k, self.rows, self.columns] *= factor
+
     def weigh(self, masses: torch.Tensor, share: float) -> None:
         """Multiply `masses` (K, n, m) by mean ratios that count with a share (0..1): 1 + share *
         (ratio - 1)."""

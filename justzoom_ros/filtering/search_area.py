@@ -37,6 +37,11 @@ class SearchArea:
         """Between one heading and the next."""
         return 2 * np.pi / self.headings
 
+    def is_whole(self, region_side_m: float) -> bool:
+        """Whether it is all of a map of that side, at all headings."""
+        beyond_m = self.reach_m - max(abs(self.east_m), abs(self.north_m))
+        return len(self.yaws_rad) == self.headings and beyond_m >= region_side_m / 2 - 1e-6
+
 
 def search_area(parts: Sequence[Lattices], region_side_m: float, unexplored: float) -> SearchArea:
     """The area that leaves out no more than the share `unexplored` (0..1) of a belief in parts,

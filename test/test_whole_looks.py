@@ -37,7 +37,8 @@ class TwinStreets:
 def tracker_on(registrar):
     return Tracker(
         SimpleNamespace(
-            registrar=registrar, zoom=None, camera=None, region=REGION, covered=np.ones(CELLS, bool),
+            registrar=registrar, zoom=None, camera=None, region=REGION,
+            covered=np.ones(CELLS, bool),
             calibration=Calibration(), map_offset=MapOffset(), criteria=FixCriteria(),
             view=lambda images, state, mounts: SimpleNamespace(tilt_std_m=0.0),
             correct=lambda fix, criteria: fix,

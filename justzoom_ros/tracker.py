@@ -242,8 +242,8 @@ class Tracker:
         self._tilt_std_m = view.tilt_std_m
         area = self._area_to_search(belief, registrar)
         likelihood = registrar.likelihood_in(view, area, state.mount_yaw_rad)
-        whole = area.is_whole(self.localizer.region.side_m)
-        self.update_poses(likelihood, whole or not registrar.whole_frames)
+        may_gain = not registrar.whole_frames or area.is_whole(self.localizer.region.side_m)
+        self._weigh(partial(belief.update_poses, may_gain=may_gain), likelihood)
         if told and likelihood.scale is not None:
             self._learn_height(told, view, likelihood)
 
@@ -302,11 +302,9 @@ class Tracker:
         """Weigh the belief by the `CellPosterior` of one frame."""
         self._weigh(self.belief.update, posterior)
 
-    def update_poses(self, likelihood: PoseLikelihood, may_gain: bool = True) -> None:
-        """Weigh the belief by the `PoseLikelihood` of one frame, at headings of the robot;
-        `may_gain` as in `PoseFilter.update_poses`."""
-        update = self.belief.update_poses
-        self._weigh(update if may_gain else partial(update, may_gain=False), likelihood)
+    def update_poses(self, likelihood: PoseLikelihood) -> None:
+        """Weigh the belief by the `PoseLikelihood` of one frame, at headings of the robot."""
+        self._weigh(self.belief.update_poses, likelihood)
 
     def _weigh(self, update: Callable[[Any, float, float], None], frame: Any) -> None:
         """Weigh the belief by a frame, and learn from it how wrong the odometry is."""

@@ -1,11 +1,11 @@
 """One thread that handles the newest of what it is offered."""
 
-import ctypes
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+
+from justzoom_ros.live.heap import return_memory
 
 Item = TypeVar('Item')
 
@@ -53,12 +53,3 @@ class LatestWorker(Generic[Item]):
                     return
                 item = self._waiting.popleft()
             self._handle(item)
-
-
-def return_memory() -> None:
-    """Give the system what threads have freed, where the C library is glibc. It keeps that for
-    threads to come, thread by thread: hundreds of megabytes after a search over a whole map, each
-    time that a node is activated (malloc_trim(3))."""
-    trim = getattr(ctypes.CDLL(None), 'malloc_trim', None) if sys.platform == 'linux' else None
-    if trim:
-        trim(0)

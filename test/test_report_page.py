@@ -323,6 +323,11 @@ def test_a_page_is_no_wider_than_its_window(browser, thousand, width):  # noqa: 
         "Math.min(...[...document.querySelectorAll('#player button')].map((b) => b.clientHeight))"
     )
     assert browser.ask(smallest) >= 30
+    # Words of a table stay whole: its headings are a few lines high, not a letter wide.
+    tallest = (
+        "Math.max(...[...document.querySelectorAll('.sheet th')].map((cell) => cell.clientHeight))"
+    )
+    assert 0 < browser.ask(tallest) < 90
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ def _serve_node(args: argparse.Namespace) -> None:
         raise RuntimeUnavailableError(
             f'a running node is heard with ROS 2 in Python, source its setup file: {error}'
         ) from error
-    about = f'map {args.map}', f'fixes of {args.fix_topic}'
+    about = f'map {satellite_map.path.name}', f'fixes of {args.fix_topic}'
     offset = read_offset(satellite_map.path, satellite_map.checksum)
     server = ViewServer(lambda: live_page(satellite_map, about, offset), args.host, args.port)
     try:

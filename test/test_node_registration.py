@@ -1,7 +1,9 @@
 """The node without a policy: registration on a map, over real DDS."""
 
+import contextlib
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from array import array
@@ -14,7 +16,7 @@ import pytest
 from colcon_support import REPO
 from geometry_msgs.msg import QuaternionStamped
 from nav_msgs.msg import OccupancyGrid, Odometry
-from ros_support import PATIENCE_S, connect, image_message, publisher, robot, send
+from ros_support import PATIENCE_S, connect, image_message, publisher, robot, send, stamp_s
 from sensor_msgs.msg import CameraInfo, Image, Imu, Range
 from std_msgs.msg import Float64
 
@@ -427,3 +429,74 @@ def test_a_page_beside_the_node_shows_what_it_publishes(files, ground, monkeypat
                 done.set()
             spun.result(PATIENCE_S)
         server.close()
+
+
+# --- an autopilot --------------------------------------------------------------------------------
+
+SPEED_M_S = 4.0
+
+
+def drive(peer, odometry, image=None, seconds=1.0, started_s=0.0):
+    """Odometry straight ahead, 20 times a second, for a while; one image on the way."""
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        now = peer.node.get_clock().now()
+        message = Odometry()
+        message.header.stamp = now.to_msg()
+        message.pose.pose.position.x = SPEED_M_S * (now.nanoseconds / 1e9 - started_s)
+        message.pose.pose.orientation.w = 1.0
+        odometry.publish(message)
+        if image is not None:
+            image.header.stamp = now.to_msg()
+            peer.images.publish(image)
+            image = None
+        pause_s = time.monotonic() + 0.05
+        while time.monotonic() < pause_s:
+            peer._executor.spin_once(timeout_sec=0.01)
+
+
+@pytest.mark.slow
+def test_between_frames_an_autopilot_hears_where_odometry_has_carried_the_fix(files, ground):
+    pytest.importorskip('pymavlink', reason='pymavlink is not installed')
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(('127.0.0.1', 0))
+        to = f'udpout:127.0.0.1:{receiver.getsockname()[1]}'
+        with registering(files, footprint_m=[95.0, 105.0], mavlink_to=to) as (node, peer):
+            odometry = peer.node.create_publisher(Odometry, 'odom', 10)
+            peer.wait(odometry.get_subscription_count, 'who listens to odometry')
+            started_s = peer.node.get_clock().now().nanoseconds / 1e9
+            drive(peer, odometry, started_s=started_s)
+            end_s = time.monotonic() + PATIENCE_S
+            while not peer.fixes or peer.fixes[-1].status.status != FIX:
+                assert time.monotonic() < end_s
+                drive(peer, odometry, view(ground), 2.0, started_s)
+            drive(peer, odometry, None, 3.0, started_s)
+        packets = told(receiver)
+    assert_found(peer.fixes[-1])
+    stamp_us = stamp_s(peer.fixes[-1]) * 1e6
+    later = [packet for packet in packets if packet[0] > stamp_us + 1e5]
+    # Five a second, each with the time that it is of.
+    stamps_s = np.array([packet[0] for packet in later]) / 1e6
+    assert len(later) >= 10 and (np.diff(stamps_s) > 0).all()
+    assert np.median(np.diff(stamps_s)) == pytest.approx(0.2, abs=0.05)
+    places = np.stack(REGION.to_enu(*np.array([packet[1:] for packet in later]).T), axis=1)
+    steps_m = np.diff(places, axis=0)
+    # A second picture may have moved it once: the robot is where the view was taken, or further.
+    off_m = np.linalg.norm(steps_m, axis=1) - SPEED_M_S * np.diff(stamps_s)
+    assert np.median(np.abs(off_m)) < 0.1
+    east_m, north_m = np.median(steps_m, axis=0)
+    assert np.arctan2(north_m, east_m) == pytest.approx(PLACE.yaw_rad, abs=0.05)
+
+
+def told(receiver):
+    """(time in microseconds, latitude, longitude) of all GPS_INPUT that hold a position."""
+    from pymavlink.dialects.v20 import common
+
+    receiver.setblocking(False)
+    parser, found = common.MAVLink(None), []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            for message in parser.parse_buffer(bytearray(receiver.recv(1000))) or ():
+                if message.get_type() == 'GPS_INPUT' and message.fix_type == 3:
+                    found.append((message.time_usec, message.lat / 1e7, message.lon / 1e7))
+    return found

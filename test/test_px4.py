@@ -7,6 +7,7 @@ read by rosbags' parser of .msg files."""
 import math
 import sys
 import types
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,3 +199,15 @@ def test_a_publisher_as_the_bridge_listens_and_the_same_reports(installed):
     assert quality.depth == 1
     assert sender.send(PLACE, NOW_NS) and not sender.send(NoPosition(NOW_NS), NOW_NS)
     assert [m.timestamp_sample for m in recorder.sent] == [STAMP_NS // 1000]
+
+
+@pytest.mark.ros
+def test_without_px4_msgs_activate_fails_with_the_reason(tmp_path):
+    ros = pytest.importorskip('ros_support')
+    if find_spec('px4_msgs') is not None:
+        pytest.skip('px4_msgs is installed')
+    files = ros.make_files(tmp_path)
+    with ros.robot(files, activate=False, px4_topic='/fmu/in/aux_global_position') as (_, peer):
+        assert peer.change('configure') and not peer.change('activate')
+        peer.diagnosis('activate failed: px4_topic needs px4_msgs')
+        assert peer.state() == 'inactive'

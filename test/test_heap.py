@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from justzoom_ros.live import heap
+
 COUNT_HEAPS = """
 import ctypes, sys, threading
 from justzoom_ros.live.heap import share_heap
@@ -39,7 +41,6 @@ def test_threads_have_one_heap_where_they_share_it_and_several_else(tmp_path):
 
 
 def test_where_there_is_no_glibc_nothing_happens(monkeypatch):
-    from justzoom_ros.live import heap
-
     monkeypatch.setattr(heap.ctypes, 'CDLL', lambda name: object())
     heap.share_heap()
+    heap.return_memory()

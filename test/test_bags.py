@@ -238,7 +238,11 @@ def test_truth_without_a_position_is_dropped_and_counted(tmp_path, images):
         track = read_track(opened, TRUTH)
     assert track.dropped == 2 and list(track.stamps_ns) == [images[0].stamp_ns]
     out = write_messages(tmp_path / 'c', (TRUTH, lost, 1))
-    with Bag(out) as opened, pytest.raises(BagError, match='no message with a position'):
+    with Bag(out) as opened, pytest.raises(BagError, match='no message with a position$'):
+        read_track(opened, TRUTH)
+    lost.latitude, lost.longitude = 5_800_000.0, 391_000.0  # metres of UTM
+    out = write_messages(tmp_path / 'd', (TRUTH, lost, 1))
+    with Bag(out) as opened, pytest.raises(BagError, match='latitudes and longitudes are no deg'):
         read_track(opened, TRUTH)
 
 

@@ -1,6 +1,7 @@
 """Folders of photos as cameras leave them, and pictures that cannot be read."""
 
 import logging
+import os
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image, TiffImagePlugin
 from justzoom_ros.errors import DatasetError, ImageError, OutputError
 from justzoom_ros.files import writing
 from justzoom_ros.io.datasets import read_images
+from justzoom_ros.io.exif import read_exif
 from justzoom_ros.io.images import read_picture
 
 NOON_NS = 1_370_347_200 * 10**9
@@ -90,6 +92,30 @@ def test_what_is_no_picture_is_called_what_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'open', refuse)
     with pytest.raises(ImageError, match='permission denied'):
         read_picture(tmp_path / 'x.heic')
+
+
+@pytest.mark.parametrize(
+    ('data', 'says'),
+    [
+        (b'', 'a.jpg: the file is empty'),
+        (b'hello', 'a.jpg: it is no picture of a kind that is read; save it'),
+        (b'\0\0\0\x18ftypheic0000', 'a.jpg: HEIC is not read; save it'),
+        (b'\0\0\0\x18ftypavif0000', 'a.jpg: HEIC is not read; save it'),
+        (b'\0\0\0\x18ftypmp420000', 'a.jpg: it is no picture of a kind'),
+    ],
+)
+def test_a_name_does_not_make_a_picture(tmp_path, data, says):
+    (tmp_path / 'a.jpg').write_bytes(data)
+    with pytest.raises(ImageError, match=says):
+        read_picture(tmp_path / 'a.jpg')
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'a.jpg')
+    with pytest.raises(ImageError, match='a pipe and no file'):
+        read_picture(tmp_path / 'a.jpg')
+    with pytest.raises(DatasetError, match='a pipe and no file'):
+        read_exif('row 1', tmp_path / 'a.jpg')
 
 
 def test_a_place_without_a_name_is_resolved_or_refused(tmp_path, monkeypatch):

@@ -112,6 +112,14 @@ def test_odometry_that_can_be_used_is_used_and_what_is_left_out_is_counted(
     assert len(told) == 1 and told[0].startswith('of 4 samples of the odometry some were not used')
 
 
+def test_odometry_that_ends_before_the_images_is_told(localizer, images, caplog):
+    before = poses([START_NS - 2 * STEP_NS, START_NS - STEP_NS])
+    events = [*map(OdometryEvent, before), *frames(images)]  # 0.25, 0.5, 0.75 and 1 s after it
+    list(track_frames(events, Tracker(localizer)))
+    (told,) = [r.getMessage() for r in caplog.records if 'odometry' in r.getMessage()]
+    assert told.startswith(f'the odometry does not reach up to 2 of {FRAMES} images:')
+
+
 def test_how_far_a_moment_is_from_the_odometry():
     odometry = Odometry()
     assert not odometry.covers(0) and odometry.seconds_from(0) == np.inf
@@ -187,6 +195,16 @@ def test_a_truth_that_is_not_on_the_map_is_told(run, place, hint):
     status, said, summary = run(move)
     assert status == 0 and summary['truth_remark'] in said
     assert f'all {FRAMES} true positions lie outside the map' in said and hint in said
+
+
+@pytest.mark.slow
+def test_truths_of_which_some_are_not_on_the_map_are_counted(run):
+    def move(topic, number, message):
+        if topic == '/gps/fix' and number == 1:
+            message.latitude = message.longitude = 0.0
+
+    _, said, _ = run(move)
+    assert f'1 of {FRAMES} true positions lie outside the map (they are at 0, 0' in said
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ class OdometryWatch:
         self._refused: Counter[str] = Counter()
         self._usable = False
         self._alone = 0
+        self._frames, self._beyond = 0, 0
         self._apart_s: float | None = None
 
     def add(self, pose: Pose) -> None:
@@ -35,8 +36,11 @@ class OdometryWatch:
         """Whether a frame must be localized by itself: odometry was heard, and none of it is of
         the time of this frame or of one before."""
         odometry: Odometry = self._tracker.odometry
-        self._usable = self._usable or odometry.covers(stamp_ns)
+        covered = odometry.covers(stamp_ns)
+        self._usable = self._usable or covered
+        self._frames += 1
         if self._usable or not self._heard:
+            self._beyond += self._usable and not covered
             return False
         self._alone += 1
         self._apart_s = odometry.seconds_from(stamp_ns)
@@ -50,6 +54,12 @@ class OdometryWatch:
             log.warning(
                 f'no odometry could be used ({self._heard} samples; {why}); each of '
                 f'{self._alone} images was localized by itself'
+            )
+        elif self._beyond:
+            why = f' ({self._heard} samples; {reasons})' if reasons else ''
+            log.warning(
+                f'the odometry does not reach up to {self._beyond} of {self._frames} images{why}: '
+                'the belief spread meanwhile'
             )
         elif reasons:
             log.warning(f'of {self._heard} samples of the odometry some were not used: {reasons}')

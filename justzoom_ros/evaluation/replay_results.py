@@ -70,20 +70,22 @@ def _reasons(scored: Sequence[ScoredFix]) -> dict[str, int]:
 
 
 def _truth_remark(scored: Sequence[ScoredFix], region: Region, track: Track | None) -> str | None:
-    """What is wrong where no image has a truth on the map; None where one has, or there is no
+    """What is wrong where an image has no truth on the map; None where all have, or there is no
     truth at all."""
     truths = [item.truth for item in scored if item.truth is not None]
-    if track is None or not scored or any(region.contains(*truth) for truth in truths):
+    outside = [truth for truth in truths if not region.contains(*truth)]
+    if track is None or not scored or (truths and not outside):
         return None
     if not truths:
         nearest = np.abs(track.stamps_ns[:, None] - [[item.fix.stamp_ns for item in scored]])
         return f'images and true positions are {nearest.min() / 1e9:.1f} s apart'
     hint = ''
-    if all(truth == (0.0, 0.0) for truth in truths):
+    if all(truth == (0.0, 0.0) for truth in outside):
         hint = ' (they are at 0, 0: a receiver that never had a fix?)'
-    elif any(abs(lon) <= 90 and region.contains(lon, lat) for lat, lon in truths):
+    elif any(abs(lon) <= 90 and region.contains(lon, lat) for lat, lon in outside):
         hint = ' (latitude and longitude are swapped)'
-    return f'all {len(truths)} true positions lie outside the map{hint}'
+    share = f'{len(outside)} of' if len(outside) < len(truths) else 'all'
+    return f'{share} {len(truths)} true positions lie outside the map{hint}'
 
 
 def sequence_figures(scored: Sequence[ScoredFix]) -> dict[str, Any] | None:

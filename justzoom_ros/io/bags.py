@@ -6,6 +6,7 @@ no ROS installation is needed. Everything that is wrong with a bag is a BagError
 
 import io
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -235,16 +236,20 @@ class NoPositionError(BagError):
 def read_track(bag: Bag, topic: str) -> Track:
     """The Track of a NavSatFix topic. Raises BagError where no message has a position."""
     samples: dict[int, tuple[float, float]] = {}
-    dropped = 0
+    dropped, no_degrees = 0, 0
     for item in bag.messages([topic]):
         fix = item.message
         valid = abs(fix.latitude) <= 90 and abs(fix.longitude) <= 180  # False for NaN
+        no_degrees += not valid and math.isfinite(fix.latitude) and math.isfinite(fix.longitude)
         if valid and fix.status.status != NO_FIX:
             samples[item.stamp_ns] = fix.latitude, fix.longitude
         else:
             dropped += 1
     if not samples:
-        raise NoPositionError(f'topic {topic} of bag {bag.path} has no message with a position')
+        hint = ': their latitudes and longitudes are no degrees' if no_degrees else ''
+        raise NoPositionError(
+            f'topic {topic} of bag {bag.path} has no message with a position{hint}'
+        )
     stamps_ns = np.array(sorted(samples), np.int64)
     latitudes, longitudes = np.array([samples[stamp] for stamp in sorted(samples)]).T
     return Track(stamps_ns, latitudes, longitudes, dropped)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from PIL import Image, UnidentifiedImageError
 
 from justzoom_ros.errors import DatasetError
+from justzoom_ros.io.images import open_picture
 from justzoom_ros.io.stamps import NS_PER_S
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def read_exif(row: str, file: Path) -> tuple[Tags, Tags]:
 def read_tags(row: str, file: Path, make: Callable[[Image.Image], T]) -> T:
     """What `make` reads of an open image. Raises DatasetError where it is no readable image."""
     try:
-        with Image.open(file) as image:
+        with open_picture(file) as image:
             return make(image)
     except _UNREADABLE as error:
         raise DatasetError(f'{row}: {file} is not a readable image: {error}') from error

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from justzoom_ros.errors import ImageError, first_line
 from justzoom_ros.io.image_message import FULL_16_BITS, UsedDepth, to_8_bits
 
 HEIC_SUFFIXES = ('.heic', '.heif', '.avif')
+HEIC_BRANDS = tuple(b'ftyp' + brand for brand in (b'heic', b'heix', b'hevc', b'mif1', b'avif'))
+"""What such files have from their fifth byte on, whatever their names."""
 
 
 def read_picture(path: str | Path, depth: UsedDepth | None = None) -> np.ndarray:
@@ -19,7 +21,7 @@ def read_picture(path: str | Path, depth: UsedDepth | None = None) -> np.ndarray
     Raises ImageError where it is missing, truncated or no picture.
     """
     try:
-        with Image.open(path) as picture:
+        with open_picture(path) as picture:
             upright = ImageOps.exif_transpose(picture)
             if upright.mode.startswith('I'):  # Pillow would make all above 255 white
                 samples = np.asarray(upright).clip(0, FULL_16_BITS).astype(np.uint16)
@@ -34,10 +36,29 @@ def read_picture(path: str | Path, depth: UsedDepth | None = None) -> np.ndarray
         raise ImageError(f'{path} cannot be read: permission denied') from error
     except Image.DecompressionBombError as error:
         raise ImageError(f'{path} is too large: {first_line(error)}') from error
+    except UnidentifiedImageError as error:
+        raise ImageError(f'{path}: {_kind_of(Path(path))}') from error
     except (OSError, SyntaxError, ValueError) as error:
-        if Path(path).suffix.lower() in HEIC_SUFFIXES:
-            raise ImageError(f'{path}: HEIC is not read; save it as JPEG or PNG') from error
         raise ImageError(f'{path} is corrupt: {first_line(error)}') from error
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """Pillow's image of a file, not read yet. Raises OSError; of a pipe too, which may wait for
+    ever."""
+    if Path(path).is_fifo():
+        raise OSError('it is a pipe and no file')
+    return Image.open(path)
+
+
+def _kind_of(path: Path) -> str:
+    """What a file is that Pillow does not know."""
+    with path.open('rb') as file:
+        begin = file.read(12)
+    if not begin:
+        return 'the file is empty'
+    if path.suffix.lower() in HEIC_SUFFIXES or begin[4:] in HEIC_BRANDS:
+        return 'HEIC is not read; save it as JPEG or PNG'
+    return 'it is no picture of a kind that is read; save it as JPEG or PNG'
 
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -1,12 +1,15 @@
 # make demo   fly over an invented town, drive through a city; the real node says where
 # make test   everything that is checked: style, types, tests
-# make quick  the tests that need no running node and no patience
+# make quick  the tests that need no running node and no patience: half a minute on two cores
 # make lint   style and types
 # All install what they need into .venv first: Python 3.11 or newer, make and a C compiler suffice.
 
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
+# Processes that share the tests. Those that start nodes stay together in one of them.
+JOBS ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -ra -n $(JOBS) --dist loadgroup
 
 export RMW_IMPLEMENTATION := rmw_fastrtps_cpp
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST
@@ -24,10 +27,10 @@ demo: $(VENV)/.demo
 
 test: lint
 	@echo 'test: real nodes over DDS included; about ten minutes on two cores. Less: make quick'
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -ra test
+	$(PYTEST) test
 
 quick: install
-	OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -ra -m 'not ros and not slow' test
+	$(PYTEST) -m 'not ros and not slow' test
 
 lint: install
 	$(RUN)/ruff check .

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from quick import quick_first
 from tiny import REGION, make_map, make_weights
 
 from justzoom_ros.cli.main import main
@@ -76,7 +77,7 @@ def test_calibrated_weights_are_used_and_known_to_be(photographed, tmp_path, cap
     assert after.posterior(pixels).entropy_nats > before.posterior(pixels).entropy_nats
 
 
-@pytest.mark.parametrize('after', [2.01, float('nan'), float('inf')])
+@pytest.mark.parametrize('after', quick_first(1, [2.01, float('nan'), float('inf')]))
 @pytest.mark.parametrize('part', ['temperature', 'exponent'])
 def test_a_fit_that_made_it_worse_is_refused_and_nothing_is_written(
     photographed, tmp_path, monkeypatch, capsys, part, after
@@ -102,6 +103,7 @@ def test_a_fit_that_made_it_worse_is_refused_and_nothing_is_written(
     assert not (tmp_path / 'out.safetensors').exists()
 
 
+@pytest.mark.slow
 def test_a_report_is_drawn_of_the_images(photographed, tmp_path):
     satellite_map, weights, table = photographed
     out, report = tmp_path / 'calibrated.safetensors', tmp_path / 'report.png'

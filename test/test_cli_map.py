@@ -127,6 +127,7 @@ def test_wrong_input_is_one_line_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_damaged_source_prints_one_line_in_a_process_of_its_own(source, tmp_path):
     """Also what GDAL's library prints by itself must not reach the terminal."""
     damaged = tmp_path / 'damaged.tif'

@@ -70,6 +70,7 @@ def test_the_table_has_a_row_per_method_search_and_views(city, capsys, tmp_path)
     assert inner / 4 < rows[0]['chance_recall_50m'] <= inner * 1.001
 
 
+@pytest.mark.slow
 def test_two_views_are_scored_by_their_product(city, capsys):
     row = json.loads(compared(city, capsys, '--views', '2', '--json'))['rows'][0]
     localizer = Localizer.open(map=city / 'map', weights=city / 'weights.safetensors')
@@ -102,6 +103,7 @@ def test_views_of_a_place_come_in_the_order_of_its_cameras(city):
         rigs(images, 4)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_map_and_of_the_weights(city, capsys):
     rows = json.loads(compared(city, capsys, '--views', '1', '--json'))['rows']
     policy = ZoomPolicy.load(city / 'weights.safetensors')
@@ -149,6 +151,7 @@ def test_methods_without_a_file_are_named(city, capsys):
     assert 'NAME=FILE' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_curves_are_drawn_of_the_histories_beside_the_weights(city, capsys, tmp_path):
     header = 'step,cpu_minutes,train_loss_nats,nll_nats,recall_50m'
     lines = [header, '100,1,5.5,5.4,0.1', '200,2,5,5,0.2']

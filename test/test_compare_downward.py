@@ -71,6 +71,7 @@ def test_a_table_has_policy_registration_both_and_sift(town, flight, weights, tm
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_sift_counts_what_it_cannot_place_as_wrong(town, flight, capsys):
     assert compared(town, flight, 'sift', '--json') == 0
     (row,) = json.loads(capsys.readouterr().out)['rows']

@@ -121,6 +121,7 @@ def test_a_dataset_that_is_there_is_kept_and_a_failed_build_leaves_nothing(tmp_p
         build_dataset(sources, ground, tmp_path / 'out')
 
 
+@pytest.mark.slow
 def test_wide_photos_are_reduced_and_keep_their_view(tmp_path, build):
     track = u_turn()
     for i, (east, north) in enumerate(track):
@@ -150,6 +151,7 @@ def test_the_command_line_builds_counts_and_tells_errors_on_one_line(tmp_path, g
     assert found['config']['fov_deg'] == 70 and found['assumed_position_std'] > 0
 
 
+@pytest.mark.slow
 def test_a_dataset_may_be_built_of_another_and_a_photo_that_is_listed_twice_counts_once(
     tmp_path, build
 ):
@@ -213,6 +215,7 @@ def test_exchanged_coordinates_are_recognized(tmp_path, build):
         build('photos.csv')
 
 
+@pytest.mark.slow
 def test_photos_partly_off_the_map_or_its_imagery_are_counted(tmp_path, build):
     track = np.stack([np.arange(-295, 405, 10.0), np.zeros(70)], axis=1)
     save_track(tmp_path / 'photos', track, headings=directions(track))
@@ -233,6 +236,7 @@ def test_a_panorama_is_an_error_by_name(tmp_path, build):
         build('photos.json')
 
 
+@pytest.mark.slow
 def test_a_corrupt_picture_is_an_error_or_is_counted(tmp_path, build):
     paths = save_track(tmp_path / 'photos', headings=directions(u_turn()))
     paths[20].write_bytes(paths[20].read_bytes()[:-3000])
@@ -265,6 +269,7 @@ def test_photos_without_a_compass_look_where_they_go(tmp_path, build):
     assert stds[errors > 20].min() > 20 and {row['heading_source'] for row in rows} == {'track'}
 
 
+@pytest.mark.slow
 def test_a_side_camera_s_own_headings_say_how_it_is_mounted(tmp_path, build):
     noise = np.random.default_rng(1).normal(0, 10, 41)
     save_track(tmp_path / 'photos', headings=directions(u_turn()) - 90 + noise)
@@ -282,6 +287,7 @@ def test_one_heading_against_its_track_is_left_out(tmp_path, build):
     assert row['photo'] == 'IMG_0007.jpg' and '180 degrees' in row['more']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('convert', 'says'),
     [
@@ -302,6 +308,7 @@ def test_headings_that_contradict_the_track_are_an_error_that_says_how_they_may_
     assert len(build(max_heading_error_deg=180.0)[1]) > 20
 
 
+@pytest.mark.slow
 def test_magnetic_headings_are_corrected_or_told(tmp_path, build):
     headings = directions(u_turn()) - 12.0
     save_track(tmp_path / 'photos', headings=headings, reference='M')

@@ -142,6 +142,7 @@ def test_command_writes_what_it_prints(files, dataset, tmp_path, capsys):
         assert figures['share_fix'] == sum(row['status'] == 'fix' for row in mine) / 6
 
 
+@pytest.mark.slow
 def test_distances_in_the_table_are_geodesic(files, dataset, tmp_path):
     run(files, dataset, '-o', tmp_path)
     with (tmp_path / 'per_image.csv').open() as file:

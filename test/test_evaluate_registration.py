@@ -177,6 +177,7 @@ def test_a_scale_that_is_not_known_is_asked_for(town, folder, capsys):
     write_flight(folder, town)
 
 
+@pytest.mark.slow
 def test_a_view_that_is_larger_than_the_map_gives_no_fix_with_a_reason(town, folder, capsys):
     bare = write_flight(folder, town, columns=())
     assert run(town, bare, '--footprint', 2000, 2000, '--json') == 0

@@ -187,6 +187,7 @@ def test_coarse_cells_say_the_same_as_fine_ones(table):
     assert math.hypot(peak.east_m - expected[0], peak.north_m - expected[1]) < 6.0
 
 
+@pytest.mark.slow
 def test_two_pictures_of_a_rig_say_more_than_one(table):
     network, features = Told(table, 90, 110, 0.3), MapFeatures(table, cell_m=2.0)
     picture = world_picture(0, 0, 0, 1.57)

@@ -179,7 +179,9 @@ MOTIONS = (
 )
 
 
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    'dtype', [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)]
+)
 def test_it_is_the_brute_force_filter(dtype):
     covered = np.ones(CELLS, bool)
     covered[:9] = False

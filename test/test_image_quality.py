@@ -45,6 +45,7 @@ def test_what_shows_nothing_is_told_by_name(image, fault):
     assert image_fault(image) is fault
 
 
+@pytest.mark.slow
 def test_a_hand_over_the_lens_is_blurred():
     soft = cv2.GaussianBlur(texture(contrast=30.0, mean=90.0), (0, 0), 60)
     assert image_fault(soft) in (ImageFault.BLURRED, ImageFault.FLAT)
@@ -61,6 +62,7 @@ def test_a_rig_is_usable_as_long_as_one_camera_is():
     assert images_fault([black, picture(np.full(SHAPE, 255))]) is ImageFault.DARK
 
 
+@pytest.mark.slow
 def test_every_frame_of_a_real_flight_over_fields_passes(shared):
     frames = sorted((shared / 'data' / 'seneca' / 'images').glob('*.jpg'))[::6]
     assert frames and all(image_fault(read_picture(frame)) is None for frame in frames)

@@ -72,6 +72,7 @@ def test_an_embedding_serves_several_searches(made):
     assert len(greedy.masses) < len(whole.masses)
 
 
+@pytest.mark.slow
 def test_cells_without_imagery_get_no_mass(tmp_path, shared):
     source = shared / 'data' / 'seneca' / 'map_from_even_frames.tif'
     region = Region(41.0362, -83.3058, 528.0, 4, 2)

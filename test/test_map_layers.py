@@ -197,6 +197,7 @@ def test_a_layer_without_imagery_there_is_passed_over():
         registrar.likelihood(toy_view(registrar, 2))
 
 
+@pytest.mark.slow
 def test_training_pairs_the_layers_of_a_map(folder):
     satellite_map = SatelliteMap.open(folder / 'strange')
     place = map_place(satellite_map)

@@ -176,6 +176,7 @@ def flown(rng, frames, std_m=1.5, gnss_std_m=0.1, outliers=0.0):
     return pairs
 
 
+@pytest.mark.slow
 def test_200_m_with_a_trusted_receiver_find_seven_metres_to_one():
     rng = np.random.default_rng(5)
     errors, squared = [], []

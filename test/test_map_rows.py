@@ -8,6 +8,7 @@ import pytest
 from colcon_support import REPO
 from imagery import CENTER
 from map_servers import REGION
+from quick import quick_first
 
 from justzoom_ros import SatelliteMap
 from justzoom_ros.cli.main import main
@@ -41,7 +42,9 @@ def rows(header):
     return [(have.strip(), give.strip()) for have, give in cells]
 
 
-@pytest.mark.parametrize(('have', 'give'), rows('give'), ids=lambda text: text[:40])
+@pytest.mark.parametrize(
+    ('have', 'give'), quick_first(4, rows('give')), ids=lambda text: text[:40]
+)
 def test_each_row_of_a_server_is_a_map(server, tmp_path, monkeypatch, capsys, have, give):
     monkeypatch.setenv('MY_KEY', 'sesame')
     monkeypatch.setattr(PRESETS, 'entries', dict(PRESETS.entries))

@@ -49,6 +49,7 @@ def test_redirects_in_a_circle_end(server, tmp_path):
     assert len(server.requests) < 30
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_answer_is_waited_for_so_long(server, tmp_path):
     told = Event()
     server.ill = lambda path, times: told.wait(60) and None
@@ -130,6 +131,7 @@ def test_a_cache_that_cannot_be_written_to_is_told(server, tmp_path, kind):
         build(address(server, kind), tmp_path, cache=Path('/proc/cache'))
 
 
+@pytest.mark.slow
 def test_tiles_that_were_damaged_since_are_told_and_asked_for_again(server, tmp_path):
     first = build(address(server, 'tiles'), tmp_path)
     for path in (tmp_path / 'cache').rglob('*.tif'):
@@ -246,6 +248,7 @@ def test_the_command_tells_tiles_and_bytes_on_stderr(server, tmp_path, capsys):
     assert ' MB]' in streams.err  # the bar
 
 
+@pytest.mark.slow
 def test_a_failure_prints_one_line_in_a_process_of_its_own(server, tmp_path):
     """What GDAL and rasterio log must not reach the terminal either."""
     server.ill = lambda path, times: (503, 'text/html', b'', {})

@@ -18,6 +18,7 @@ from map_servers import (
     slowly,
     smooth,
 )
+from quick import quick_first
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.warp import reproject
@@ -54,7 +55,10 @@ def shift_px(shown, expected):
     return np.linalg.lstsq(slopes, (shown - expected).ravel(), rcond=None)[0]
 
 
-@pytest.mark.parametrize('kind', KINDS)
+FIRST = ('tiles', 'WMS', 'WMTS', 'COG', 'STAC item')
+
+
+@pytest.mark.parametrize('kind', quick_first(5, dict.fromkeys([*FIRST, *KINDS])))
 def test_a_map_shows_what_the_server_shows(server, expected, tmp_path, kind):
     server.max_zoom = 18
     built = build(address(server, kind), tmp_path)
@@ -67,7 +71,7 @@ def test_a_map_shows_what_the_server_shows(server, expected, tmp_path, kind):
 # --- politeness --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize('kind', ['tiles', 'WMS', 'WMTS', 'COG', 'STAC item'])
+@pytest.mark.parametrize('kind', quick_first(1, FIRST))
 def test_a_second_build_needs_no_network(server, tmp_path, kind):
     first = build(address(server, kind), tmp_path)
     asked, said = len(server.requests), []
@@ -91,6 +95,7 @@ def test_tiles_are_asked_for_again_when_that_is_wanted(server, tmp_path):
     assert set(server.times.values()) == {2}
 
 
+@pytest.mark.slow
 def test_a_server_is_asked_once_per_tile_by_few_connections_that_say_who_they_are(
     server, tmp_path
 ):
@@ -116,6 +121,7 @@ def test_a_busy_server_is_given_time(server, tmp_path):
     assert set(waits) == {'0.01 s', '0.02 s'}  # doubled
 
 
+@pytest.mark.slow
 def test_a_build_that_was_stopped_goes_on_where_it_was(server, tmp_path):
     def ill(path, times):
         return (403, 'text/html', b'quota', {}) if len(server.requests) == 7 else None
@@ -128,6 +134,7 @@ def test_a_build_that_was_stopped_goes_on_where_it_was(server, tmp_path):
     assert sorted(server.times.values())[-3:] == [1, 1, 2]  # the refused one alone
 
 
+@pytest.mark.slow
 def test_tiles_and_bytes_are_told_before_they_are_fetched(server, tmp_path):
     said = []
     build(address(server, 'tiles, jpeg'), tmp_path, resolution_m=0.25, say=said.append)
@@ -138,6 +145,7 @@ def test_tiles_and_bytes_are_told_before_they_are_fetched(server, tmp_path):
     assert float(about) == pytest.approx(sum(fetched) / 1e6, rel=0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_more_tiles_or_bytes_than_allowed_are_refused(server, tmp_path):
     source = address(server, 'tiles')
     with pytest.raises(ConfigError, match=r'needs \d+ tiles .* and 3 are allowed.*--max-tiles'):
@@ -174,6 +182,7 @@ def test_tiles_that_are_not_there_are_no_imagery(server, tmp_path):
     assert not built.mask[:, :40].any() and built.mask[:, 60:].all()
 
 
+@pytest.mark.slow
 def test_values_of_16_bit_are_stretched_as_those_of_a_file(server, ortho, tmp_path):
     deep = smooth().astype(np.uint16) * 40 + 500
     write_raster(ortho.with_name('deep.tif'), deep, grid_round(CENTER), nodata=0)
@@ -221,6 +230,7 @@ def test_each_preset_is_asked_by_its_address_and_names_its_licence(name):
     )
 
 
+@pytest.mark.slow
 def test_a_preset_is_a_source_by_name(server, tmp_path, monkeypatch):
     monkeypatch.setattr(PRESETS, 'entries', dict(PRESETS.entries))
     tiles = address(server, 'tiles')

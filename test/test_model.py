@@ -198,6 +198,7 @@ def dinov2_folder(reference, tmp_path):
     return model, tmp_path / 'dinov2'
 
 
+@pytest.mark.slow
 def test_a_pretrained_dinov2_of_a_folder_becomes_the_encoder(dinov2_folder):
     model, folder = dinov2_folder
     policy = ZoomPolicy.from_dinov2(folder, decoder=DecoderConfig(1, 4))

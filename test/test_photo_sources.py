@@ -386,6 +386,7 @@ def camera_info(types, header):
     )
 
 
+@pytest.mark.slow
 def test_a_bag_gives_places_lens_and_headings_of_its_odometry(tmp_path):
     places = write_drive(tmp_path / 'drive', covariance=4.0)
     source = open_photos(tmp_path / 'drive')

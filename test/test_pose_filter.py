@@ -137,6 +137,7 @@ def test_a_look_at_a_part_of_the_map_may_take_from_a_place_but_not_give_to_it():
         assert total(belief) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_the_search_narrows_once_the_place_is_known_and_opens_for_the_kidnapped():
     belief, standing = pose_filter(), Motion(duration_s=1.0)
     assert len(belief.search_area().yaws_rad) == 36 and belief.search_area().reach_m > 150
@@ -158,6 +159,7 @@ def test_the_search_narrows_once_the_place_is_known_and_opens_for_the_kidnapped(
     np.testing.assert_allclose(belief.moments()[0], (100, -70), atol=1.5)
 
 
+@pytest.mark.slow
 def test_two_places_that_look_alike_stay_alive_until_one_is_seen_to_be_right():
     belief = pose_filter()
     yaw = np.radians(60)
@@ -174,6 +176,7 @@ def test_two_places_that_look_alike_stay_alive_until_one_is_seen_to_be_right():
     assert fix_of(belief).status is FixStatus.FIX
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('turn_rad', [0.0, 0.07])
 def test_the_window_follows_for_long_without_bias(turn_rad):
     """The mean of each heading is where float64 dead reckoning of that heading is."""
@@ -218,6 +221,7 @@ def test_the_window_follows_for_long_without_bias(turn_rad):
         assert (window.corner != corner).any()
 
 
+@pytest.mark.slow
 def test_a_policy_and_a_compass_weigh_both_parts():
     belief = pose_filter()
     at = Peak(-90, 80, 1.0, 15.0)
@@ -278,6 +282,7 @@ def test_who_has_left_the_map_is_looked_for_everywhere():
     assert area.reach_m >= 150 and len(area.yaws_rad) == 36
 
 
+@pytest.mark.slow
 def test_a_registrations_likelihood_is_taken_as_it_is():
     belief = pose_filter()
     area = belief.search_area()

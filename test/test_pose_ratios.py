@@ -84,7 +84,9 @@ def outlier_ratio(ratios, exponent):
     return max(1.0, 1 + total / (160**2 * 2 * np.pi))
 
 
-@pytest.mark.parametrize('dtype', [torch.float64, torch.float32])
+@pytest.mark.parametrize(
+    'dtype', [torch.float64, pytest.param(torch.float32, marks=pytest.mark.slow)]
+)
 def test_poses_weigh_the_belief_as_a_plain_loop_does(dtype):
     belief = HistogramFilter(REGION, np.ones(64, bool), CONFIG, dtype)
     for number, motion in enumerate(MOTIONS):

@@ -121,6 +121,7 @@ def test_a_calibration_of_single_frames_leaves_that_of_tracking_alone(tmp_path, 
     assert [each.group for each in kept.promises] == ['single']
 
 
+@pytest.mark.slow
 def test_a_table_of_fixes_is_read_with_the_error_by_the_geodesic(tmp_path):
     rng = np.random.default_rng(6)
     found = read_sequence(write_fixes(tmp_path / 'fixes.csv', rng, frames=4000))
@@ -145,6 +146,7 @@ def test_a_map_is_aligned_by_tables_of_fixes(tmp_path, capsys):
     assert '--bag or --fixes' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_command_writes_weights_that_hold_the_promise(tmp_path, capsys):
     rng = np.random.default_rng(7)
     files = [str(write_fixes(tmp_path / f'{n}' / 'fixes.csv', rng)) for n in range(80)]

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod
+from quick import quick_first
 
 from justzoom_ros import Region
 from justzoom_ros.errors import ConfigError, OutsideRegionError
@@ -174,7 +175,9 @@ def test_borders_belong_to_the_cell_east_or_south_and_the_square_owns_its_own():
     assert [int(region.encode_enu(*c)[0]) for c in corners] == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize('grid, depth', [(2, 1), (2, 5), (3, 3), (4, 3), (5, 2), (7, 2), (8, 2)])
+@pytest.mark.parametrize(
+    'grid, depth', quick_first(3, [(2, 1), (3, 3), (5, 2), (2, 5), (4, 3), (7, 2), (8, 2)])
+)
 def test_centres_of_a_level_are_in_the_order_of_the_cell_index(grid, depth):
     region = Region(45.0, 7.0, 1000.0, grid=grid, depth=depth)
     for level in range(depth + 1):

@@ -59,6 +59,7 @@ def test_where_true_poses_do_not_stand_out_nothing_is_certain():
     assert match(torch.tensor([4.3]), 1000.0, 0.0, 1.0).item() < math.log(100_000)
 
 
+@pytest.mark.slow
 def test_a_search_counts_every_valid_pose_once_and_finds_the_truth_among_them():
     torch.manual_seed(0)
     network = RegistrationNetwork(TINY).eval()

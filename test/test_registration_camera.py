@@ -153,6 +153,7 @@ def test_mounts_are_rotations_between_right_handed_frames():
     np.testing.assert_array_equal(DOWNWARD_MOUNT @ [1, 0, 0], [0, -1, 0])
 
 
+@pytest.mark.slow
 @given(pitch=st.floats(-1.5, 1.5), roll=st.floats(-1.5, 1.5), yaw=st.floats(-3.1, 3.1))
 def test_an_attitude_comes_back_from_the_rotation_that_it_makes(pitch, roll, yaw):
     # Level heading frame in ENU: right, behind, down.

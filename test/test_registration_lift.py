@@ -5,6 +5,7 @@ from math import cos, radians, sin, tan
 
 import numpy as np
 import pytest
+from quick import quick_first
 
 from justzoom_ros.errors import ConfigError, ImageError
 from justzoom_ros.maps.nadir_camera import NadirPose, image_to_ground, look_down
@@ -43,7 +44,7 @@ def to_level(pose, east_m, north_m):
     return np.array([east * s - north * c, east * c + north * s])
 
 
-@pytest.mark.parametrize('yaw_deg', [0, 30, 45, 90, 233])
+@pytest.mark.parametrize('yaw_deg', quick_first(2, [0, 233, 30, 45, 90]))
 @pytest.mark.parametrize('tilt', [(0.0, 0.0), (0.12, -0.07), (-0.3, 0.2)])
 @pytest.mark.parametrize('size_px', [(240, 180), (301, 251)])
 def test_a_landmark_is_lifted_to_where_it_is(yaw_deg, tilt, size_px):

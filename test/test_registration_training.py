@@ -87,6 +87,7 @@ def unchanged(monkeypatch):
         monkeypatch.setattr(views, name, lambda x, segments, dice, strength: x)
 
 
+@pytest.mark.slow
 def test_the_truth_of_a_pair_leads_from_the_view_to_the_same_ground_in_the_tile(unchanged, places):
     config = ViewConfig(scale_std=0, tilt_std=0, parallax_px=0)
     pairs, misses = PairSource(places, config=config).draw(10, Dice.of((3,))), []
@@ -164,6 +165,7 @@ def test_foreign_tiles_are_of_other_places_and_often_of_the_same_kind_of_ground(
     assert (foreign_tiles(np.array([0, 0]), np.array([-1, -1]), 0, 2, rng) == -1).all()
 
 
+@pytest.mark.slow
 def test_generated_places_have_their_share_and_photographs_count_by_their_size():
     three = [place('a', 320), place('b', 640), place('c', generated=True)]
     assert place_weights(three, 0.4) == pytest.approx([0.2, 0.4, 0.4])
@@ -319,6 +321,7 @@ def test_a_run_learns_writes_its_files_and_says_what_it_learned_from(
     assert header.startswith('step,minutes')
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_takes_the_steps_that_it_would_have_taken(places, tmp_path):
     def trainer():
         return RegistrationTrainer(RECIPE, PairSource(places), PairSource(places), tmp_path)
@@ -426,6 +429,7 @@ def test_views_are_judged_at_their_true_place_on_the_whole_map(monkeypatch):
     assert wrong.recall == 0
 
 
+@pytest.mark.slow
 def test_a_map_is_cut_into_parts_that_do_not_overlap(satellite_map):
     places, judges = cut_map(satellite_map, 1.0)
     sizes = [part.size_m for part in (*places, *judges)]

@@ -233,6 +233,7 @@ def test_auto_measures_every_precision_that_was_exported(int8, exported, monkeyp
 # --- half precision ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shipped', ['demo', 'city'])
 def test_in_half_precision_the_shipped_policies_say_the_same(shipped):
     path = Path(__file__).parents[1] / f'maps/{shipped}/weights.safetensors'

@@ -217,6 +217,7 @@ def test_what_is_kept_back_is_never_trained_on(places):
         assert len({tuple(actions[:-1]) for actions in places.actions[group]}) == 1
 
 
+@pytest.mark.slow
 def test_of_a_city_for_validation_alone_every_place_is_validated_on(dataset, tiny_map):
     streams = StreetPlaces(dataset, tiny_map.region, validation_only=True).streams
     assert len(streams[VALIDATION]) == 508 and len(streams[CALIBRATION]) == 507
@@ -245,6 +246,7 @@ def test_processes_share_a_batch(places, tiny_map):
     assert {tuple(row) for part in parts for row in part[1].tolist()} == actions
 
 
+@pytest.mark.slow
 def test_children_of_a_batch_are_the_embeddings_of_the_cells_ahead(dataset, tiny_map, tmp_path):
     trainer = tiny_street(Trainer, dataset, tiny_map, tmp_path, look_ahead=True)
     children = trainer.area.child_embeddings(
@@ -285,6 +287,7 @@ def test_a_row_that_cannot_be_used_is_named(tmp_path, dataset, tiny_map, change,
         StreetPlaces(broken(tmp_path, dataset, change), tiny_map.region)
 
 
+@pytest.mark.slow
 def test_a_row_outside_the_region_is_named_where_there_is_no_sequence(tmp_path, dataset, tiny_map):
     folder = broken(tmp_path, dataset, lambda rows: rows[4].update(latitude='60', sequence=''))
     with pytest.raises(DatasetError, match='row 6.*outside'):
@@ -414,6 +417,7 @@ def test_retrieval_learns_and_localizes(dataset, tiny_map, tmp_path):
     np.testing.assert_allclose(posterior.masses, expected, rtol=1e-3, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_hard_negatives_are_the_cells_taken_for_each_other(dataset, tiny_map, tmp_path):
     make = partial(RetrievalTrainer, RetrievalConfig(similar=2))
     trainer = tiny_street(make, dataset, tiny_map, tmp_path, steps=1)

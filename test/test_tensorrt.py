@@ -178,6 +178,7 @@ def test_what_is_going_on_is_told(files, compiler, caplog):
 # --- what goes wrong while it is made ------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_compiler_that_fails_leaves_its_reason_and_nothing_else(
     files, compiler, engines, capsys
 ):
@@ -282,6 +283,7 @@ def test_what_tensorrt_says_of_an_engine_is_told(files, engine, caplog):
     assert 'cannot be loaded (plan file of an incompatible device, expecting 8.7)' in reason
 
 
+@pytest.mark.slow
 def test_a_gpu_without_memory_is_told(files, engine, caplog):
     sys.modules['tensorrt'].free_mb = 1
     assert 'out of memory' in refused(files, caplog)

@@ -95,6 +95,7 @@ def error_of(source, image, tmp_path, **options):
     return np.abs(pixels - expected.transpose(1, 2, 0))[mask].mean()
 
 
+@pytest.mark.slow
 def test_tms_tiles_are_where_their_tilemapresource_says(image, tiles, tmp_path):
     source = write(tmp_path / 'tiles', tiles, tms)
     text = TMS_XML.format(srs='EPSG:3857', profile='mercator', zoom=ZOOM, unit=0.597)
@@ -115,6 +116,7 @@ def test_the_command_builds_from_tiles(tiles, tmp_path, capsys):
     assert SatelliteMap.open(out).region.latitude == pytest.approx(CENTER[0], abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('order', 'name'), [('tms', tms), ('zyx', zyx)])
 def test_an_order_is_asked_for_by_name(image, tiles, tmp_path, order, name):
     source = write(tmp_path / 'tiles', tiles, name)

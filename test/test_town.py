@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from pyproj import Transformer
+from quick import quick_first
 
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.worlds.town import (
@@ -69,11 +70,14 @@ def test_same_seed_same_bytes_in_this_process_and_in_another(small):
     assert there.stdout.strip() == small, there.stderr
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_town(small):
     assert small != digest(landscape(6, **SMALL))
 
 
-@pytest.mark.parametrize(('side_m', 'resolution_m', 'px'), [(160, 0.8, 200), (300, 1.5, 200)])
+@pytest.mark.parametrize(
+    ('side_m', 'resolution_m', 'px'), quick_first(1, [(160, 0.8, 200), (300, 1.5, 200)])
+)
 def test_size_and_resolution_are_as_asked(side_m, resolution_m, px):
     picture = landscape(1, side_m, resolution_m)
     assert picture.shape == (px, px, 3)
@@ -109,6 +113,7 @@ def test_a_town_has_what_a_town_needs():
     assert {'arterial', 'street', 'lane', 'track', 'path'} <= {road.kind for road in plan.roads}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', [1, 7, 23])
 def test_no_building_stands_on_a_road(seed):
     plan = make_plan(seed, 500.0)

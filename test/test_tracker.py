@@ -179,6 +179,7 @@ def test_a_robot_that_knows_where_it_is_looks_only_there(localizer):
     assert counted.leaves[0] == 256 and counted.leaves[1] < 130
 
 
+@pytest.mark.slow
 def test_images_that_contradict_the_belief_open_the_search_again(localizer):
     """It is sure of one corner; the images say another. It comes to look there, and finds it."""
     posterior = localizer.posterior(IMAGE)
@@ -221,6 +222,7 @@ def test_a_configuration_out_of_range_is_named(wrong, problem):
 # --- calibration ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_frames_that_say_the_same_thing_thrice_get_a_third_of_the_say():
     """Each frame is its own likelihood to the power of three: the exponent that makes the belief
     true is about a third."""

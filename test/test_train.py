@@ -189,6 +189,7 @@ def test_a_map_for_validation_has_the_zoom_tree_of_the_policy(tiny_map, tmp_path
         tiny_trainer(tiny_map, tmp_path, validation_maps=[flat])
 
 
+@pytest.mark.slow
 def test_validation_views_are_always_the_same_and_never_trained_on(tiny_map, tmp_path):
     trainer = tiny_trainer(tiny_map, tmp_path)
     assert trainer.validate() == trainer.validate()

@@ -40,6 +40,7 @@ def adapting(monkeypatch, improved):
     return seen
 
 
+@pytest.mark.slow
 def test_weights_that_improved_go_into_the_map_and_are_used_from_there(
     town, tmp_path, monkeypatch, capsys
 ):

@@ -16,6 +16,7 @@ from justzoom_ros.cli.main import main
 from justzoom_ros.errors import LiveError, OutputError, RuntimeUnavailableError
 from justzoom_ros.io.bags import Bag, read_track
 from justzoom_ros.io.image_message import image_from_message
+from justzoom_ros.live import node_process
 from justzoom_ros.live.node_process import own_domain, running_node
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.worlds import demo, flight
@@ -213,6 +214,16 @@ def test_its_domain_is_its_own_and_given_back(monkeypatch):
         assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
     assert os.environ['ROS_DOMAIN_ID'] == '5'
     assert 'ROS_AUTOMATIC_DISCOVERY_RANGE' not in os.environ
+
+
+def test_two_demos_at_once_have_domains_of_their_own(monkeypatch):
+    monkeypatch.setattr(node_process, 'DOMAINS', range(71, 73))
+    for _ in range(3):
+        with own_domain():
+            first = os.environ['ROS_DOMAIN_ID']
+            with own_domain():
+                assert os.environ['ROS_DOMAIN_ID'] != first
+            assert os.environ['ROS_DOMAIN_ID'] == first
 
 
 # --- goals and errors ----------------------------------------------------------------------------

@@ -109,6 +109,7 @@ def test_ros2_justzoom_passes_every_word_on(words, status, says):
     assert done.returncode == status and says in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_ros2cli_itself_finds_the_verb():
     pytest.importorskip('ros2cli', reason='ros2cli is not installed')
     code = 'import sys; from ros2cli.cli import main; sys.exit(main())'
@@ -116,6 +117,7 @@ def test_ros2cli_itself_finds_the_verb():
     assert done.stdout.strip() == f'justzoom {justzoom_ros.__version__}', done.stderr
 
 
+@pytest.mark.slow
 def test_the_ament_index_knows_it():
     packages = pytest.importorskip('ament_index_python.packages')
     found = run(

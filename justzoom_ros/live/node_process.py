@@ -1,12 +1,14 @@
 """The real node in a process and a ROS domain of its own, for the demo and the bench."""
 
+import fcntl
 import os
 import random
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,29 @@ STOP_S = 15.0
 
 @contextmanager
 def own_domain() -> Iterator[None]:
-    """A ROS domain of our own, on this machine alone, for this process and those it starts."""
+    """A ROS domain of our own, on this machine alone, for this process and those it starts: no
+    other demo or measurement that runs at the moment has it."""
+    with ExitStack() as stack, _environment(_reserve_domain(stack)):
+        yield
+
+
+def _reserve_domain(stack: ExitStack) -> int:
+    """A domain whose lock file is ours until the stack is closed; any where none is free."""
+    for domain in random.sample(DOMAINS, len(DOMAINS)):
+        path = Path(tempfile.gettempdir(), f'justzoom-domain-{domain}.lock')
+        try:
+            lock = stack.enter_context(path.open('w'))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # taken, or the file is of another user
+            continue
+        return domain
+    return random.choice(DOMAINS)
+
+
+@contextmanager
+def _environment(domain: int) -> Iterator[None]:
     ours = {
-        'ROS_DOMAIN_ID': str(random.choice(DOMAINS)),
+        'ROS_DOMAIN_ID': str(domain),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
     }
     if os.environ.get('ROS_DISTRO') == 'humble':  # which does not know of ranges yet

@@ -3,10 +3,13 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
+from imagery import write_raster
 from PIL import Image
+from rasterio.transform import from_bounds
 from tiny import REGION, make_map, make_weights, tiny_policy_config
 
 from justzoom_ros.cli.main import main
@@ -15,6 +18,7 @@ from justzoom_ros.evaluation.evaluate import mount_of, occupied_cells, rigs
 from justzoom_ros.inference.multi_view import fuse_posteriors
 from justzoom_ros.io.datasets import read_images
 from justzoom_ros.localizer import Localizer
+from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.models import ZoomPolicy
 from justzoom_ros.plots.comparison import interval
 from justzoom_ros.training.retrieval import RetrievalModel
@@ -163,3 +167,26 @@ def test_curves_are_drawn_of_the_histories_beside_the_weights(city, capsys, tmp_
     arguments = ['compare', str(city), f'zoom={city}/weights.safetensors', '--splits', 'val']
     assert main([*arguments, '--views', '1', '--curves', str(tmp_path / 'x.png')]) == 2
     assert 'history.csv is not there' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_streets_are_registered_beside_the_other_methods(city, capsys, tmp_path):
+    """Of one view and of two, each on the whole map: lens known, heading and tilt not."""
+    folder = shutil.copytree(city, tmp_path / 'city', ignore=shutil.ignore_patterns('map'))
+    half = REGION.side_m / 2
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64), np.uint8).repeat(4, 1)
+    write_raster(
+        folder / 'a.tif', pixels.repeat(4, 2), from_bounds(-half, -half, half, half, 256, 256),
+        REGION.crs,
+    )  # fmt: skip
+    SatelliteMap.build(folder / 'a.tif', REGION, folder / 'map', resolution_m=1.0)
+    arguments = ['compare', str(folder), 'registration', '--splits', 'val', '--views', '1', '2']
+    assert main([*arguments, '--limit', '2', '--json']) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [(row['method'], row['views']) for row in made['rows']] == [
+        ('registration', 1), ('registration', 2),
+    ]  # fmt: skip
+    assert 'heading unknown, lens known' in made['protocol']
+    assert all(row['heading_median_deg'] is not None for row in made['rows'])
+    assert main([*arguments[:2], 'sift', *arguments[3:]]) == 2
+    assert 'sift is for cameras that look down' in capsys.readouterr().err

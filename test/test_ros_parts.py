@@ -107,43 +107,6 @@ def test_a_stopped_worker_drops_what_waits():
     assert handled == [1]
 
 
-def resident_mb():
-    return int(Path('/proc/self/statm').read_text().split()[1]) * 4096 / 2**20
-
-
-@pytest.mark.skipif(not Path('/proc/self/statm').exists(), reason='needs /proc')
-def test_threads_that_ended_keep_no_memory():
-    """Each activation of a node has a thread of its own, and the C library keeps what one freed
-    for the next, unless another has taken its place."""
-    kept, over = [], threading.Event()
-
-    def handle(done):
-        parts = []
-        for _ in range(400):
-            parts.append(np.ones(12_500))  # 0.1 MB
-            kept.append(np.ones(8))
-        parts.clear()
-        done.set()
-
-    def work():
-        worker, done = LatestWorker(handle, 'test'), threading.Event()
-        worker.offer(done)
-        assert done.wait(30)
-        worker.stop()
-        other = threading.Thread(target=lambda: (kept.append(np.ones(8)), over.wait()))
-        other.start()
-        return other
-
-    others = [work()]
-    before = resident_mb()
-    others += [work() for _ in range(5)]
-    grown = resident_mb() - before
-    over.set()
-    for other in others:
-        other.join()
-    assert grown < 40
-
-
 # --- diagnostics ---------------------------------------------------------------------------------
 
 FIX = SimpleNamespace(status=FixStatus.FIX, reason='')

@@ -16,7 +16,9 @@ from rasterio.transform import Affine
 
 from justzoom_ros.errors import MapError
 from justzoom_ros.maps import raster_file
-from justzoom_ros.maps.build import build
+from justzoom_ros.maps.build import build, enclosing_region
+from justzoom_ros.maps.raster_file import open_raster
+from justzoom_ros.maps.source import open_source
 from justzoom_ros.region import Region
 
 REGION = Region(*CENTER, 200.0, grid=4, depth=2)
@@ -174,6 +176,50 @@ def test_a_raster_placed_by_ground_control_points_is_warped_by_them(tmp_path):
     _, pixels, mask = built(tmp_path / 'a.tif', tmp_path)
     assert mask.all()
     assert np.abs(pixels - reference(tmp_path)).mean() < 3
+
+
+def test_too_few_control_points_are_counted(tmp_path):
+    points = [GroundControlPoint(8 * i, i * i, 300.0 * i, 100.0 * i * i) for i in range(2)]
+    options = {'width': 16, 'height': 16, 'count': 3, 'dtype': 'uint8', 'gcps': points}
+    with rasterio.open(tmp_path / 'a.tif', 'w', **options, crs=UTM) as file:
+        file.write(texture(16))
+    with pytest.raises(MapError, match='has 2 ground control points in EPSG:32617; it takes 3'):
+        built(tmp_path / 'a.tif', tmp_path)
+
+
+def test_control_points_anywhere_are_refused(tmp_path):
+    rng = np.random.default_rng(0)
+    points = [
+        GroundControlPoint(*rng.uniform(0, 16, 2), *rng.uniform(-1e9, 1e9, 2)) for _ in 'abcd'
+    ]
+    options = {'width': 16, 'height': 16, 'count': 3, 'dtype': 'uint8', 'gcps': points}
+    with rasterio.open(tmp_path / 'a.tif', 'w', **options, crs=UTM) as file:
+        file.write(texture(16))
+    with pytest.raises(MapError, match='a.tif'):
+        built(tmp_path / 'a.tif', tmp_path)
+    with pytest.raises(MapError, match='a.tif'), open_source(tmp_path / 'a.tif') as source:
+        enclosing_region(source, 4, 2, 'wgs84')
+
+
+A, B = TRANSFORM.a, TRANSFORM.e
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'says'),
+    [
+        ((0, 0, 0, 0), 'pixels have no area'),
+        ((np.nan, 0, 0, B), 'pixels have no area'),
+        ((A, A, A, A), 'pixels have no area'),
+        ((np.inf, 0, 0, B), 'pixels have no area'),
+        ((1e-5, 0, 0, -1e-5), 'seem to be degrees'),
+    ],
+)
+def test_geotransforms_that_are_none_are_refused(tmp_path, numbers, says):
+    a, b, d, e = numbers
+    place = rasterio.Affine(a, b, TRANSFORM.c, d, e, TRANSFORM.f)
+    path = write_raster(tmp_path / 'a.tif', texture(16), place)
+    with pytest.raises(MapError, match=says):
+        open_raster(path)
 
 
 def container(path, count):

@@ -106,6 +106,8 @@ def read_info(folder: str | Path) -> MapInfo:
     path = folder / YAML_NAME
     if not folder.is_dir():
         raise MapError(f'{folder} is not a folder; give the folder made by `justzoom map build`')
+    if path.is_fifo():
+        raise MapError(f'{path} is a pipe and no file; {_AGAIN}')
     try:
         values = yaml.safe_load(path.read_text(encoding='utf-8'))
     except FileNotFoundError:

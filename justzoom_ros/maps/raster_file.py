@@ -1,5 +1,6 @@
 """Opening a raster file that has, or can be given, a place on earth."""
 
+import math
 import re
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from justzoom_ros.maps.plane import WGS84
 from justzoom_ros.maps.source import is_gdal_name
 
 MAX_LISTED = 5
+MIN_GCPS = 3
+MIN_PIXEL_M = 1e-3
 MAX_LATITUDE, MAX_LONGITUDE = 91.0, 721.0
 """Degrees beyond which numbers are none: rasters of the whole earth may overlap its edges."""
 
@@ -38,8 +41,8 @@ def open_raster(path: Path | str) -> DatasetReader:
         ) from None
     try:
         _check_values(file)
-        if file.crs is None and file.gcps[1] is not None and len(file.gcps[0]) >= 3:
-            return _warp_by_gcps(file)
+        if file.crs is None and file.gcps[0]:
+            file = _warp_by_gcps(file)
         _check_georeferenced(file)
     except Exception:
         file.close()
@@ -72,6 +75,12 @@ def _check_values(file: DatasetReader) -> None:
 
 def _warp_by_gcps(file: DatasetReader) -> WarpedVRT:
     """The file as its ground control points place it, in their projection."""
+    points, crs = file.gcps
+    if crs is None or len(points) < MIN_GCPS:
+        raise MapError(
+            f'{file.name} has {len(points)} ground control points in {crs or "no projection"}; it '
+            f'takes {MIN_GCPS} in a projection that is named: gdal_translate -gcp ... -a_srs ...'
+        )
     alpha = ColorInterp.alpha not in file.colorinterp
     try:
         return WarpedVRT(file, src_crs=file.gcps[1], crs=file.gcps[1], add_alpha=alpha)
@@ -98,7 +107,23 @@ def _check_georeferenced(file: DatasetReader) -> None:
             f'{file.name} has no geotransform, so its pixels have no place on earth; georeference '
             'it, for instance with the Georeferencer of QGIS'
         )
+    _check_transform(file)
     _check_crs(file)
+
+
+def _check_transform(file: DatasetReader) -> None:
+    area = file.transform.determinant
+    if not (all(map(math.isfinite, file.transform)) and area):
+        raise MapError(
+            f'{file.name} has a geotransform in which pixels have no area; georeference it anew, '
+            'for instance with gdal_translate -a_ullr'
+        )
+    if file.crs.is_projected and abs(area) < MIN_PIXEL_M**2:
+        raise MapError(
+            f'{file.name} has pixels of {math.sqrt(abs(area)):.2g} m: its numbers seem to be '
+            f'degrees and not those of {_name_of(file.crs)}; if so, `gdal_edit.py -a_srs '
+            'EPSG:4326 FILE`'
+        )
 
 
 def _check_crs(file: DatasetReader) -> None:

@@ -262,7 +262,10 @@ class Tracker:
         if registrar.whole_frames and self._since_whole_m >= WHOLE_LOOK_M:
             self._novelty, self._since_whole_m = 1.0, 0.0  # places afar have had no frame since
             return belief.whole_area()
-        return belief.search_area(self.config.unexplored_mass)
+        area = belief.search_area(self.config.unexplored_mass)
+        if area.is_whole(self.localizer.region.side_m):
+            self._since_whole_m = 0.0
+        return area
 
     def _posterior(
         self, images: Sequence[np.ndarray], mounts: Sequence[Mount] | None

@@ -94,3 +94,37 @@ def test_a_robot_grows_no_surer_by_looking_round_the_place_that_it_was_found_in(
         if not streets.areas[-1].is_whole(REGION.side_m):
             confidences.append(fix.confidence)
     assert len(confidences) > 3 and max(confidences) < 0.9995
+
+
+class StreetAfterFields:
+    """A registrar on a map where the robot drives over a field first, which looks alike
+    everywhere, then along a street that is told at once."""
+
+    whole_frames = True
+
+    def __init__(self):
+        self.east_m, self.areas = -120.0, []
+
+    def likelihood_in(self, view, area, mount_yaw_rad):
+        self.areas.append(area)
+        height = 0.0 if self.east_m < -120.0 + LOST_M else 12.0
+        return ratios_of([Peak(self.east_m, NORTH_M, 0.0, height)], area)
+
+
+LOST_M = 1.4 * WHOLE_LOOK_M
+
+
+@pytest.mark.slow
+def test_a_robot_that_was_just_found_on_the_whole_map_does_not_look_at_all_of_it_at_once():
+    streets = StreetAfterFields()
+    tracker = tracker_on(streets)
+    drive(tracker, streets, LOST_M)
+    while tracker.belief.window_mass < 0.9:
+        assert streets.east_m < 0.0
+        streets.east_m += STEP_M
+        tracker.locate_after(Motion(STEP_M, distance_m=STEP_M, duration_s=1.0), IMAGE)
+    streets.areas.clear()
+    streets.east_m += STEP_M
+    drive(tracker, streets, 16.0)
+    assert len(streets.areas) == 4
+    assert not any(area.is_whole(REGION.side_m) for area in streets.areas)

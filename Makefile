@@ -7,9 +7,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-# Processes that share the tests. Those that start nodes stay together in one of them.
+# Processes that share the files of tests; every node has a ROS domain of its own.
 JOBS ?= 2
-PYTEST = OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -ra -n $(JOBS) --dist loadgroup
+PYTEST = OMP_NUM_THREADS=1 $(RUN)/python -m pytest -q -ra -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 export RMW_IMPLEMENTATION := rmw_fastrtps_cpp
 export ROS_AUTOMATIC_DISCOVERY_RANGE := LOCALHOST

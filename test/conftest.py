@@ -1,5 +1,6 @@
 """Fixtures that more than one test file uses."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,15 +11,21 @@ STARTS_NODES = {'ros', 'node', 'launched'}
 """Fixtures of tests that talk to real nodes over DDS."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Such tests have the marker `ros`. Where several processes share the tests (pytest-xdist with
-    `--dist loadgroup`), one has all of these, which begin first, and a file stays together."""
+def is_long(item):
+    return any(item.get_closest_marker(name) for name in ('ros', 'slow'))
+
+
+def pytest_collection_modifyitems(config, items):
+    """Such tests have the marker `ros`. Where processes share the files (pytest-xdist), those with
+    most tests that take long come first: the others fill what time is left."""
     for item in items:
         if STARTS_NODES & set(item.fixturenames):
             item.add_marker(pytest.mark.ros)
-        group = 'ros' if item.get_closest_marker('ros') else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+    if hasattr(config, 'workerinput'):
+        long = Counter(
+            i.path for i in items if {'ros', 'slow'} & {m.name for m in i.iter_markers()}
+        )
+        items.sort(key=lambda item: -long[item.path])
 
 
 @pytest.fixture(scope='session')

@@ -272,6 +272,20 @@ def test_longitudes_of_0_to_360_are_turned(tmp_path):
     np.testing.assert_array_equal(maps[0][1], maps[1][1])
 
 
+def test_a_raster_across_the_180th_meridian_is_whole_on_both_sides(tmp_path):
+    """The same image as elsewhere at that latitude, on a map that has its middle there."""
+    step, maps = 1e-5, []
+    image = texture(SIZE)
+    for middle, left in ((180.0, 180.0), (-180.0, -180.0), (100.0, 100.0)):
+        region = Region(-18.0025, middle, 200.0, grid=4, depth=2)
+        transform = Affine(step, 0, left - SIZE / 2 * step, 0, -step, -18.0025 + SIZE / 2 * step)
+        source = write_raster(tmp_path / f'{left}.tif', image, transform, 'EPSG:4326')
+        maps.append(build(source, region, tmp_path / f'map{left}', crop_px=64))
+    for _, pixels, mask in maps:
+        assert mask.all()
+        assert np.abs(pixels.astype(int) - maps[-1][1]).mean() < 0.1
+
+
 def test_one_raster_of_a_container_is_built_from_by_its_name(tmp_path):
     names = []
     for name in ('a', 'b'):

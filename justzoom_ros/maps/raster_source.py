@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
@@ -78,6 +79,7 @@ class RasterSource(MapSource):
             self._file.close()
             raise
         self.crs: str = self._file.crs.to_string()
+        self._crs = _wrapped_crs(self._file)
 
     def __enter__(self) -> 'RasterSource':
         return self
@@ -125,9 +127,8 @@ class RasterSource(MapSource):
         }
         if alpha_band(self._file):
             self._warp |= {'SRC_ALPHA_MAX': self._alpha_max, 'DST_ALPHA_MAX': self._alpha_max}
-        if turn := _turn_of_longitude(self._file, region):
-            shifted = rasterio.Affine.translation(turn, 0) @ self._file.transform
-            self._warp['src_transform'] = shifted
+        if self._crs != self._file.crs:
+            self._warp['src_crs'] = self._crs
 
     def _find_collar(self, sample: Sample) -> None:
         """Leave a collar out where that is asked for, else tell of it."""
@@ -173,7 +174,7 @@ class RasterSource(MapSource):
     def resolution_m(self, region: Region) -> float:
         """Metres per source pixel at the region's centre (geometric mean of both axes)."""
         pixel_area = abs(self._file.transform.determinant)
-        return plane_resolution_m(region, self._file.crs) * math.sqrt(pixel_area)
+        return plane_resolution_m(region, self._crs) * math.sqrt(pixel_area)
 
     def outline(self) -> tuple[np.ndarray, np.ndarray]:
         """Latitudes and longitudes (two arrays) of points along the source's border."""
@@ -195,7 +196,7 @@ class RasterSource(MapSource):
         self, region: Region, east_m: np.ndarray, north_m: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Columns and rows in the file of points of the region's plane."""
-        x, y = transform(region.crs.to_wkt(), self._file.crs, east_m, north_m)
+        x, y = transform(region.crs.to_wkt(), self._crs, east_m, north_m)
         return _apply(~self._file.transform, np.array(x), np.array(y))
 
     def _sample(self, region: Region) -> Sample:
@@ -221,7 +222,7 @@ class RasterSource(MapSource):
         transform = window_transform(window, self._file.transform) @ scale
         covered &= np.isfinite(colour).all(axis=0)
         colour = _white_is_high(self._file, colour)
-        return Sample(colour, covered, transform, self._file.crs)
+        return Sample(colour, covered, transform, self._crs)
 
 
 def _apply(affine: rasterio.Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -264,13 +265,13 @@ def _white_is_high(file: DatasetReader, colour: np.ndarray) -> np.ndarray:
     return np.iinfo(colour.dtype).max - colour
 
 
-def _turn_of_longitude(file: DatasetReader, region: Region) -> float:
-    """Degrees to add to longitudes of a file that counts them from 0 to 360, so that they are
-    those of the region; 0 for every other file."""
+def _wrapped_crs(file: DatasetReader) -> CRS:
+    """The coordinate reference system of a file; where its longitudes go beyond 180 degrees east
+    or west, one that counts them about their middle."""
     left, _, right, _ = file.bounds
-    if file.crs.is_geographic and right > 180 and left <= region.longitude + 360 <= right:
-        return -360.0
-    return 0.0
+    if not file.crs.is_geographic or (left >= -180 and right <= 180):
+        return file.crs
+    return CRS.from_string(f'{file.crs.to_proj4()} +lon_wrap={(left + right) / 2}')
 
 
 def _nodata(file: DatasetReader) -> dict[str, float]:

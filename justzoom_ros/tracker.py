@@ -31,6 +31,7 @@ from justzoom_ros.filtering import (
 )
 from justzoom_ros.filtering.height_ratio import HeightRatio, HeightRatioConfig
 from justzoom_ros.filtering.noise_adaptation import AdaptationConfig, NoiseAdaptation
+from justzoom_ros.filtering.place_watch import PlaceWatch
 from justzoom_ros.filtering.search_area import SearchArea
 from justzoom_ros.inference.fix import (
     Fix,
@@ -43,7 +44,7 @@ from justzoom_ros.inference.fix import (
 )
 from justzoom_ros.inference.image_quality import images_fault
 from justzoom_ros.inference.multi_view import Mount, fuse_posteriors, overlap_weights
-from justzoom_ros.inference.posterior import CellPosterior
+from justzoom_ros.inference.posterior import CellPosterior, radius_m
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
 from justzoom_ros.ranges import check_ranges, ranged
@@ -65,7 +66,8 @@ FITS_M = 15.0
 
 WHOLE_LOOK_M = 50.0
 """Where one view tells places badly apart, a robot that counts as found looks at the whole map
-after this distance: it may have been found in the wrong place."""
+after this distance: it may have been found in the wrong place. No fix is given before it was sure
+of one place for as long: such a look lies in between, and most wrong places do not outlast it."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Tracker:
         self.promise = calibration.promise('tracking')
         self.odometry = Odometry(self.config.odometry)
         self.adaptation = NoiseAdaptation(self.config.adaptation)
+        self.place_watch = PlaceWatch()
         self.height_ratio = HeightRatio(self.config.height_ratio)
         self.reset()
 
@@ -155,6 +158,7 @@ class Tracker:
         covariance_m2 = covariance_m2 + offset.covariance_m2
         self.belief.start_near(mean_m, covariance_m2, yaw_rad, yaw_std_rad)
         self._begin()
+        self.place_watch.trust()
 
     def _begin(self) -> None:
         # The odometry goes on: what it measured before says how the robot moves from now on.
@@ -164,6 +168,7 @@ class Tracker:
         self._since_heading_m: float | None = None
         self._tilt_std_m, self._since_whole_m = 0.0, 0.0
         self.adaptation.reset()
+        self.place_watch.reset()
         self.height_ratio.forget()
 
     def add_odometry(self, pose: Pose) -> str:
@@ -284,6 +289,7 @@ class Tracker:
         self.height_ratio.move(moved_m)
         self._novelty += moved_m / config.decorrelation_distance_m
         self._since_whole_m += moved_m
+        self.place_watch.move(moved_m)
         self._novelty += abs(motion.turn_rad) / config.decorrelation_angle_rad
 
     @property
@@ -344,10 +350,27 @@ class Tracker:
         )
         if fix.status is FixStatus.NO_FIX:
             return fix
+        if unconfirmed := self._unconfirmed(fix):
+            covariance = posterior.covariance_m2  # of everything, as where there is no fix
+            radius = radius_m(covariance)
+            return replace(
+                fix, status=FixStatus.NO_FIX, reason=unconfirmed,
+                covariance_m2=covariance, radius_90_m=radius,
+            )  # fmt: skip
         # Frames of one flight lean alike, and what the sun of the day moves it moves for all: the
         # belief cannot average an unknown tilt away, nor what calibration found to be shared.
         shared_m = float(np.hypot(self._tilt_std_m, self.covariance_floor_m))
         return widen(scale_covariance(fix, self.covariance_scale), shared_m, criteria)
+
+    def _unconfirmed(self, fix: Fix) -> str:
+        """Why a robot that is sure may still be in the wrong place, '' where it hardly is."""
+        registrar = self.localizer.registrar
+        sure_m = self.place_watch.see(np.array([fix.east_m, fix.north_m]))
+        if registrar is None or not registrar.whole_frames or sure_m >= WHOLE_LOOK_M:
+            return ''
+        return (
+            f'not confirmed: sure of this place for {sure_m:.0f} m, less than {WHOLE_LOOK_M:g} m'
+        )
 
     def _criteria(self, criteria: FixCriteria | None) -> FixCriteria:
         """The criteria, no laxer than the gate of what is promised."""

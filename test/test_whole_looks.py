@@ -14,7 +14,7 @@ from justzoom_ros.tracker import WHOLE_LOOK_M, Tracker
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 STEP_M, NORTH_M, TWIN_NORTH_M = 4.0, -100.0, 60.0
-MISTAKEN_M = 60.0
+MISTAKEN_M = 72.0
 """So long the twin of the true street looks more like it than the street itself."""
 
 
@@ -128,3 +128,28 @@ def test_a_robot_that_was_just_found_on_the_whole_map_does_not_look_at_all_of_it
     drive(tracker, streets, 16.0)
     assert len(streets.areas) == 4
     assert not any(area.is_whole(REGION.side_m) for area in streets.areas)
+
+
+@pytest.mark.slow
+def test_a_robot_has_no_fix_until_it_was_sure_of_a_place_as_far_as_from_one_look_to_the_next():
+    streets = TwinStreets()
+    streets.east_m += MISTAKEN_M
+    tracker, fixes = tracker_on(streets), []
+    for number in range(16):
+        motion = Motion(STEP_M, distance_m=STEP_M, duration_s=1.0) if number else Motion()
+        streets.east_m += motion.forward_m
+        fixes.append(tracker.locate_after(motion, IMAGE))
+    first = next(n for n, fix in enumerate(fixes) if fix.status is FixStatus.FIX)
+    early = fixes[first - 1]
+    assert first * STEP_M >= WHOLE_LOOK_M and 'not confirmed' in early.reason
+    assert abs(early.north_m - NORTH_M) < 5 and early.radius_90_m > fixes[first].radius_90_m
+
+
+@pytest.mark.slow
+def test_a_robot_that_was_told_its_place_has_a_fix_at_once():
+    streets = TwinStreets()
+    streets.east_m += MISTAKEN_M
+    tracker = tracker_on(streets)
+    place = REGION.to_latlon(streets.east_m, NORTH_M)
+    tracker.start_near(*place, 9.0 * np.eye(2), 0.0, 0.1)
+    assert tracker.locate_after(Motion(), IMAGE).status is FixStatus.FIX

@@ -84,10 +84,11 @@ def _interval(
     sequences: Sequence[FixSequence], figure: Callable[[np.ndarray], Any]
 ) -> list[float]:
     """[mean over sequences, low, high] of a figure of squared distances, by drawing places
-    again; sequences without a place are one each."""
+    again; sequences where there is one place alone."""
     values = np.array([float(figure(each.squared)) for each in sequences])
-    names = [each.place or str(number) for number, each in enumerate(sequences)]
-    places = np.unique(names, return_inverse=True)[1]
+    places = np.unique([each.place for each in sequences], return_inverse=True)[1]
+    if not places.any():
+        places = np.arange(len(sequences))
     sums, counts = (np.bincount(places, weights) for weights in (values, None))
     drawn = np.random.default_rng(0).integers(len(counts), size=(DRAWS, len(counts)))
     means = sums[drawn].sum(1) / counts[drawn].sum(1)

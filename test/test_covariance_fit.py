@@ -1,10 +1,12 @@
 """Covariances made true, against what errors were drawn from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.evaluation.covariance_fit import fit_scale_and_floor
+from justzoom_ros.evaluation.covariance_fit import cross_fit, fit_scale_and_floor
 from justzoom_ros.evaluation.promise import FixSequence
 
 
@@ -44,6 +46,21 @@ def test_a_few_false_fixes_widen_nothing():
     spoilt = [sequence(rng, scale=0.2, false=0.005) for _ in range(150)]
     found = fit_scale_and_floor(spoilt)
     assert found.scale + found.floor_m**2 == pytest.approx(0.2, rel=0.2)
+
+
+def test_a_place_is_fitted_by_the_others_alone():
+    """One place is worse than it says by far: the others do not show it, and it is not hidden."""
+    rng = np.random.default_rng(5)
+    places = [replace(sequence(rng, scale=0.25), place=str(n)) for n in range(5) for _ in 'ab']
+    places[0] = replace(sequence(rng, scale=25.0), place='0')
+    crossed = cross_fit(places)
+    squared = {each.place: each.squared.mean() / 2 for each in crossed}
+    assert len(crossed) == 10 and squared['4'] < 0.9
+    alone = fit_scale_and_floor(places[2:])
+    np.testing.assert_allclose(crossed[0].squared, places[0].calibrated(
+        alone.scale, alone.floor_m).squared)  # fmt: skip
+    with pytest.raises(DatasetError, match='one place'):
+        cross_fit(places[:2])
 
 
 def test_without_a_fix_there_is_nothing_to_fit():

@@ -31,6 +31,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add('--delta', type=float, default=0.05, help='one less the confidence (default 0.05)')
     add('--judge', nargs='+', default=[], metavar='CSV', help='fixes.csv of other sequences: say '
         'what becomes of the promise on them; --report draws it')  # fmt: skip
+    add('--cross', action='store_true', help='say what covariances of each place are worth when '
+        'they are fitted on all others')  # fmt: skip
     add('--fitted-on', default='', metavar='TEXT', help='what the sequences are, in words')
 
 
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> None:
     found = add_promise(before, fit, promised, args.group)
     _save(weights, found, args)
     said = {'weights': args.out, 'fit': asdict(fit), **found.to_dict()}
+    if args.cross:
+        said['crossed'] = _cross(sequences)
     if others:
         said |= _judge(others, fit, promised, args.report)
     wider = f'times {fit.scale:.3g}, {fit.floor_m:.2g} m shared'
@@ -80,11 +84,19 @@ def _judge(
     return {'before': judge(sequences), 'after': judge(after, promised)}
 
 
+def _cross(sequences: Sequence['FixSequence']) -> dict[str, Any]:
+    """Figures of each place by the fit of the others."""
+    from justzoom_ros.evaluation.covariance_fit import cross_fit
+    from justzoom_ros.evaluation.judgement import judge
+
+    return judge(cross_fit(sequences))
+
+
 def _lines(said: dict[str, Any]) -> list[str]:
     """The judgement as lines of text; none where there is none."""
     return [
         f'{when:7s}{name:22s}{value if not isinstance(value, list) else _with_interval(value)}'
-        for when in ('before', 'after')
+        for when in ('crossed', 'before', 'after')
         for name, value in said.get(when, {}).items()
     ]
 

@@ -54,6 +54,20 @@ def fit_scale_and_floor(sequences: Sequence[FixSequence]) -> CovarianceFit:
     return best if np.mean(gain) > np.std(gain) / np.sqrt(len(gain)) else fits[0]
 
 
+def cross_fit(sequences: Sequence[FixSequence]) -> list[FixSequence]:
+    """The sequences of each place with covariances made true by those of all others: what a fit
+    is worth at a place that it did not see. Raises DatasetError for fewer than two places."""
+    places = sorted({each.place for each in sequences})
+    if len(places) < 2:
+        raise DatasetError('sequences of one place cannot say what a fit is worth at another')
+    found = []
+    for place in places:
+        fit = fit_scale_and_floor([each for each in sequences if each.place != place])
+        here = (each for each in sequences if each.place == place)
+        found += [each.calibrated(fit.scale, fit.floor_m) for each in here]
+    return found
+
+
 @dataclass(frozen=True)
 class _Errors:
     """Errors along the axes of their ellipses: a shared error widens both and turns neither."""

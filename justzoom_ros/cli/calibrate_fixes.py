@@ -38,6 +38,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit, write, say what is promised."""
+    from justzoom_ros.evaluation.covariance_fit import cross_fit
+    from justzoom_ros.evaluation.judgement import judge
     from justzoom_ros.evaluation.promise import check_alpha, read_sequence
     from justzoom_ros.files import output_file
 
@@ -50,52 +52,41 @@ def run(args: argparse.Namespace) -> None:
     found = add_promise(before, fit, promised, args.group)
     _save(weights, found, args)
     said = {'weights': args.out, 'fit': asdict(fit), **found.to_dict()}
+    after: list[FixSequence] = []
     if args.cross:
-        said['crossed'] = _cross(sequences)
+        after = cross_fit(sequences)
+        said['crossed'] = judge(after)
     if others:
-        said |= _judge(others, fit, promised, args.report)
+        after = [each.calibrated(fit.scale, fit.floor_m) for each in others]
+        said |= {'before': judge(others), 'after': judge(after, promised)}
+    if args.report and after:
+        _draw(others or sequences, after, args.report)
     wider = f'times {fit.scale:.3g}, {fit.floor_m:.2g} m shared'
     text = f'{args.out}: covariances of {args.group} fixes {wider}; {promised}'
     print(json.dumps(said) if args.json else '\n'.join([text, *_lines(said)]))
 
 
-def _judge(
-    sequences: Sequence['FixSequence'],
-    fit: 'CovarianceFit',
-    promised: 'Promise',
-    report: str | None,
-) -> dict[str, Any]:
-    """{'before', 'after'}: figures of other sequences; draws them where a report is wanted."""
+def _draw(before: Sequence['FixSequence'], after: Sequence['FixSequence'], path: str) -> None:
+    """Draw how often ellipses hold the truth, and how wide they are, before and after."""
     import numpy as np
 
-    from justzoom_ros.evaluation.judgement import coverage_curve, judge
+    from justzoom_ros.evaluation.judgement import coverage_curve
     from justzoom_ros.plots.promise import draw_coverage
 
-    after = [each.calibrated(fit.scale, fit.floor_m) for each in sequences]
-    if report:
-        levels = np.r_[np.arange(0.05, 0.96, 0.05), 0.99]
-        both = {'before': sequences, 'after': after}
-        draw_coverage(
-            levels,
-            {name: coverage_curve(each, levels) for name, each in both.items()},
-            {name: np.concatenate([s.radius_90_m for s in each]) for name, each in both.items()},
-            report,
-        )
-    return {'before': judge(sequences), 'after': judge(after, promised)}
-
-
-def _cross(sequences: Sequence['FixSequence']) -> dict[str, Any]:
-    """Figures of each place by the fit of the others."""
-    from justzoom_ros.evaluation.covariance_fit import cross_fit
-    from justzoom_ros.evaluation.judgement import judge
-
-    return judge(cross_fit(sequences))
+    levels = np.r_[np.arange(0.05, 0.96, 0.05), 0.99]
+    both = {'before': before, 'after': after}
+    draw_coverage(
+        levels,
+        {name: coverage_curve(each, levels) for name, each in both.items()},
+        {name: np.concatenate([s.radius_90_m for s in each]) for name, each in both.items()},
+        path,
+    )
 
 
 def _lines(said: dict[str, Any]) -> list[str]:
     """The judgement as lines of text; none where there is none."""
     return [
-        f'{when:7s}{name:22s}{value if not isinstance(value, list) else _with_interval(value)}'
+        f'{when:8s}{name:27s}{value if not isinstance(value, list) else _with_interval(value)}'
         for when in ('crossed', 'before', 'after')
         for name, value in said.get(when, {}).items()
     ]

@@ -107,16 +107,20 @@ def write_fixes(path, rng, frames=12, scale=0.25):
 def test_a_calibration_of_single_frames_leaves_that_of_tracking_alone(tmp_path, capsys):
     """Weights for cameras that look ahead, calibrated twice: the fit is of what was published."""
     rng = np.random.default_rng(9)
-    files = [str(write_fixes(tmp_path / f'{n}' / 'fixes.csv', rng)) for n in range(80)]
+    files = [
+        str(write_fixes(tmp_path / f'town_{n % 4}' / f'{n}' / 'fixes.csv', rng)) for n in range(80)
+    ]
     out = tmp_path / 'calibrated.safetensors'
     command = ['calibrate', '--ahead', '--group', 'single', '--alpha', '0.1', '--json']
     command += ['-o', str(out), '--fixes', *files]
     assert main([*command, '--registration']) == 0
     capsys.readouterr()
-    assert main([*command, '--registration', str(out)]) == 0
+    assert main([*command, '--cross', '--registration', str(out)]) == 0
     said = json.loads(capsys.readouterr().out)
     kept = Calibration.from_dict(ForwardNetwork.load(out).card['calibration'])
     assert kept.single_scale == said['single_scale'] == pytest.approx(0.25**2, rel=0.3)
+    assert said['crossed']['places'] == 4
+    assert said['crossed']['anees'][0] == pytest.approx(1.0, abs=0.1)
     assert (kept.covariance_scale, kept.covariance_floor_m) == (1.0, 0.0)
     assert [each.group for each in kept.promises] == ['single']
 

@@ -136,6 +136,11 @@ def test_parameters_alone_make_a_camera_with_a_tenth_of_its_height_as_deviation(
     assert state.yaw_std_rad == pytest.approx(radians(10))
 
 
+def test_where_nothing_says_how_much_ground_is_seen_the_camera_is_the_policys():
+    state = CameraSensors(config(height_m=None, yaw_rad=0.5)).state_at(NOW)
+    assert (state.camera, state.yaw_rad) == (None, 0.5)
+
+
 @pytest.mark.parametrize('attitude_source', ['none', 'imu'])
 def test_a_trusted_imu_gives_the_yaw_of_the_image(attitude_source):
     chosen = config(imu_yaw=True, mount_yaw_rad=pi / 2, attitude_source=attitude_source)
@@ -167,7 +172,6 @@ def test_a_nose_that_is_up_makes_a_downward_camera_look_ahead_and_adds_to_its_mo
         ),
         ({'attitude_source': 'imu'}, imu(0, 2.0), 'no view of the ground: the camera looks'),
         ({'lens_source': 'camera_info', 'fov_rad': None}, None, 'no lens: none heard'),
-        ({'height_m': None}, None, 'no height: neither'),
     ],
 )
 def test_what_is_missing_is_named_by_kind(changes, heard, reason):

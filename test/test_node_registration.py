@@ -13,17 +13,20 @@ from threading import Event
 
 import numpy as np
 import pytest
+import torch
 from colcon_support import REPO
 from geometry_msgs.msg import QuaternionStamped
 from nav_msgs.msg import OccupancyGrid, Odometry
 from ros_support import PATIENCE_S, connect, image_message, publisher, robot, send, stamp_s
 from sensor_msgs.msg import CameraInfo, Image, Imu, Range
 from std_msgs.msg import Float64
+from tiny import tiny_policy_config
 
 from justzoom_ros.live import diagnostics
 from justzoom_ros.live.view_server import ViewServer
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
 from justzoom_ros.maps.satellite_map import SatelliteMap
+from justzoom_ros.models.policy import ZoomPolicy
 from justzoom_ros.region import Region
 from justzoom_ros.ros import lifecycle
 from justzoom_ros.ros.view_client import ViewClient
@@ -102,6 +105,16 @@ def values_of(status):
 
 
 # --- fixes ---------------------------------------------------------------------------------------
+
+
+def test_with_a_policys_weights_the_camera_is_the_one_it_was_trained_for(files, ground, tmp_path):
+    policy = ZoomPolicy(tiny_policy_config(SatelliteMap.open(files['map'])))
+    torch.nn.init.zeros_(policy.decoder.output_head.weight)  # says nothing of its own
+    policy.provenance = {'views': {'footprint_m': [95.0, 105.0], 'fov_rad': FOV_RAD}}
+    policy.save(tmp_path / 'policy.safetensors')
+    known = {**files, 'policy': str(tmp_path / 'policy.safetensors')}
+    with robot(known, 'policy', motion='never') as (_, peer):
+        assert_found(send(peer, view(ground)))
 
 
 def test_any_map_gives_a_fix_with_a_heading_and_nothing_is_trained(files, ground):

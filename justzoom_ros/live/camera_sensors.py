@@ -7,7 +7,7 @@ time of a frame. Nothing that is heard raises an error before then.
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -96,8 +96,10 @@ class CameraSensors:
     # --- the worker's thread -------------------------------------------------------------------
 
     def state_at(self, moment: Moment) -> CameraState:
-        """The `CameraState` of a frame. Raises ViewError where its scale, lens or tilt are not
-        known, or it looks above the horizon; the text before the colon names the kind."""
+        """The `CameraState` of a frame; without a camera where nothing is set that says how much
+        ground it shows, as with a policy, which was trained for one. Raises ViewError where what
+        is set is not heard, or the camera looks above the horizon; the text before the colon names
+        the kind."""
         if self.config.ahead:
             tilt, yaw_rad = self._tilt_at(moment)
             heading = self._heading_at(moment, yaw_rad)
@@ -108,7 +110,9 @@ class CameraSensors:
         camera = self._camera_at(moment)
         return CameraState(camera, attitude, *heading, self.config.mount_yaw_rad)
 
-    def _camera_at(self, moment: Moment) -> Camera:
+    def _camera_at(self, moment: Moment) -> Camera | None:
+        if not self.config.scale_known:
+            return None
         config, lens = self.config, self._lens()
         if config.height_source != 'none':
             height_m = self._heard(self.heights, moment, 'height', self._height_topic)
@@ -118,9 +122,7 @@ class CameraSensors:
             return _known('height', lambda: config.at_height(lens, height_m))
         if config.footprint_m:
             return lens.with_footprint(*config.footprint_m)
-        if config.height_m is None:
-            raise ViewError('no height: neither height_m, footprint_m nor height_source is set')
-        return config.at_height(lens, config.height_m)
+        return config.at_height(lens, cast(float, config.height_m))
 
     def _upright(self, moment: Moment) -> float:
         """Height above ground for each metre that a sensor along the body's axis measures: the

@@ -1,6 +1,6 @@
 # make demo   fly over an invented town, drive through a city; the real node says where
 # make test   everything that is checked: style, types, tests
-# make quick  the tests that need no running node and no patience: half a minute on two cores
+# make quick  the tests that need no running node and no patience: a minute
 # make lint   style and types
 # All install what they need into .venv first: Python 3.11 or newer, make and a C compiler suffice.
 

@@ -29,6 +29,7 @@ def tracked(calibration):
         yield tracker.fix()
 
 
+@pytest.mark.slow
 def test_what_frames_share_is_added_after_the_factor():
     plain = list(tracked(Calibration()))
     calibrated = list(tracked(Calibration(covariance_scale=0.5, covariance_floor_m=3.0)))

@@ -132,6 +132,7 @@ def test_the_interval_of_a_share_is_that_of_wilson():
     assert interval(0.0, 10)[0] == pytest.approx(0.0) and interval(1.0, 10)[1] <= 1.0
 
 
+@pytest.mark.slow
 def test_tables_become_a_chart(city, capsys, tmp_path):
     table, chart = tmp_path / 'table.json', tmp_path / 'chart.png'
     compared(city, capsys, '--views', '1', '2', '-o', str(table))

@@ -106,6 +106,7 @@ def test_the_map_is_encoded_once(town):
     assert kept(town[0]).read_bytes() == town[2]
 
 
+@pytest.mark.slow
 def test_they_are_those_of_the_crops_in_the_order_of_the_cell_index_and_of_their_children(town):
     satellite_map, runtime = SatelliteMap.open(town[0]), runtime_of(town[1])
     found = map_embeddings(satellite_map, runtime, progress=False)

@@ -89,6 +89,7 @@ VALUES = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @fuzz
 @given(record=st.dictionaries(st.sampled_from(KEYS), VALUES))
 def test_what_is_said_of_photos(folder, record):
@@ -100,6 +101,7 @@ def test_what_is_said_of_photos(folder, record):
         assert all('\n' not in fault.says for fault in photo.faults)
 
 
+@pytest.mark.slow
 @fuzz
 @given(text=st.text(max_size=200), damage=DAMAGE)
 def test_tables(folder, text, damage):
@@ -119,6 +121,7 @@ def test_descriptions_of_maps(folder, tiny, damage, keep):
     answers_or_names(path, lambda: read_info(folder))
 
 
+@pytest.mark.slow
 @fuzz
 @given(values=st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=8),

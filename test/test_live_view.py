@@ -125,6 +125,7 @@ def test_a_line_keeps_the_newest_events_and_never_blocks():
     assert line.get(5.0) is None
 
 
+@pytest.mark.slow
 def test_ten_browsers_and_one_that_reads_nothing_cost_who_publishes_nothing(server, monkeypatch):
     # Who waited for the one that reads nothing would wait so long.
     monkeypatch.setattr(view_server._Handler, 'timeout', 10 * PATIENCE_S)

@@ -150,6 +150,7 @@ def test_the_citation_is_of_the_same_version():
     assert cited['references'][0]['url'].endswith('2603.25686')
 
 
+@pytest.mark.slow
 def test_package_xml_names_every_ros_package_that_is_imported():
     root = ET.parse(REPO / 'package.xml').getroot()
     named = {element.text for element in root.iter('exec_depend')}

@@ -115,6 +115,7 @@ def test_heading_converges():
     assert abs(turn) < np.radians(6) and np.sqrt(-2 * np.log(length)) < np.radians(5)
 
 
+@pytest.mark.slow
 def test_a_look_at_a_part_of_the_map_may_take_from_a_place_but_not_give_to_it():
     """Of two places one is looked at alone, again and again. It fits: it does not grow surer by
     that, but narrower. Where it does not fit it loses as ever."""
@@ -303,6 +304,7 @@ def test_headings_that_do_not_divide_are_refused():
     assert isinstance(make_filter(REGION, np.ones(CELLS, bool), PoseFilterConfig()), PoseFilter)
 
 
+@pytest.mark.slow
 def test_what_is_kept_between_questions_is_forgotten_with_every_change():
     """Answers after a change are those of a filter that keeps nothing."""
     belief, rng = pose_filter(), np.random.default_rng(5)

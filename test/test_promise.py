@@ -104,6 +104,7 @@ def write_fixes(path, rng, frames=12, scale=0.25):
     return path
 
 
+@pytest.mark.slow
 def test_a_calibration_of_single_frames_leaves_that_of_tracking_alone(tmp_path, capsys):
     """Weights for cameras that look ahead, calibrated twice: the fit is of what was published."""
     rng = np.random.default_rng(9)

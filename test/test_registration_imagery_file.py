@@ -49,6 +49,7 @@ def test_another_file_is_refused(tmp_path):
         read_places(tmp_path / 'gone')
 
 
+@pytest.mark.slow
 def test_a_patchwork_is_made_of_its_pictures():
     flat = []
     for level in (10, 60, 120, 200):

@@ -315,6 +315,7 @@ def test_the_loss_on_places_kept_back_falls_and_the_weights_are_kept(plain, tmp_
     assert 'weights kept' in str(found) and 'split test' in str(found)
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_takes_the_very_steps_that_it_would_have_taken(
     network, banks, tmp_path
 ):
@@ -338,6 +339,7 @@ def test_a_run_that_goes_on_takes_the_very_steps_that_it_would_have_taken(
             assert torch.equal(a, b)
 
 
+@pytest.mark.slow
 def test_the_same_photos_are_judged_in_the_same_way_each_time(network, banks):
     judge = PhotoJudge(banks['val'], RECIPE)
     one, other = judge.judge(network), judge.judge(network)
@@ -349,6 +351,7 @@ def test_the_same_photos_are_judged_in_the_same_way_each_time(network, banks):
     assert judge.judge(blind).nats == pytest.approx([chance] * len(one.nats), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_weights_stay_where_photos_kept_back_did_not_improve(
     plain, network, tmp_path, monkeypatch
 ):

@@ -193,6 +193,7 @@ def test_a_compiler_that_fails_leaves_its_reason_and_nothing_else(
     assert not list(engines.iterdir())
 
 
+@pytest.mark.slow
 def test_an_interrupted_build_leaves_nothing(files, compiler, engines):
     def interrupt(program):
         raise KeyboardInterrupt

@@ -109,6 +109,7 @@ def test_tms_tiles_are_where_their_tilejson_says(image, tiles, tmp_path):
     assert error_of(source, image, tmp_path) < 2.0
 
 
+@pytest.mark.slow
 def test_the_command_builds_from_tiles(tiles, tmp_path, capsys):
     source, out = write(tmp_path / 'tiles', tiles, tms), tmp_path / 'map'
     arguments = ['--tiles', 'tms', '--depth', '2', '--crop-px', '16', '-o', str(out)]

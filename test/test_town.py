@@ -104,6 +104,7 @@ def test_no_place_of_sixty_metres_is_blank(survey):
     assert spread.min() > 6
 
 
+@pytest.mark.slow
 def test_a_town_has_what_a_town_needs():
     plan = make_plan(7, 640.0)
     assert len(plan.buildings) > 150

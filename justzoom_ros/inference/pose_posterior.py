@@ -23,7 +23,7 @@ PRIOR_ELSEWHERE = 0.97
 town. A picture that speaks for a place outweighs it by far. Chosen on the searches that the match
 model was fitted to: with 0.5, 3 of 154 views of other ground would be a fix, from 0.7 on none; of
 61 views of the searched ground 46 would with 0.5, and 44 with anything from 0.7 to 0.9. On whole
-maps 0.9 still makes a fix of 4 of 442 pictures of other places, 0.97 of 1 (docs/registration.md)."""
+maps 0.9 still lets pictures of other places pass (docs/registration.md)."""
 
 ELSEWHERE_REASON = 'the picture looks unlike any place of the map'
 

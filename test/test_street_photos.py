@@ -10,6 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from forward_tiny import SMALL
 from imagery import CENTER, write_raster
 from PIL import Image
 from rasterio.transform import from_bounds
@@ -20,8 +21,6 @@ from justzoom_ros.curation.config import BuildConfig
 from justzoom_ros.errors import ConfigError, DatasetError
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.region import Region
-from justzoom_ros.registration.config import RegistrationConfig
-from justzoom_ros.registration.forward_config import ForwardConfig
 from justzoom_ros.registration.forward_lift import strip_directions
 from justzoom_ros.registration.forward_network import ForwardNetwork
 from justzoom_ros.training.registration.map_judge import MapFigures
@@ -44,15 +43,6 @@ from justzoom_ros.training.street_registration.photos import (
 from justzoom_ros.training.street_registration.recipe import PhotoRecipe
 from justzoom_ros.training.street_registration.views import LabelNoise
 
-SMALL = ForwardConfig(
-    map=RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), normalization_px=33),
-    widths=(8, 8, 16),
-    blocks=(1, 1, 1),
-    depths=12,
-    reach_m=24.0,
-    polar_width=8,
-    polar_blocks=1,
-)
 RECIPE = PhotoRecipe(views=6, headings=12, tile_px=96, judge_views=16, learning_rate=3e-3)
 SIDE_M, FOV_DEG = 320.0, 90.0
 STD_M, STD_DEG = 5.0, 12.0

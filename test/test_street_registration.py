@@ -6,10 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from forward_tiny import SMALL
 
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.registration.config import RegistrationConfig
-from justzoom_ros.registration.forward_config import ForwardConfig
 from justzoom_ros.registration.forward_lift import Strip, normalize_strip, strip_directions
 from justzoom_ros.registration.forward_network import ForwardNetwork, lay_on_ground
 from justzoom_ros.registration.normalize import normalize_pixels
@@ -22,15 +21,6 @@ from justzoom_ros.training.street_registration.recipe import StreetRecipe
 from justzoom_ros.training.street_registration.trainer import CURVE, StreetTrainer
 from justzoom_ros.training.street_registration.views import draw_batch
 
-SMALL = ForwardConfig(
-    map=RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1), normalization_px=33),
-    widths=(8, 8, 16),
-    blocks=(1, 1, 1),
-    depths=12,
-    reach_m=24.0,
-    polar_width=8,
-    polar_blocks=1,
-)
 PLAIN = Variation(False, (0.0, 0.0), 0.0)
 
 

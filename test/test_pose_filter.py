@@ -27,6 +27,7 @@ from justzoom_ros.filtering import (
     MotionNoise,
     PoseFilter,
     PoseFilterConfig,
+    fine_window,
     make_filter,
 )
 from justzoom_ros.filtering.search_area import SearchArea
@@ -102,6 +103,34 @@ def test_nothing_is_lost_the_first_frame_gives_metres_and_the_second_a_fix():
         assert np.hypot(*error) < 8
         if number > 0:
             assert fix.status is FixStatus.FIX and fix.radius_90_m < 8
+
+
+def test_leaving_out_what_holds_next_to_nothing_changes_nothing(monkeypatch):
+    """Until after the flight has left the map, against a window that keeps all of itself."""
+    flight, window = Flight(3, outliers=0.0), FineWindowConfig()
+    everything = round(window.side_m / window.cell_m) ** 2 * window.headings
+    told = []
+    for _ in range(8):
+        told.append((flight.fly(), flight.peaks()))
+    told += [(Motion(forward_m=20.0, distance_m=20.0, duration_s=1.0), [])] * 18
+
+    def follow(negligible):
+        monkeypatch.setattr(fine_window, 'NEGLIGIBLE', negligible)
+        belief = pose_filter()
+        for motion, peaks in told:
+            belief.predict(motion, NOISE)
+            assert total(belief) == pytest.approx(1, abs=1e-5)
+            if peaks:
+                look(belief, *peaks, area=belief.whole_area())
+            kept = sum(window.masses.numel() for window in belief.windows)
+            yield belief.cell_masses(), belief.off_map, kept
+
+    found, expected = list(follow(1e-8)), list(follow(-1.0))
+    for (masses, off_map, _), (all_masses, all_off_map, _) in zip(found, expected, strict=True):
+        np.testing.assert_allclose(masses, all_masses, atol=1e-6)
+        assert off_map == pytest.approx(all_off_map, abs=1e-6)
+    assert max(kept for *_, kept in found[3:8]) < 0.05 * everything
+    assert off_map > 0.9
 
 
 def test_heading_converges():

@@ -2,7 +2,9 @@
 
 The lattice over a whole map has cells of tens of metres. Where nearly all of its mass is in one
 place, this window takes it over in cells of metres and narrow headings, and moves along: by whole
-cells, so that nothing is blurred by following. What leaves it goes back to the lattice.
+cells, so that nothing is blurred by following. What leaves it goes back to the lattice. Of the
+window only those cells and headings are kept that hold something: a robot that knows where it is
+needs a hundredth of them, and the others would cost as much.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +22,8 @@ FAINT = 1e-7
 """Cells with a smaller share of the greatest mass are not worth looking at."""
 
 NEGLIGIBLE = 1e-8
-"""A heading with a smaller share of the window's mass is left out: it only costs time."""
+"""A heading, row or column with a smaller share of the window's mass is left out: it only costs
+time."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ class FineWindowConfig:
 
 
 class FineWindow:
-    """Masses of a part of a belief, (A, m, m) over fine cells; they sum to that part, not to one.
+    """Masses of a part of a belief, (A, h, w) over fine cells; they sum to that part, not to one.
 
-    Only an arc of A headings is kept, outside of which there is nothing: a robot that knows where
-    it faces has a few of them, and the others would cost as much.
+    Only an arc of A headings and a box of h rows and w columns of the window are kept, outside of
+    which there is nothing.
 
     `coarse`: the lattices of the whole map that are divided; `center_m` (2,): where the window
     shall be, metres east and north. It begins empty and stays within the map.
@@ -81,18 +84,19 @@ class FineWindow:
         divided = int(np.ceil(coarse.side_m / config.cell_m - 1e-9))
         self.side_m = coarse.side_m / divided
         self._region_cells = cells * divided
-        size = min(max(round(config.side_m / self.side_m), 1), self._region_cells)
+        self._size = min(max(round(config.side_m / self.side_m), 1), self._region_cells)
         self._region_half_m = self._region_cells * self.side_m / 2
         center = np.array([self._region_half_m - center_m[1], center_m[0] + self._region_half_m])
-        self.corner = self._inside(center / self.side_m - size / 2, size)
+        self._window_corner = self._inside(center / self.side_m - self._size / 2)
+        self.corner = self._window_corner
         self.headings, self._first = config.headings, 0
-        self.masses = coarse.masses.new_zeros((self.headings, size, size))
+        self.masses = coarse.masses.new_zeros((self.headings, self._size, self._size))
         self._offsets = np.zeros((self.headings, 2))
         self._yaw_rad = float(coarse.yaws_rad[0])
 
-    def _inside(self, corner: np.ndarray, size: int) -> np.ndarray:
+    def _inside(self, corner: np.ndarray) -> np.ndarray:
         """The nearest first row and column (2,) of a window that is within the map."""
-        return np.round(corner).astype(int).clip(0, self._region_cells - size)
+        return np.round(corner).astype(int).clip(0, self._region_cells - self._size)
 
     @property
     def numbers(self) -> np.ndarray:
@@ -126,7 +130,8 @@ class FineWindow:
         )
 
     def plane(self) -> np.ndarray:
-        """Masses of positions, float64 (m, m), headings taken together."""
+        """Masses of positions, float64 (h, w), headings taken together. `corner` is their first
+        row and column on the map."""
         offsets = self._offsets[self.numbers]
         return lattice.sum_headings(self.masses, offsets).double().numpy()
 
@@ -142,8 +147,9 @@ class FineWindow:
     def _mean_cell(self) -> np.ndarray:
         """Mean row and column (2,), continuous: 0.5 is the middle of the first cell."""
         plane = self.masses.sum(0).double().numpy()
-        cells = np.arange(len(plane)) + 0.5
-        return np.array([plane.sum(1) @ cells, plane.sum(0) @ cells]) / max(plane.sum(), 1e-300)
+        sums = plane.sum(1), plane.sum(0)
+        means = [each @ (np.arange(len(each)) + 0.5) for each in sums]
+        return np.array(means) / max(plane.sum(), 1e-300)
 
     def centers_m(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Centres (N, 2) of cells, metres east and north of the region's centre."""
@@ -155,14 +161,15 @@ class FineWindow:
 
     def cells_inside(self, coarse: Lattices) -> list[tuple[int, slice, slice]]:
         """Of each coarse lattice the rows and columns that lie wholly inside the window."""
-        low = self.corner * self.side_m - self._region_half_m
-        high = low + self.masses.shape[1] * self.side_m
-        every = np.arange(len(coarse.masses))
-        spans = [
-            _whole_cells(coarse.edges_m(every, axis), low[axis], high[axis], self.side_m / 2)
-            for axis in (0, 1)
-        ]
-        return [(int(k), spans[0][k], spans[1][k]) for k in every]
+        low_m = self._window_corner * self.side_m - self._region_half_m - self.side_m / 2
+        high_m = low_m + (self._size + 1) * self.side_m
+        first_m = np.array([-coarse.north_m, coarse.west_m]) + coarse.offsets * coarse.side_m
+        start = np.ceil((low_m - first_m) / coarse.side_m).astype(int)
+        stop = np.floor((high_m - first_m) / coarse.side_m).astype(int)
+        stop = stop.clip(0, coarse.masses.shape[1:])
+        start = start.clip(0, stop)
+        spans = np.stack([start, stop], 2).tolist()
+        return [(k, slice(*rows), slice(*columns)) for k, (rows, columns) in enumerate(spans)]
 
     def take(self, coarse: Lattices) -> None:
         """Move in what coarse lattices hold inside the window, each cell spread evenly over the
@@ -176,6 +183,7 @@ class FineWindow:
     def add(self, coarse: Lattices) -> None:
         """Add masses that are all inside the window."""
         self._widen(self.headings)
+        self._fill_window()
         fine = self._lattices(torch.zeros_like(self.masses), self.corner)
         spread(coarse, fine)
         total, came = lattice.total(coarse.masses), lattice.total(fine.masses)
@@ -183,20 +191,32 @@ class FineWindow:
             self.masses += fine.masses * (total / came)
         self.drop_negligible()
 
-    # --- the arc of headings ---------------------------------------------------------------------
+    # --- what is kept ----------------------------------------------------------------------------
 
     def drop_negligible(self) -> None:
-        """Shorten the arc by the headings at its ends that hold next to nothing."""
-        by_heading = self.masses.sum((1, 2)).numpy()
-        kept = np.flatnonzero(by_heading > NEGLIGIBLE * by_heading.sum())
-        if not len(kept):
+        """Leave out the headings, rows and columns at the ends that hold next to nothing."""
+        sums = self.masses.sum(2)
+        negligible = NEGLIGIBLE * float(sums.sum(dtype=torch.float64))
+        kept = np.flatnonzero(sums.sum(1).numpy() > negligible)
+        rows = np.flatnonzero(sums.sum(0).numpy() > negligible)
+        columns = np.flatnonzero(self.masses.sum((0, 1)).numpy() > negligible)
+        if not (len(kept) and len(rows) and len(columns)):
             return
+        self.corner = self.corner + (rows[0], columns[0])
         first, length = int(kept[0]), int(kept[-1] - kept[0]) + 1
         if len(self.masses) == self.headings:  # a circle has no ends
             first, length = shortest_arc(kept, self.headings)
-        if length < len(self.masses):
-            self.masses = self.masses[(first + np.arange(length)) % len(self.masses)]
-            self._first = (self._first + first) % self.headings
+        arc = (first + np.arange(length)) % len(self.masses)
+        self.masses = self.masses[arc, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        self._first = (self._first + first) % self.headings
+
+    def _fill_window(self) -> None:
+        """Keep all cells of the window."""
+        masses, (row, column) = self.masses, self.corner - self._window_corner
+        _, high, wide = masses.shape
+        self.masses = masses.new_zeros((len(masses), self._size, self._size))
+        self.masses[:, row : row + high, column : column + wide] = masses
+        self.corner = self._window_corner
 
     def _widen(self, steps: int) -> None:
         """Lengthen the arc by empty headings at either end, at most to the whole circle."""
@@ -217,7 +237,7 @@ class FineWindow:
         reach = lattice.step_reach(self._variance(motion, noise))
         whole = np.round(motion.south_east_m(self.lattices().yaws_rad) / self.side_m)
         apart = np.ptp(whole, axis=0).max()
-        return bool(reach + apart < self.masses.shape[1] // 2)
+        return bool(reach + apart < self._size // 2)
 
     def predict(self, motion: Motion, noise: MotionNoise) -> Lattices:
         """Follow a `Motion` with its `MotionNoise`; what thereby leaves the window is no longer in
@@ -226,13 +246,14 @@ class FineWindow:
         self._widen(lattice.step_reach(turned) if turned > 0 else 0)
         variance = self._variance(motion, noise)
         whole = self._displace(motion)[self.numbers]
-        shift = self._recenter(whole)
-        margin = self._margin(whole - shift) + lattice.step_reach(variance) + 1
-        self.corner = self.corner + shift
-        masses = _place(self.masses, whole - shift, margin)
-        masses = lattice.blur(self._on_map(masses, margin), variance)
-        masses = lattice.rotate(self._on_map(masses, margin), self._offsets[self.numbers], turned)
-        return self._split(self._on_map(masses, margin), margin)
+        along = self._mean_shift(whole)
+        margin = self._margin(whole - along) + lattice.step_reach(variance) + 1
+        self._recenter(along)
+        corner = self.corner + along - margin
+        masses = _place(self.masses, whole - along, margin)
+        masses = lattice.blur(self._on_map(masses, corner), variance)
+        masses = lattice.rotate(self._on_map(masses, corner), self._offsets[self.numbers], turned)
+        return self._split(self._on_map(masses, corner), corner)
 
     def _margin(self, cells: np.ndarray) -> int:
         """The greatest of the shifts (A, 2) of headings that are possible at all."""
@@ -252,50 +273,49 @@ class FineWindow:
         self._yaw_rad += motion.turn_rad
         return whole
 
-    def _recenter(self, whole: np.ndarray) -> np.ndarray:
-        """By how many cells (2,) the window goes south and east, given how far its lattices go:
-        along with them, and so that the mean is in its middle where it was far from there."""
-        size = self.masses.shape[1]
+    def _mean_shift(self, whole: np.ndarray) -> np.ndarray:
+        """By how many cells (2,) the lattices go south and east, given that of each (A, 2)."""
         by_heading = self.masses.sum((1, 2)).double().numpy()
-        away = self._mean_cell() - size / 2
-        if np.abs(away).max() < size / 8:
-            away = np.zeros(2)
-        moved = by_heading @ whole / max(by_heading.sum(), 1e-300)
-        return self._inside(self.corner + moved + away, size) - self.corner
+        return np.round(by_heading @ whole / max(by_heading.sum(), 1e-300)).astype(int)
 
-    def _on_map(self, masses: torch.Tensor, margin: int) -> torch.Tensor:
-        """Masses with a margin round the window, less those beyond the map's border, which do not
-        come back."""
-        size = masses.shape[1]
-        for axis, first in enumerate((self.corner - margin).tolist(), start=1):
+    def _recenter(self, along: np.ndarray) -> None:
+        """Move the window by whole cells (2,) along with its lattices, and so that the mean is in
+        its middle where it was far from there."""
+        away = self._mean_cell() + self.corner - self._window_corner - self._size / 2
+        if np.abs(away).max() < self._size / 8:
+            away = np.zeros(2)
+        self._window_corner = self._inside(self._window_corner + along + away)
+
+    def _on_map(self, masses: torch.Tensor, corner: np.ndarray) -> torch.Tensor:
+        """Masses whose first row and column are `corner` (2,), less those beyond the map's border,
+        which do not come back."""
+        for axis, first in enumerate(corner.tolist(), start=1):
+            size = masses.shape[axis]
             before, behind = max(0, -first), max(0, first + size - self._region_cells)
             masses.narrow(axis, 0, min(before, size)).zero_()
             masses.narrow(axis, size - min(behind, size), min(behind, size)).zero_()
         return masses
 
-    def _split(self, masses: torch.Tensor, margin: int) -> Lattices:
-        """Keep what is inside of masses with a margin round the window, and return the rest."""
-        inner = slice(margin, masses.shape[1] - margin)
-        self.masses = masses[:, inner, inner].clone()
-        masses[:, inner, inner] = 0
-        return self._lattices(masses, self.corner - margin)
-
-
-def _whole_cells(edges: np.ndarray, low: float, high: float, tolerance: float) -> list[slice]:
-    """The cells of each lattice, with edges (K, n + 1), that lie between two positions."""
-    spans = []
-    for one in edges:
-        first = int(np.searchsorted(one, low - tolerance))
-        last = int(np.searchsorted(one, high + tolerance, side='right')) - 1
-        spans.append(slice(first, max(first, last)))
-    return spans
+    def _split(self, masses: torch.Tensor, corner: np.ndarray) -> Lattices:
+        """Keep what is inside the window of masses whose first row and column are `corner` (2,),
+        and return the rest."""
+        size = masses.shape[1:]
+        start = (self._window_corner - corner).clip(0, size)
+        stop = (self._window_corner + self._size - corner).clip(start, size)
+        if (stop == start).any():  # all of it has left
+            self.corner, self.masses = self._window_corner, masses.new_zeros((len(masses), 1, 1))
+            return self._lattices(masses, corner)
+        inner = (slice(None), *map(slice, start, stop))
+        self.corner, self.masses = corner + start, masses[inner].clone()
+        masses[inner] = 0
+        return self._lattices(masses, corner)
 
 
 def _place(masses: torch.Tensor, cells: np.ndarray, margin: int) -> torch.Tensor:
     """Each lattice moved by whole `cells` (A, 2), south and east, within a margin all round."""
-    count, size, _ = masses.shape
-    placed = masses.new_zeros((count, size + 2 * margin, size + 2 * margin))
+    count, high, wide = masses.shape
+    placed = masses.new_zeros((count, high + 2 * margin, wide + 2 * margin))
     for k in np.flatnonzero(lattice.occupied(masses)):
         south, east = (cells[k] + margin).tolist()
-        placed[k, south : south + size, east : east + size] = masses[k]
+        placed[k, south : south + high, east : east + wide] = masses[k]
     return placed

@@ -1,9 +1,9 @@
 """Arithmetic on masses over shifted lattices: the kernels of the belief filter.
 
-`masses` are (K, n, n): for each heading a square lattice, row 0 in the north and column 0 in the
-west. `offsets` (K, 2) say by how many cells, -0.5..0.5, lattice k is shifted south and east. A
-robot's movement only shifts lattices: nothing is blurred by it. What leaves the square is gone;
-callers see it in the sum.
+`masses` are (K, n, m): for each heading a lattice, row 0 in the north and column 0 in the west.
+`offsets` (K, 2) say by how many cells, -0.5..0.5, lattice k is shifted south and east. A robot's
+movement only shifts lattices: nothing is blurred by it. What leaves the lattice is gone; callers
+see it in the sum.
 
 What costs time is memory: lattices are filtered one by one, since one fits a processor's cache and
 all of them do not, and what sums over headings or repeats over them is a product of matrices.
@@ -41,7 +41,7 @@ def blur(masses: torch.Tensor, variance: float) -> torch.Tensor:
     if variance <= 0:
         return masses
     # Longer steps leave the square.
-    kernel, result = step_kernel(variance, masses.shape[1]), torch.zeros_like(masses)
+    kernel, result = step_kernel(variance, max(masses.shape[1:])), torch.zeros_like(masses)
     planes, to = masses.numpy(), result.numpy()
     for k in np.flatnonzero(occupied(masses)):
         _filter(planes[k], kernel, kernel, to[k])
@@ -118,13 +118,13 @@ def shares(shifts: np.ndarray) -> np.ndarray:
 
 
 def sum_headings(masses: torch.Tensor, offsets: np.ndarray) -> torch.Tensor:
-    """Masses of all lattices on the cells that they cover, in shares of the area: (n, n)."""
-    count, n, _ = masses.shape
-    parts = (_nine(offsets, masses).T @ masses.flatten(1)).view(3, 3, n, n)
-    total = masses.new_zeros(n + 2, n + 2)
+    """Masses of all lattices on the cells that they cover, in shares of the area: (n, m)."""
+    _, n, m = masses.shape
+    parts = (_nine(offsets, masses).T @ masses.flatten(1)).view(3, 3, n, m)
+    total = masses.new_zeros(n + 2, m + 2)
     for south in range(3):
         for east in range(3):
-            total[south : south + n, east : east + n] += parts[south, east]
+            total[south : south + n, east : east + m] += parts[south, east]
     return total[1:-1, 1:-1]
 
 

@@ -347,8 +347,8 @@ class PoseFilter:
     def _terminal_cells(self, window: FineWindow) -> tuple[np.ndarray, ...]:
         """Rows and columns of the terminal cells that the window's cells lie in, to index with."""
         divided = round(self.region.terminal_side_m / window.side_m)
-        cells = np.arange(window.masses.shape[1])
-        return np.ix_(*((first + cells) // divided for first in window.corner))
+        sides = zip(window.corner, window.masses.shape[1:], strict=True)
+        return np.ix_(*((first + np.arange(side)) // divided for first, side in sides))
 
     def posterior(self) -> CellPosterior:
         """The `CellPosterior` over terminal cells, given that the robot is on the map."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from justzoom_ros.embeddings.map_features import open_map_features
+from justzoom_ros.embeddings.map_features import open_layer_features
 from justzoom_ros.maps.layers import BASE, open_layers
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registrar import Registrar, choose_device
@@ -51,10 +51,8 @@ class ForwardRegistrar(Registrar):
         network = ForwardNetwork.load(weights) if weights else ForwardNetwork.shipped()
         network.requires_grad_(False).to(choose_device(device))
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        layers = {
-            name: open_map_features(one, network, network.config.metres_per_px, progress)
-            for name, one in open_layers(satellite_map).items()
-        }
+        metres_per_px = network.config.metres_per_px
+        layers = open_layer_features(open_layers(satellite_map), network, metres_per_px, progress)
         config = config or PoseSearchConfig(min_imagery=MIN_IMAGERY)
         log.info('registration of a camera that looks ahead over %s', satellite_map.path)
         return cls(network, layers[BASE], satellite_map, config, weights, layers)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from justzoom_ros.embeddings.map_features import open_map_features
+from justzoom_ros.embeddings.map_features import open_layer_features
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import SearchArea
 from justzoom_ros.inference.calibration import Calibration
@@ -115,10 +115,7 @@ class Registrar:
         maps = open_layers(satellite_map)
         coarsest_m = max(one.resolution_m for one in maps.values())
         metres_per_px = choose_resolution(network, coarsest_m, camera)
-        layers = {
-            name: open_map_features(one, network, metres_per_px, progress)
-            for name, one in maps.items()
-        }
+        layers = open_layer_features(maps, network, metres_per_px, progress)
         log.info('registration at %.2g m per pixel over %s', metres_per_px, satellite_map.path)
         return cls(network, layers[BASE], satellite_map, config, path, layers)
 

@@ -8,6 +8,7 @@ of 2 m takes 8 MB.
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,20 @@ def open_map_features(
     features = table.view(side_cells, side_cells, channels).permute(2, 0, 1)
     device = next(network.parameters()).device
     return MapFeatures(features.to(device), torch.from_numpy(mask), side_m / side_cells)
+
+
+def open_layer_features(
+    layers: Mapping[str, SatelliteMap],
+    network: MapNetwork,
+    metres_per_px: float,
+    progress: bool = True,
+) -> dict[str, MapFeatures]:
+    """{name: features} of the layers of a map (`maps.layers.open_layers`), as
+    `open_map_features`."""
+    return {
+        name: open_map_features(layer, network, metres_per_px, progress)
+        for name, layer in layers.items()
+    }
 
 
 def network_checksum(network: torch.nn.Module) -> str:

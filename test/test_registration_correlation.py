@@ -135,11 +135,21 @@ def test_a_spectrum_that_is_kept_serves_templates_of_other_sizes():
     ):
         templates = random_templates(rng, 1, 2, size, anchors)
         check(correlate(kept, templates), features, mask, templates)
-    spectrum = kept.kept_spectrum
+    (spectrum,) = kept.kept_spectra.values()
     correlate(kept, templates)
-    assert kept.kept_spectrum is spectrum
+    assert list(kept.kept_spectra.values()) == [spectrum]
     rows, columns = spectrum.size
     assert kept.spectrum_bytes == 3 * rows * (columns // 2 + 1) * 8
+
+
+def test_the_spectrum_of_a_part_of_a_map_is_kept_on_demand():
+    rng = np.random.default_rng(3)
+    features, mask = random_map(rng, 2, (16, 17), gaps=True)
+    kept, part = MapFeatures(torch.from_numpy(features), mask), Window(4, 3, 11, 12)
+    for keep, count in ((False, 0), (True, 1), (True, 1)):
+        templates = random_templates(rng, 2, 2, (5, 5), [[2, 2], [2, 1]])
+        check(correlate(kept, templates, part, keep=keep), features, mask, templates)
+        assert len(kept.kept_spectra) == count
 
 
 @pytest.mark.parametrize('tile', [4, 7, 12])
@@ -164,7 +174,7 @@ def test_a_large_map_is_put_together_from_tiles(monkeypatch, kept):
     templates = random_templates(rng, 2, 3, (5, 6), [[2, 3], [1, 4]])
     pieces = MapFeatures(torch.from_numpy(features), mask)
     whole = correlate(pieces, templates)
-    pieces.kept_spectrum = None
+    pieces.kept_spectra.clear()
     part = correlate(pieces, templates, Window(3, 2, 22, 16))
     monkeypatch.setattr('justzoom_ros.registration.correlation.MAX_KEPT', kept)
     monkeypatch.setattr('justzoom_ros.registration.correlation.TILE', 7)

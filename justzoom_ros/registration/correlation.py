@@ -99,9 +99,11 @@ def correlate(
     templates: Templates,
     window: Window | None = None,
     min_imagery: float = MIN_IMAGERY,
+    keep: bool = False,
 ) -> Correlation:
     """The `Correlation` of `Templates` with `MapFeatures` over a `Window`, the whole map unless
-    given. `min_imagery` (0..1): poses that see a smaller share of imagery are not valid.
+    given. `min_imagery` (0..1): poses that see a smaller share of imagery are not valid. `keep`: the
+    spectrum of the window is kept for the next templates, as that of a whole map is.
 
     Raises ConfigError where the channels differ.
     """
@@ -109,8 +111,8 @@ def correlate(
     whole = map_features.window
     window = window or whole
     windows = tiles_of(window)
-    if window == whole and max(whole.shape) <= MAX_KEPT:
-        spectrum = _kept_spectrum(map_features, windows, templates)
+    if (keep or window == whole) and max(window.shape) <= MAX_KEPT:
+        spectrum = _kept_spectrum(map_features, window, windows, templates)
         parts = _correlate_all(spectrum, templates, min_imagery)
     else:
         parts = correlate_tiles(map_features, templates, windows, min_imagery)
@@ -149,14 +151,14 @@ def tiles_of(window: Window, tile: int | None = None) -> list[Window]:
     ]
 
 
-def _kept_spectrum(map_features, windows, templates):
-    """The `Spectrum` of a whole map: the one that is kept unless the templates reach further than
-    earlier ones."""
-    reach, kept = _reach(templates), map_features.kept_spectrum
+def _kept_spectrum(map_features, window, windows, templates):
+    """The `Spectrum` of a window in tiles `windows`: the one that is kept unless the templates
+    reach further than earlier ones."""
+    reach, kept = _reach(templates), map_features.kept_spectra.get(window)
     if kept is None or not kept.holds(*reach):
         if kept is not None:
             reach = np.minimum(reach[0], kept.first), np.maximum(reach[1], kept.last)
-        kept = map_features.kept_spectrum = Spectrum(map_features, windows, *reach)
+        kept = map_features.kept_spectra[window] = Spectrum(map_features, windows, *reach)
     return kept
 
 

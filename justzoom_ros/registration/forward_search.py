@@ -133,7 +133,7 @@ class ForwardView(View):
             templates = self.turned_to(yaws, step).templates(0, map_features)
             middle = map_features.position_m(*((n - 1) / 2 for n in map_features.shape))
             window = map_features.window_around(*middle, REFERENCE_M / 2)
-            found = correlate(map_features, templates, window, self.config.min_imagery)
+            found = correlate(map_features, templates, window, self.config.min_imagery, keep=True)
             kept[key] = found.background() if found.valid.any() else None
         return kept[key]
 

@@ -72,7 +72,7 @@ class MapFeatures:
         self.west_m = -mask.shape[1] / 2 * cell_m if west_m is None else west_m
         self.north_m = mask.shape[0] / 2 * cell_m if north_m is None else north_m
         self.pooling = pooling
-        self.kept_spectrum: Any = None
+        self.kept_spectra: dict[Window, Any] = {}
 
     @property
     def channels(self) -> int:
@@ -96,8 +96,8 @@ class MapFeatures:
 
     @property
     def spectrum_bytes(self) -> int:
-        """Bytes of the spectrum that is kept, 0 before the first search of the whole map."""
-        return 0 if self.kept_spectrum is None else self.kept_spectrum.nbytes
+        """Bytes of the spectra that are kept, 0 before the first search of the whole map."""
+        return sum(spectrum.nbytes for spectrum in self.kept_spectra.values())
 
     def window_around(self, east_m: float, north_m: float, reach_m: float) -> Window:
         """The `Window` of cells that touch the square within `reach_m` of a position along each

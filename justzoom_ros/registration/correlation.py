@@ -102,8 +102,8 @@ def correlate(
     keep: bool = False,
 ) -> Correlation:
     """The `Correlation` of `Templates` with `MapFeatures` over a `Window`, the whole map unless
-    given. `min_imagery` (0..1): poses that see a smaller share of imagery are not valid. `keep`: the
-    spectrum of the window is kept for the next templates, as that of a whole map is.
+    given. `min_imagery` (0..1): poses that see a smaller share of imagery are not valid. `keep`:
+    the spectrum of the window is kept for the next templates, as that of a whole map is.
 
     Raises ConfigError where the channels differ.
     """

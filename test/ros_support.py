@@ -2,19 +2,17 @@
 to the node over DDS as a robot would."""
 
 import contextlib
-import fcntl
 import os
-import tempfile
 import threading
 import time
 from array import array
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
 
 from justzoom_ros import Region
+from justzoom_ros.live.node_process import lock_domain
 
 os.environ['RMW_IMPLEMENTATION'] = 'rmw_fastrtps_cpp'
 pytest.importorskip('rclpy', reason='rclpy is not installed')
@@ -52,20 +50,9 @@ TRANSITIONS = {'configure': 1, 'cleanup': 2, 'activate': 3, 'deactivate': 4}
 def own_domain(first=1, last=40):
     """A ROS domain that no other test process on this machine has at this moment."""
     with contextlib.ExitStack() as stack:
-        while (domain := _lock_one(range(first, last + 1), stack)) is None:
+        while (domain := lock_domain(range(first, last + 1), stack)) is None:
             time.sleep(0.1)
         yield domain
-
-
-def _lock_one(domains, stack):
-    """The first domain whose lock file can be locked; `stack` keeps it locked."""
-    for domain in domains:
-        path = Path(tempfile.gettempdir(), f'justzoom-test-domain-{domain}.lock')
-        lock = stack.enter_context(path.open('w'))
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return domain
-    return None
 
 
 def make_files(folder):

@@ -2,7 +2,11 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +20,7 @@ from justzoom_ros.cli.main import main
 from justzoom_ros.errors import LiveError, OutputError, RuntimeUnavailableError
 from justzoom_ros.io.bags import Bag, read_track
 from justzoom_ros.io.image_message import image_from_message
-from justzoom_ros.live import node_process
+from justzoom_ros.live import end_with_parent, node_process
 from justzoom_ros.live.node_process import own_domain, running_node
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.worlds import demo, flight
@@ -206,6 +210,52 @@ def test_the_node_stops_however_the_demo_fails(tmp_path, ros):
     assert not node_processes(tmp_path)
 
 
+ORPHANED = """
+import sys, time
+from pathlib import Path
+from justzoom_ros.errors import LiveError
+from justzoom_ros.live.node_process import own_domain, running_node
+from justzoom_ros.ros.transitions import LifecycleClient
+out = Path(sys.argv[1])
+with own_domain(), running_node(out, out, None) as alive:
+    with LifecycleClient('/justzoom', alive) as driver:
+        try:
+            driver.change('configure')
+        except LiveError:
+            print('it spins', flush=True)
+    time.sleep(120)
+"""
+"""What starts a node, has an answer of it, and is at work."""
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGKILL])
+def test_a_node_ends_with_who_started_it(tmp_path, ros, number):
+    words = [sys.executable, '-c', ORPHANED, str(tmp_path)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == 'it spins\n'
+        assert len(node_processes(tmp_path)) == 1
+        parent.send_signal(number)
+        parent.wait()
+    end_s = time.monotonic() + 60
+    while left := node_processes(tmp_path):
+        if time.monotonic() > end_s:
+            os.kill(left[0], signal.SIGKILL)
+            pytest.fail('the node goes on')
+        time.sleep(0.02)
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells a child')
+def test_a_child_whose_parent_has_ended_before_it_began_does_not_begin():
+    words = end_with_parent.command('-c', 'print("begun")')
+    words[3] = '1'  # not the process that starts it
+    assert not subprocess.run(words, capture_output=True, check=True).stdout
+
+
+def test_a_child_gets_its_words_and_status():
+    words = end_with_parent.command('-c', 'import sys; sys.exit(len(sys.argv))', 'one', '--two')
+    assert subprocess.run(words, check=False).returncode == 3
+
+
 def test_its_domain_is_its_own_and_given_back(monkeypatch):
     monkeypatch.setenv('ROS_DOMAIN_ID', '5')
     monkeypatch.delenv('ROS_AUTOMATIC_DISCOVERY_RANGE', raising=False)
@@ -214,6 +264,18 @@ def test_its_domain_is_its_own_and_given_back(monkeypatch):
         assert os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
     assert os.environ['ROS_DOMAIN_ID'] == '5'
     assert 'ROS_AUTOMATIC_DISCOVERY_RANGE' not in os.environ
+
+
+def test_a_domain_is_held_until_it_is_given_back_and_a_vain_try_leaves_nothing_open():
+    open_before = len(os.listdir('/proc/self/fd'))
+    with ExitStack() as first, ExitStack() as second:
+        assert node_process.lock_domain([199], first) == 199
+        for _ in range(3):
+            assert node_process.lock_domain([199], second) is None
+        assert len(os.listdir('/proc/self/fd')) == open_before + 1
+        first.close()
+        assert node_process.lock_domain([199], second) == 199
+    assert len(os.listdir('/proc/self/fd')) == open_before
 
 
 def test_two_demos_at_once_have_domains_of_their_own(monkeypatch):

@@ -5,9 +5,8 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import yaml
 
 from justzoom_ros.errors import LiveError
 from justzoom_ros.files import writing
+from justzoom_ros.live import end_with_parent
 
 NODE = '/justzoom'
 IMAGE_TOPIC = '/camera/image'
@@ -31,21 +31,26 @@ STOP_S = 15.0
 def own_domain() -> Iterator[None]:
     """A ROS domain of our own, on this machine alone, for this process and those it starts: no
     other demo or measurement that runs at the moment has it."""
-    with ExitStack() as stack, _environment(_reserve_domain(stack)):
-        yield
+    with ExitStack() as stack:
+        free = lock_domain(random.sample(DOMAINS, len(DOMAINS)), stack)
+        with _environment(random.choice(DOMAINS) if free is None else free):
+            yield
 
 
-def _reserve_domain(stack: ExitStack) -> int:
-    """A domain whose lock file is ours until the stack is closed; any where none is free."""
-    for domain in random.sample(DOMAINS, len(DOMAINS)):
+def lock_domain(domains: Iterable[int], stack: ExitStack) -> int | None:
+    """The first of `domains` that no other process on this machine holds; ours until `stack` is
+    closed. None where all are held."""
+    for domain in domains:
         path = Path(tempfile.gettempdir(), f'justzoom-domain-{domain}.lock')
-        try:
-            lock = stack.enter_context(path.open('w'))
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # taken, or the file is of another user
-            continue
-        return domain
-    return random.choice(DOMAINS)
+        with ExitStack() as attempt:
+            try:
+                lock = attempt.enter_context(path.open('w'))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:  # held, or the file is of another user
+                continue
+            stack.enter_context(attempt.pop_all())
+            return domain
+    return None
 
 
 @contextmanager
@@ -79,8 +84,8 @@ def running_node(
     """The lifecycle node in its own process, its output in `out`/node.log; yields what says
     whether it is still alive. Without `weights` it registers. `tell_pid` is called with its
     process id; `parameters` are further ones of the node. However the block ends, the node is
-    stopped."""
-    command = [sys.executable, '-m', 'justzoom_ros.ros.node', '--ros-args']
+    stopped, and on Linux also where this process is killed."""
+    command = end_with_parent.command('-m', 'justzoom_ros.ros.node', '--ros-args')
     command += ['--params-file', str(_write_parameters(out, map_path, weights, parameters))]
     command += ['-r', f'image:={IMAGE_TOPIC}']
     with (out / 'node.log').open('wb') as log:

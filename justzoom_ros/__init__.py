@@ -4,9 +4,9 @@ The public names are imported on first use, so that `import justzoom_ros` loads 
 rclpy. Editors and type checkers see them as ordinary imports.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from justzoom_ros.lazy_names import lazy_names
 from justzoom_ros.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -70,12 +70,4 @@ _HOMES = {
 }
 """Where each public name lives."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

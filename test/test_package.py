@@ -9,6 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from colcon_support import REPO, colcon, sourced, workspace
 from package_sources import PACKAGE, SOURCES, parsed
 
 import justzoom_ros
+from justzoom_ros import filtering
 
 
 def run(*command, **options):
@@ -189,7 +191,7 @@ def test_pip_puts_the_commands_into_bin(tmp_path):
 # --- the floors ----------------------------------------------------------------------------------
 
 FLOORS = (
-    ('errors', 'files', 'radii', 'ranges', 'registry', 'region', 'pose', 'version'),
+    ('errors', 'files', 'radii', 'ranges', 'registry', 'region', 'pose', 'version', 'lazy_names'),
     ('maps',),
     ('io', 'plots', 'report'),
     ('models', 'registration'),
@@ -359,16 +361,18 @@ def test_the_node_without_ros_says_so_in_one_line():
     assert done.stderr == ("justzoom: error: No module named 'rclpy'; source your ROS 2 setup\n")
 
 
-def test_every_public_name_is_imported_on_first_use_and_known_to_editors():
-    assert sorted(justzoom_ros._HOMES) == justzoom_ros.__all__
-    tree = ast.parse((PACKAGE / '__init__.py').read_text())
+@pytest.mark.parametrize('package', [justzoom_ros, filtering], ids=lambda p: p.__name__)
+def test_every_public_name_is_imported_on_first_use_and_known_to_editors(package):
+    homes = {name: f'{package.__name__}.{home}' for name, home in package._HOMES.items()}
+    assert sorted(homes) == sorted(package.__all__)
+    tree = ast.parse(Path(package.__file__).read_text())
     guarded = next(node for node in tree.body if isinstance(node, ast.If))
-    told = {a.name: node.module for node in guarded.body for a in node.names}
-    assert told == {name: f'justzoom_ros.{home}' for name, home in justzoom_ros._HOMES.items()}
-    assert all(getattr(justzoom_ros, name).__name__ == name for name in justzoom_ros.__all__)
-    assert set(justzoom_ros.__all__) <= set(dir(justzoom_ros))
-    with pytest.raises(AttributeError, match='has no attribute'):
-        justzoom_ros.Localiser  # noqa: B018
+    assert {a.name: node.module for node in guarded.body for a in node.names} == homes
+    for name, home in homes.items():
+        assert getattr(package, name) is getattr(import_module(home), name)
+    assert {*package.__all__, '__name__'} <= set(dir(package))
+    with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute"):
+        package.Localiser  # noqa: B018
 
 
 def test_import_is_instant_and_imports_nothing_heavy():

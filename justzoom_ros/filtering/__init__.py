@@ -4,8 +4,9 @@ The names are imported on first use: who carries a fix on by odometry needs no t
 seconds to load on a small computer.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from justzoom_ros.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from justzoom_ros.filtering.base import FILTERS, BeliefFilter, FilterConfig, make_filter
@@ -54,8 +55,4 @@ _HOMES = {
 }
 """Where each name lives."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -48,10 +48,7 @@ def add_align(jobs: Any) -> None:
     add_bag_camera_options(parser)
     parser.add_argument('--dry-run', action='store_true', help='say it, keep nothing')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
-    parser.set_defaults(
-        run=run, single=False, headings=36, search='exact', runtime='auto', min_confidence=0.8,
-        max_radius=50.0,
-    )  # fmt: skip
+    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -82,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _align(args: argparse.Namespace, map: 'SatelliteMap') -> 'Alignment':
-    from justzoom_ros.cli.replay import open_localizer, replay_in_process
+    from justzoom_ros.cli.bag_replay import BagReplay
     from justzoom_ros.errors import BagError, ConfigError
     from justzoom_ros.evaluation.alignment import align, pairs_of, pairs_of_table
     from justzoom_ros.io.bags import Bag, find_track
@@ -93,7 +90,10 @@ def _align(args: argparse.Namespace, map: 'SatelliteMap') -> 'Alignment':
     if args.fixes:
         tables = [pairs_of_table(path, map.region, args.truth_std) for path in args.fixes]
         return align([pair for table in tables for pair in table])
-    localizer = open_localizer(args, map)
+    replay = BagReplay.from_args(args)
+    localizer = replay.open_localizer(
+        args.bags[0], map, args.weights, registration=args.registration
+    )
     localizer.map_offset = MapOffset()
     pairs = []
     for path in args.bags:
@@ -101,6 +101,6 @@ def _align(args: argparse.Namespace, map: 'SatelliteMap') -> 'Alignment':
             track = find_track(bag, args.truth)
             if track is None:
                 raise BagError(f'bag {path} has no true positions to align the map by')
-            fixes = replay_in_process(args, bag, localizer, track)
+            fixes = replay.replay(bag, localizer, track)
         pairs += pairs_of(fixes, track, map.region, args.truth_std)
     return align(pairs)

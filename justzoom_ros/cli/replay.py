@@ -3,21 +3,14 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from justzoom_ros.cli.camera_options import (
-    add_bag_camera_options,
-    add_camera_options,
-    depth_of,
-    knowledge_of,
-)
+from justzoom_ros.cli.bag_replay import BagReplay
+from justzoom_ros.cli.camera_options import add_bag_camera_options, add_camera_options
 from justzoom_ros.runtimes.registry import RUNTIMES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from justzoom_ros.evaluation.replay import ReplayedFix
     from justzoom_ros.evaluation.report import ReportWords
-    from justzoom_ros.io.bags import Bag, Track
-    from justzoom_ros.io.sequences import SequenceTopics
     from justzoom_ros.localizer import Localizer
     from justzoom_ros.maps.satellite_map import SatelliteMap
 
@@ -107,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     require_matplotlib()
     out = output_folder(args.out)
     map = SatelliteMap.open(args.map)
-    localizer = None if args.live else open_localizer(args, map)
+    localizer = None if args.live else _open_localizer(args, map)
     if len(args.bags) == 1:
         summary = _replay(args, args.bags[0], map, localizer, out)
         print(json.dumps(summary) if args.json else f'{args.out}: {describe(summary)}')
@@ -125,6 +118,24 @@ def run(args: argparse.Namespace) -> int:
     write_json(Path(args.out) / 'summary.json', summary)
     print(json.dumps(summary) if args.json else sequence_metrics.describe(summary['all']))
     return _status(list(summaries.values()))
+
+
+def _in_process(args: argparse.Namespace) -> BagReplay:
+    return BagReplay.from_args(args, single=args.single, headings=args.headings)
+
+
+def _open_localizer(args: argparse.Namespace, map: 'SatelliteMap') -> 'Localizer':
+    from justzoom_ros.localizer import FixCriteria
+
+    return _in_process(args).open_localizer(
+        args.bags[0],
+        map,
+        args.weights,
+        registration=args.registration,
+        runtime=args.runtime,
+        search=args.search,
+        criteria=FixCriteria(args.min_confidence, args.max_radius),
+    )
 
 
 def _status(summaries: list[dict[str, Any]]) -> int:
@@ -163,7 +174,7 @@ def _replay(
         if localizer is None:
             fixes = _live(args, bag, bag.topic(IMAGE_TYPES, args.image_topic))
         else:
-            fixes = replay_in_process(args, bag, localizer, track)
+            fixes = _in_process(args).replay(bag, localizer, track)
     words = _words(args, path, map, localizer)
     summary = write_results(out, map, fixes, track, args.max_gap, words)
     for remark in remarks(summary):
@@ -209,91 +220,6 @@ def _check(args: argparse.Namespace) -> None:
         if value is not None and not (math.isfinite(value) and value > 0):
             option = name.replace('_', '-')
             raise ConfigError(f'--{option} is {value:g}; it must be greater than 0')
-
-
-def open_localizer(args: argparse.Namespace, map: 'SatelliteMap') -> 'Localizer':
-    """Registration without weights of a policy, or where the camera is known beside them; the
-    first bag says what it is like."""
-    from justzoom_ros.evaluation.sequence_camera import camera_of_bag
-    from justzoom_ros.io.bags import Bag
-    from justzoom_ros.localizer import FixCriteria, Localizer
-
-    camera = None
-    told = args.ahead or args.footprint or args.height is not None or args.height_topic
-    if not args.weights or told:
-        with Bag(args.bags[0]) as bag:
-            topics = _camera_topics(args, bag)
-            camera = camera_of_bag(bag, topics, knowledge_of(args), args.undistort)
-    return Localizer.open(
-        map=map,
-        weights=args.weights,
-        runtime=args.runtime,
-        search=args.search,
-        criteria=FixCriteria(args.min_confidence, args.max_radius),
-        camera=camera,
-        registration=args.registration,
-    )
-
-
-def _camera_topics(args: argparse.Namespace, bag: 'Bag') -> 'SequenceTopics':
-    """Where a bag tells of its camera; without --fov the lens comes from it where it can."""
-    from justzoom_ros.io.sequences import (
-        ATTITUDE_TYPES,
-        CAMERA_INFO_TYPES,
-        HEIGHT_TYPES,
-        SequenceTopics,
-    )
-
-    info, has_info = args.camera_info, any(k in CAMERA_INFO_TYPES for k in bag.topics.values())
-    wanted = info or (has_info and (args.fov is None or args.undistort))
-    return SequenceTopics(
-        camera_info=bag.topic(CAMERA_INFO_TYPES, info) if wanted else None,
-        heights=bag.topic(HEIGHT_TYPES, args.height_topic) if args.height_topic else None,
-        attitudes=bag.topic(ATTITUDE_TYPES, args.attitude_topic) if args.attitude_topic else None,
-    )
-
-
-def replay_in_process(
-    args: argparse.Namespace, bag: 'Bag', localizer: 'Localizer', track: 'Track | None'
-) -> 'list[ReplayedFix]':
-    """The fixes of a bag's images, by a tracker or each by itself."""
-    from dataclasses import replace
-    from functools import partial
-
-    from tqdm import tqdm
-
-    from justzoom_ros.evaluation.replay import keep_finished, localize_frames, track_frames
-    from justzoom_ros.evaluation.sequence_camera import SequenceCamera
-    from justzoom_ros.filtering import HistogramFilterConfig
-    from justzoom_ros.io.bags import IMAGE_TYPES
-    from justzoom_ros.io.sequences import SequenceTopics, events_of_bag
-    from justzoom_ros.tracker import Tracker, TrackerConfig
-
-    if args.single:
-        topics = SequenceTopics(bag.topic(IMAGE_TYPES, args.image_topic))
-    else:
-        topics = SequenceTopics.find(bag, args.image_topic, args.odom, args.imu)
-    camera = SequenceCamera()
-    if localizer.registrar:
-        about = _camera_topics(args, bag)
-        topics = replace(
-            topics,
-            camera_info=about.camera_info,
-            heights=about.heights,
-            attitudes=about.attitudes,
-        )
-        knowledge = knowledge_of(args)
-        if knowledge.camera is None and not about.heights:
-            knowledge = replace(knowledge, camera=localizer.camera)
-        camera = SequenceCamera(knowledge, topics, args.undistort)
-    single = topics.odometry is None
-    total = sum(bag.counts[name] for name in topics.names)
-    progress = partial(tqdm, desc='replay', unit='image' if single else 'msg', total=total)
-    events = events_of_bag(bag, topics, track, progress, depth_of(args))
-    if single:
-        return list(keep_finished(localize_frames(events, localizer, camera)))
-    tracker = Tracker(localizer, TrackerConfig(HistogramFilterConfig(headings=args.headings)))
-    return list(keep_finished(track_frames(events, tracker, camera)))
 
 
 def _live(args: argparse.Namespace, bag: Any, topic: Any) -> list[Any]:

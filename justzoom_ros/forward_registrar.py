@@ -13,11 +13,13 @@ import numpy as np
 import torch
 
 from justzoom_ros.embeddings.map_features import open_layer_features
+from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.maps.layers import BASE, open_layers
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.registrar import Registrar, choose_device
+from justzoom_ros.registrar import Registrar, choose_device, usable
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.registration.forward_network import ForwardNetwork
 from justzoom_ros.registration.forward_search import ForwardView, Look
 from justzoom_ros.registration.search import PoseSearchConfig
@@ -68,6 +70,22 @@ class ForwardRegistrar(Registrar):
         """A picture of a level camera. Raises ImageError, ConfigError where the lens is not
         known."""
         return self.rig_view([Look(image_rgb, camera)], yaw_rad, yaw_std_rad)
+
+    def view_at(
+        self,
+        state: CameraState,
+        images_rgb: Sequence[np.ndarray],
+        mounts: Sequence[Mount] | None = None,
+    ) -> ForwardView:
+        """As `Registrar.view_at`. Where the lens of the first camera is not known, each has its
+        mount's field of view."""
+        assert state.camera is not None
+        looks, known = [], state.camera.lens_known or not mounts
+        for image, mount in usable(images_rgb, mounts):
+            one, turn_rad = state.turned(mount.heading_rad)
+            lens = state.camera if known else Camera.from_fov(mount.fov_rad)
+            looks.append(Look(image, lens, one.tilt, turn_rad))
+        return self.rig_view(looks, state.yaw_rad, state.yaw_std_rad)
 
     def rig_view(
         self,

@@ -42,7 +42,6 @@ from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.registration.forward_lift import Tilt
-from justzoom_ros.registration.forward_search import Look
 from justzoom_ros.registration.likelihood import PoseLikelihood
 from justzoom_ros.registration.search import View
 from justzoom_ros.zoom_search import ZoomSearch
@@ -252,10 +251,9 @@ class Localizer:
         state: CameraState,
         mounts: Sequence[Mount] | None = None,
     ) -> View:
-        """A picture with what is known of its camera, ready to be registered; the localizer's own
-        camera where the state has none. Of the pictures of a rig, with their `Mount`s, all where
-        they look ahead, else the first. Raises ImageError; ConfigError where there is no scale to
-        search at."""
+        """A picture with what is known of its camera, or those of a rig with their `Mount`s and
+        the state of the first camera, ready to be registered; the localizer's own camera where
+        the state has none. Raises ImageError; ConfigError where there is no scale to search at."""
         images = [image_rgb] if isinstance(image_rgb, np.ndarray) else image_rgb
         camera = state.camera or self.camera
         if camera is None:
@@ -263,11 +261,8 @@ class Localizer:
         std_rad = None
         if state.yaw_rad is not None:
             std_rad = HEADING_STD_RAD if state.yaw_std_rad is None else state.yaw_std_rad
-        registrar = self.require_registrar()
-        if isinstance(registrar, ForwardRegistrar):
-            looks = _looks(images, camera, state, mounts)
-            return registrar.rig_view(looks, state.yaw_rad, std_rad)
-        return registrar.view(images[0], camera, state.attitude, state.yaw_rad, std_rad)
+        known = replace(state, camera=camera, yaw_std_rad=std_rad)
+        return self.require_registrar().view_at(known, images, mounts)
 
     def locate(
         self,
@@ -301,14 +296,12 @@ class Localizer:
     ) -> Fix:
         """The `Fix` of several images of one place: a rig's cameras, or a turn on the spot.
         `mounts`: the `Mount` of each; `criteria` a `FixCriteria`, the localizer's own unless
-        given; `state` of the first camera, where it looks ahead. Raises ImageError, ConfigError
-        for another number, or without a policy where the cameras look down."""
+        given; `state` of the first camera, where they are registered. Raises ImageError,
+        ConfigError for another number, or where nothing is known of the scale."""
         if len(images_rgb) != len(mounts):
             raise ConfigError(f'{len(images_rgb)} images need as many mounts, not {len(mounts)}')
-        if isinstance(self.registrar, ForwardRegistrar):
+        if self.registrar is not None and (self.camera or (state and state.camera)):
             return self._register(images_rgb, mounts, state or CameraState(), criteria)
-        if len(images_rgb) == 1:
-            return self.locate(images_rgb[0], criteria=criteria)
         return self._zoom_fix(images_rgb, mounts, criteria)
 
     def _register(
@@ -358,21 +351,6 @@ class Localizer:
         levels, share = np.full(len(indices), self.region.depth), 1 / len(indices)
         even = CellPosterior(self.region, levels, indices, np.full(len(indices), share))
         return replace(make_no_fix(self.region, str(fault)), posterior=even)
-
-
-def _looks(
-    images: Sequence[np.ndarray],
-    camera: Camera,
-    state: CameraState,
-    mounts: Sequence[Mount] | None,
-) -> list[Look]:
-    """The pictures of cameras that look ahead. A rig's cameras are tilted alike; each has its
-    mount's field of view where the lens of the first is not known."""
-    looks = []
-    for image, mount in zip(images, mounts or [Mount()] * len(images), strict=True):
-        lens = camera if camera.lens_known or not mounts else Camera.from_fov(mount.fov_rad)
-        looks.append(Look(image, lens, state.tilt, mount.heading_rad))
-    return looks
 
 
 def _offset_of(satellite_map: SatelliteMap, std_m: float) -> MapOffset:

@@ -6,7 +6,7 @@ registrar.posterior(view).fix()
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,8 @@ from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import SearchArea
 from justzoom_ros.inference.calibration import Calibration
 from justzoom_ros.inference.fix import Fix, FixCriteria, FixStatus, scale_covariance, widen
+from justzoom_ros.inference.image_quality import image_fault
+from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.inference.pose_posterior import PosePosterior, pose_posterior
 from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.maps.layers import BASE, open_layers
@@ -26,10 +28,12 @@ from justzoom_ros.maps.map_file import ADAPTED_NAME
 from justzoom_ros.maps.satellite_map import SatelliteMap
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
+from justzoom_ros.registration.camera_state import CameraState
 from justzoom_ros.registration.likelihood import PoseLikelihood
 from justzoom_ros.registration.map_features import MapFeatures, Window
 from justzoom_ros.registration.map_search import MapSearch, search_coarse_to_fine
 from justzoom_ros.registration.network import RegistrationNetwork
+from justzoom_ros.registration.rig import RigView
 from justzoom_ros.registration.search import Background, PoseSearchConfig, View
 
 log = logging.getLogger(__name__)
@@ -157,6 +161,24 @@ class Registrar:
         for; its features are computed once. Raises ImageError, ConfigError."""
         return View(self.network, image_rgb, camera, attitude, yaw_rad, yaw_std_rad, self.config)
 
+    def view_at(
+        self,
+        state: CameraState,
+        images_rgb: Sequence[np.ndarray],
+        mounts: Sequence[Mount] | None = None,
+    ) -> View:
+        """The pictures of a rig at one moment, uint8 (H, W, 3) RGB each, with their `Mount`s, as
+        one view; `state` is that of the first camera, whose lens all of them have. One that shows
+        nothing is left out. Raises ImageError, ConfigError where one looks above the horizon."""
+        assert state.camera is not None
+        views, turns_rad = [], []
+        for image, mount in usable(images_rgb, mounts):
+            one, turn_rad = state.turned(mount.heading_rad)
+            heading = state.yaw_rad, state.yaw_std_rad
+            views.append(self.view(image, state.camera, one.attitude, *heading))
+            turns_rad.append(turn_rad)
+        return views[0] if turns_rad == [0.0] else RigView(views, turns_rad)
+
     def likelihood(self, view: View, window: Window | None = None) -> PoseLikelihood:
         """The likelihood ratios of poses in a window of the map, the whole map unless given.
         Raises ImageError, ConfigError where the view fits nowhere."""
@@ -280,6 +302,17 @@ class Registrar:
             yaw_rad=peak.yaw_rad,
             yaw_std_rad=max(peak.yaw_std_rad, 0.0),
         )
+
+
+def usable(
+    images_rgb: Sequence[np.ndarray], mounts: Sequence[Mount] | None
+) -> list[tuple[np.ndarray, Mount]]:
+    """The pictures of a rig with their `Mount`s, without those that show nothing; all where none
+    shows anything."""
+    pairs = list(zip(images_rgb, mounts or [Mount()] * len(images_rgb), strict=True))
+    if len(pairs) == 1:
+        return pairs
+    return [pair for pair in pairs if image_fault(pair[0]) is None] or pairs
 
 
 def _heavy(weights: np.ndarray) -> np.ndarray:

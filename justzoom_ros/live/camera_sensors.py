@@ -104,11 +104,19 @@ class CameraSensors:
             tilt, yaw_rad = self._tilt_at(moment)
             heading = self._heading_at(moment, yaw_rad)
             lens = replace(self._lens(), ahead=True)
-            return CameraState(lens, None, *heading, self.config.mount_yaw_rad, tilt)
+            return CameraState(
+                lens, None, *heading, self.config.mount_yaw_rad, tilt, self._measured_mount
+            )
         attitude, yaw_rad = self._attitude_at(moment)
         heading = self._heading_at(moment, yaw_rad)
         camera = self._camera_at(moment)
-        return CameraState(camera, attitude, *heading, self.config.mount_yaw_rad)
+        return CameraState(
+            camera,
+            attitude,
+            *heading,
+            self.config.mount_yaw_rad,
+            body_from_camera=self._measured_mount,
+        )
 
     def _camera_at(self, moment: Moment) -> Camera | None:
         if not self.config.scale_known:
@@ -171,7 +179,18 @@ class CameraSensors:
         source = self.config.attitude_source
         topic = self._resolve_topic(source)
         orientation = self._heard(self.orientations, moment, 'attitude', topic)
-        return orientation, FORWARD_MOUNT if source == 'gimbal' else self.config.body_from_camera
+        return orientation, self._mount
+
+    @property
+    def _mount(self) -> np.ndarray:
+        """Rotation (3, 3) of the camera into the frame of the orientations that are heard."""
+        gimbal = self.config.attitude_source == 'gimbal'
+        return FORWARD_MOUNT if gimbal else self.config.body_from_camera
+
+    @property
+    def _measured_mount(self) -> np.ndarray | None:
+        """The same, None where no orientation is heard."""
+        return None if self.config.attitude_source == 'none' else self._mount
 
     def _heading_at(
         self, moment: Moment, yaw_rad: float | None

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.errors import ConfigError, ImageError, ViewError
-from justzoom_ros.forward_registrar import ForwardRegistrar
 from justzoom_ros.inference.fix import Fix, FixCriteria, make_no_fix
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
@@ -39,7 +38,6 @@ SURPRISED = (
     'frames move the belief more than its covariance and the odometry allow: fixes are less sure '
     'than they say (another place, camera or season than the weights were calibrated on?)'
 )
-FIRST_CAMERA_ONLY = 'only the first camera is registered: several need the weights of a policy'
 ODOMETRY_KEPT = 60_000
 """Samples that wait for a frame: a minute at 1 kHz, which is as far back as odometry counts."""
 GNSS_KEPT = 1000
@@ -164,8 +162,7 @@ class FrameProcessor:
         criteria: FixCriteria,
     ) -> Fix:
         """The `Fix` of the images by themselves; its heading is that of the robot."""
-        several = self.localizer.zoom and len(images) > 1 and not self._looks_ahead
-        if not self._registers(images) or several:
+        if self.localizer.registrar is None:
             return self.localizer.locate_rig(images, mounts, criteria)
         try:
             return self._register(images, mounts, self._state_at(moment), criteria)
@@ -182,7 +179,7 @@ class FrameProcessor:
     ) -> Fix:
         """The `Fix` of the images in the light of those before."""
         stamp_ns = moment.stamp_ns or 0
-        if not self._registers(images):
+        if self.localizer.registrar is None:
             return tracker.locate(images, stamp_ns, mounts, criteria)
         try:
             state = self._state_at(moment)
@@ -196,24 +193,12 @@ class FrameProcessor:
             # The robot has moved on all the same.
             return self._explain(tracker.fix(criteria), _unfit(error))
 
-    def _registers(self, images: Sequence[np.ndarray]) -> bool:
-        """Whether images are registered; tells where only the first of them is."""
-        alone = self.localizer.registrar and not self.localizer.zoom
-        if alone and len(images) > 1 and not self._looks_ahead:
-            self._report_once(FIRST_CAMERA_ONLY)
-        return self.localizer.registrar is not None
-
     def _state_at(self, moment: Moment) -> CameraState:
         """What is known of the camera. Raises ViewError where that is not enough."""
         self.state = None
         known = CameraState(self.localizer.camera)
         self.state = self.sensors.state_at(moment) if self.sensors else known
         return self.state
-
-    @property
-    def _looks_ahead(self) -> bool:
-        """Whether the cameras that are registered look ahead: all of a rig count then."""
-        return isinstance(self.localizer.registrar, ForwardRegistrar)
 
     def _register(
         self,
@@ -222,16 +207,10 @@ class FrameProcessor:
         state: CameraState,
         criteria: FixCriteria,
     ) -> Fix:
-        """The `Fix` of one image, or of a rig that looks ahead. Raises ViewError where it does not
-        fit the map."""
-        heading = state.yaw_rad, state.yaw_std_rad
+        """The `Fix` of the images of a rig, registered. Raises ViewError where it does not fit the
+        map."""
         try:
-            if self._looks_ahead:
-                fix = self.localizer.locate_rig(images, mounts, criteria, state)
-            else:
-                fix = self.localizer.locate(
-                    images[0], state.camera, *heading, state.attitude, criteria
-                )
+            fix = self.localizer.locate_rig(images, mounts, criteria, state)
         except (ConfigError, ImageError) as error:
             raise _unfit(error) from error
         if fix.yaw_rad is None:

@@ -1,8 +1,11 @@
 """What is known of a camera at the time of one picture: lens, height, tilt, heading."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import cos, sin
 
-from justzoom_ros.registration.attitude import Attitude
+import numpy as np
+
+from justzoom_ros.registration.attitude import DOWNWARD_MOUNT, FORWARD_MOUNT, Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.forward_lift import Tilt
 
@@ -33,3 +36,30 @@ class CameraState:
 
     tilt: Tilt | None = None
     """Tilt of a camera that looks ahead; level where nothing is known."""
+
+    body_from_camera: np.ndarray | None = None
+    """Rotation (3, 3) of the optical frame into the robot's, where the tilt was measured: other
+    cameras of a rig are tilted otherwise where the robot leans. None where they are tilted
+    alike."""
+
+    def turned(self, heading_rad: float) -> tuple['CameraState', float]:
+        """The state of another camera of the rig, mounted as this one but turned about the
+        robot's up axis, and its yaw against this one: both in radians, counter-clockwise.
+
+        Raises ConfigError where it looks above the horizon, or, ahead, is tilted too far.
+        """
+        if self.body_from_camera is None:
+            return self, heading_rad
+        c, s = cos(heading_rad), sin(heading_rad)
+        turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+        between = self.body_from_camera.T @ turn @ self.body_from_camera
+        if self.tilt is not None:
+            tilt, yaw_rad = Tilt.from_camera_rotation(
+                FORWARD_MOUNT @ self.tilt.level_from_camera @ between
+            )
+            return replace(self, tilt=tilt), yaw_rad
+        own = self.attitude or Attitude()
+        attitude, yaw_rad = Attitude.from_camera_rotation(
+            DOWNWARD_MOUNT @ own.level_from_camera() @ between
+        )
+        return replace(self, attitude=replace(attitude, std_rad=own.std_rad)), yaw_rad

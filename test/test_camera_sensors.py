@@ -160,6 +160,18 @@ def test_a_nose_that_is_up_makes_a_downward_camera_look_ahead_and_adds_to_its_mo
     assert state.yaw_rad is None  # not trusted
 
 
+@pytest.mark.parametrize(('source', 'behind_rad'), [('imu', 0.1), ('none', 0.2)])
+def test_the_camera_behind_is_tilted_by_the_lean_of_the_robot_where_it_is_measured(
+    source, behind_rad
+):
+    """The nose is up by 0.1: the camera ahead looks further ahead, that behind less far back."""
+    sensors = CameraSensors(config(attitude_source=source, mount=Attitude(pitch_rad=0.2)))
+    sensors.add_imu(imu(1.0, pitch_rad=0.1))
+    behind, turn_rad = sensors.state_at(NOW).turned(pi)
+    assert behind.attitude.pitch_rad == pytest.approx(behind_rad)
+    assert (behind.attitude.roll_rad, abs(turn_rad)) == pytest.approx((0, pi), abs=1e-9)
+
+
 @pytest.mark.parametrize(
     ('changes', 'heard', 'reason'),
     [

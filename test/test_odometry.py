@@ -1,5 +1,6 @@
 """Odometry between any two moments, and its faults."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.filtering import Odometry, OdometryConfig
-from justzoom_ros.filtering.odometry import FROZEN, JUMPED, LATE, NOT_FINITE
+from justzoom_ros.filtering.odometry import FROZEN, JUMPED, JUMPED_BACK, LATE, NOT_FINITE
 from justzoom_ros.io.motion_message import yaw_from_quaternion
 from justzoom_ros.pose import Pose
 
@@ -96,8 +97,10 @@ def test_duplicates_late_samples_and_nonsense_are_left_out():
 
 def test_time_that_jumps_back_begins_anew():
     odometry = driven(until_s=10.0)
-    for number in range(51):
-        assert odometry.add(circle(number / 50)) == ''
+    assert odometry.steady_s == math.inf
+    told = [odometry.add(circle(number / 50)) for number in range(51)]
+    assert told == [JUMPED_BACK] + [''] * 50
+    assert odometry.steady_s == pytest.approx(1.0)
     assert odometry.motion(0, S) == driven(until_s=1.0).motion(0, S)
 
 

@@ -15,11 +15,18 @@ from justzoom_ros.cli.main import main
 from justzoom_ros.errors import BagError
 from justzoom_ros.evaluation.replay import keep_finished, localize_frames, track_frames
 from justzoom_ros.evaluation.sequence_calibration import observe
-from justzoom_ros.filtering.odometry import Odometry
+from justzoom_ros.filtering.odometry import JUMPED_BACK, Odometry
 from justzoom_ros.io.bags import Bag, write_bag
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.image_message import UsedDepth
-from justzoom_ros.io.sequences import FrameEvent, OdometryEvent, SequenceTopics, events_of_bag
+from justzoom_ros.io.sequences import (
+    ClockJumpEvent,
+    FrameEvent,
+    OdometryEvent,
+    SequenceTopics,
+    events_of_bag,
+)
+from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker
@@ -118,6 +125,17 @@ def test_odometry_that_ends_before_the_images_is_told(localizer, images, caplog)
     list(track_frames(events, Tracker(localizer)))
     (told,) = [r.getMessage() for r in caplog.records if 'odometry' in r.getMessage()]
     assert told.startswith(f'the odometry does not reach up to 2 of {FRAMES} images:')
+
+
+def test_clocks_that_jump_back_are_told(localizer, images, caplog):
+    back_ns = [STAMPS[0], STAMPS[1], STAMPS[2] - 2 * NS_PER_S, STAMPS[3] - 2 * NS_PER_S]
+    events = with_odometry(frames(images), poses(back_ns))
+    events.insert(2, ClockJumpEvent(START_NS))
+    events.insert(3, OdometryEvent(poses([START_NS + NS_PER_S])[0]))
+    list(track_frames(events, Tracker(localizer)))
+    said = [r.getMessage() for r in caplog.records]
+    assert sum(text.startswith('time jumps back') for text in said) == 1
+    assert sum(f'1 of 5 times {JUMPED_BACK}' in text for text in said) == 1
 
 
 def test_how_far_a_moment_is_from_the_odometry():

@@ -16,9 +16,10 @@ from tiny import make_map, make_weights
 from justzoom_ros import Localizer
 from justzoom_ros.errors import ConfigError, ImageError
 from justzoom_ros.filtering import MotionNoise, OdometryConfig
+from justzoom_ros.filtering.odometry import JUMPED_BACK
 from justzoom_ros.inference.fix import FixCriteria, FixStatus
 from justzoom_ros.inference.multi_view import Mount
-from justzoom_ros.io.stamps import JUMP_BACK_NS, StampGate
+from justzoom_ros.io.stamps import JUMP_BACK_NS, NS_PER_S, StampGate
 from justzoom_ros.io.undistortion import Undistorter
 from justzoom_ros.live import frame_processor, parameters
 from justzoom_ros.live.config_parameters import config_from, parameters_of
@@ -27,6 +28,7 @@ from justzoom_ros.live.diagnostics import (
     SILENCE_S,
     STAGES,
     STAMP,
+    TIME_JUMPED,
     NodeDiagnostics,
     StageTimer,
 )
@@ -146,8 +148,38 @@ def test_silence_is_told_with_the_topic(diagnostics, clock):
     clock.now_s += SILENCE_S + 1
     assert diagnostics.verdict('active', '/image') == ('warn', 'no image for 6 s: /image')
     assert diagnostics.verdict('inactive', '/image') == ('ok', 'inactive')
-    diagnostics.count('received')
+    diagnostics.receive('new')
     assert diagnostics.verdict('active', '/image') == ('ok', 'localizing')
+
+
+def test_images_whose_stamps_stand_still_are_told(diagnostics, clock):
+    diagnostics.receive('new')
+    diagnostics.add_fix(FIX, timed(0.1), 0.2)
+    for _ in range(6):
+        clock.now_s += 1.0
+        diagnostics.receive('late')
+    level, text = diagnostics.verdict('active', '/image')
+    assert level == 'warn' and text.startswith('for 6 s no image had a later stamp')
+    assert '/image' in text and diagnostics.values()['frames late'] == 6
+    diagnostics.receive('new')
+    assert diagnostics.verdict('active', '/image') == ('ok', 'localizing')
+    assert diagnostics.values()['frames received'] == 8
+
+
+def test_time_that_jumps_back_is_told_for_a_while(diagnostics, clock):
+    diagnostics.receive('jump')
+    diagnostics.add_fix(FIX, timed(0.1), 0.2)
+    assert diagnostics.verdict('active', '/image') == ('warn', TIME_JUMPED)
+    for _ in range(10):
+        clock.now_s += 1.0
+        diagnostics.receive('new')
+    assert diagnostics.verdict('active', '/image') == ('ok', 'localizing')
+
+
+def test_what_is_in_doubt_is_told_beside_why_there_is_no_fix(diagnostics):
+    diagnostics.add_fix(NO_FIX, timed(0.1), 0.2)
+    diagnostics.distrust = 'the clock jumped'
+    assert diagnostics.verdict('active', '') == ('warn', 'no fix: ambiguous; the clock jumped')
 
 
 def test_the_latest_frame_decides_and_the_last_error_stays(diagnostics):
@@ -347,6 +379,46 @@ def test_a_start_position_outlives_any_number_of_odometry_samples(localizer, mon
     assert (fix.east_m, fix.north_m) == pytest.approx((60.0, -40.0), abs=3.0)
     # The newest samples were kept.
     assert processor.tracker.odometry.motion(0, 1001 * 1000).unknown_s < 1e-5
+
+
+def feed(processor, from_s, to_s):
+    """Odometry at 10 Hz, then an image; stamps in seconds."""
+    for tenth in range(round(10 * from_s), round(10 * to_s) + 1):
+        processor.add_odometry(odometry(tenth * NS_PER_S // 10))
+    processor.locate([IMAGE], [Mount()], round(to_s * NS_PER_S), FixCriteria())
+
+
+def test_a_clock_of_the_odometry_that_jumps_back_is_told_once_and_until_it_is_steady(localizer):
+    told = []
+    processor = FrameProcessor(localizer, report=told.append)
+    feed(processor, 100, 105)
+    assert processor.doubt == '' and not told
+    feed(processor, 50, 51)  # the images' clock went along
+    feed(processor, 40, 41)
+    assert processor.doubt == JUMPED_BACK and told == [JUMPED_BACK]
+    feed(processor, 41.1, 49)
+    assert processor.doubt == JUMPED_BACK
+    feed(processor, 49.1, 51)
+    assert processor.doubt == '' and told == [JUMPED_BACK]
+    assert processor.tracker.motion.unknown_s == 0
+    feed(processor, 30, 31)
+    assert processor.doubt == JUMPED_BACK and told == [JUMPED_BACK] * 2
+    processor.begin()
+    feed(processor, 31.1, 32)
+    assert processor.doubt == ''
+
+
+def test_odometry_that_fell_behind_the_images_is_told_as_long_as_it_is(localizer):
+    told = []
+    processor = FrameProcessor(localizer, report=told.append)
+    feed(processor, 100, 105)
+    for tenth in range(500, 650):
+        processor.add_odometry(odometry(tenth * NS_PER_S // 10))
+    processor.locate([IMAGE], [Mount()], 120 * NS_PER_S, FixCriteria())
+    assert processor.doubt == JUMPED_BACK
+    assert told == [JUMPED_BACK, frame_processor.UNKNOWN_MOTION]
+    feed(processor, 120.1, 121)  # the clock was set right
+    assert processor.doubt == ''
 
 
 def imu(yaw_rad, variance=0.01):

@@ -7,7 +7,7 @@ without: the time between its frames would be one in which it may have gone anyw
 import logging
 from collections import Counter
 
-from justzoom_ros.filtering.odometry import REFUSED, Odometry
+from justzoom_ros.filtering.odometry import JUMPED_BACK, REFUSED, Odometry
 from justzoom_ros.pose import Pose
 from justzoom_ros.tracker import Tracker
 
@@ -19,7 +19,7 @@ class OdometryWatch:
 
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
-        self._heard = 0
+        self._heard = self._jumps = 0
         self._refused: Counter[str] = Counter()
         self._usable = False
         self._alone = 0
@@ -29,7 +29,9 @@ class OdometryWatch:
     def add(self, pose: Pose) -> None:
         """Pass a sample on to the tracker."""
         self._heard += 1
-        if (problem := self._tracker.add_odometry(pose)) in REFUSED:
+        problem = self._tracker.add_odometry(pose)
+        self._jumps += problem == JUMPED_BACK
+        if problem in REFUSED:
             self._refused[problem] += 1
 
     def is_alone(self, stamp_ns: int) -> bool:
@@ -47,7 +49,9 @@ class OdometryWatch:
         return True
 
     def report(self) -> None:
-        """Say, once and with the reason, what was not used."""
+        """Say, once and with the reason, what was not used, and that time jumped back."""
+        if self._jumps:
+            log.warning(f'{self._jumps} of {self._heard} times {JUMPED_BACK}')
         reasons = '; '.join(f'{count}: {reason}' for reason, count in self._refused.most_common())
         if self._heard and not self._usable:
             why = reasons or f'images and odometry are {self._apart_s or 0:.1f} s apart'

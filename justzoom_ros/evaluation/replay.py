@@ -118,6 +118,7 @@ def track_frames(
             case HeadingEvent():
                 tracker.add_heading(event.yaw_rad, event.std_rad)
             case ClockJumpEvent():
+                log.warning('time jumps back (a bag that loops?): everything begins anew')
                 tracker.reset()
             case FrameEvent():
                 frame = KeptFrame(event)

@@ -29,6 +29,10 @@ REFUSED = (LATE, NOT_FINITE, NO_ROTATION, UNSET)
 """What is wrong with samples that are left out."""
 
 JUMPED = 'the odometry jumps, faster than the robot can move'
+JUMPED_BACK = (
+    'stamps of the odometry jumped back, so it begins anew: keep the clocks of camera and '
+    'odometry in step, and one source on its topic (a bag that loops does this, too)'
+)
 FROZEN = 'the odometry is frozen: its pose stands while its twist moves'
 
 
@@ -71,23 +75,27 @@ class Odometry:
         self._last: Pose | None = None
         self._still_since_ns: int | None = None
         self._told: tuple[int, np.ndarray] | None = None
+        self._jumped_back_ns: int | None = None
 
     def add(self, pose: Pose) -> str:
         """Take one sample; returns what was wrong with it in words, '' where nothing was.
 
         A sample that is no later than the last, or not finite, is left out. A jump counts as a
-        time without measurement, as does the time of a frozen pose. Where time jumps back, a bag
-        that loops, everything begins anew.
+        time without measurement, as does the time of a frozen pose. Where time jumps back (a
+        clock that is set, a bag that loops) everything begins anew.
         """
         if not np.isfinite([pose.x_m, pose.y_m]).all():
             return NOT_FINITE
         if not np.isfinite(pose.yaw_rad):
             return NO_ROTATION
         if self._last is None:
-            return self._begin(pose)
+            self._begin(pose)
+            return ''
         if has_jumped_back(self._last.stamp_ns, pose.stamp_ns):
             self.reset()
-            return self._begin(pose)
+            self._jumped_back_ns = pose.stamp_ns
+            self._begin(pose)
+            return JUMPED_BACK
         seconds = (pose.stamp_ns - self._last.stamp_ns) / 1e9
         if seconds <= 0:
             return UNSET if pose.stamp_ns <= 0 else LATE
@@ -129,10 +137,16 @@ class Odometry:
         first, last = self._samples[0].stamp_ns, self._samples[-1].stamp_ns
         return max(first - stamp_ns, stamp_ns - last, 0) / 1e9
 
-    def _begin(self, pose: Pose) -> str:
+    @property
+    def steady_s(self) -> float:
+        """Seconds of samples since their stamps jumped back; infinite where they did not."""
+        if self._jumped_back_ns is None or self._last is None:
+            return np.inf
+        return (self._last.stamp_ns - self._jumped_back_ns) / 1e9
+
+    def _begin(self, pose: Pose) -> None:
         self._samples.append(_Sample(pose.stamp_ns, np.zeros(7)))
         self._last = pose
-        return ''
 
     def _step(self, last: Pose, pose: Pose, seconds: float) -> tuple[str, np.ndarray]:
         """(what is wrong, the step (7,) along the path) from the last pose to this one."""

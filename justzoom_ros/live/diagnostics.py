@@ -8,6 +8,7 @@ from collections.abc import Callable
 from statistics import median
 
 from justzoom_ros.inference.fix import Fix, FixStatus
+from justzoom_ros.io.stamps import Verdict
 from justzoom_ros.registration.camera_state import CameraState
 
 STAGES = ('waiting', 'decoding', 'localizing', 'publishing')
@@ -21,6 +22,13 @@ STAMP, REASON = 'stamp of the latest frame (ns)', 'reason'
 
 SILENCE_S = 5.0
 """Without an image for so long, an active node complains."""
+
+JUMP_SHOWN_S = 10.0
+"""So long diagnostics tell that time jumped back."""
+TIME_JUMPED = (
+    'stamps of the images jumped back, so everything begins anew: keep the clock of the camera '
+    'steady, and one camera on the topic (a bag that loops does this, too)'
+)
 
 
 def kind_of(reason: str) -> str:
@@ -49,8 +57,8 @@ class StageTimer:
 class NodeDiagnostics:
     """Counts what happens to frames, from any thread, and tells the state of the node. `state` is
     what was known of the camera at the latest frame, None where it was not registered; `distrust`
-    why covariances should not be trusted at present, '' where they should; `reason` why the latest
-    frame gave no fix, '' where it did."""
+    what is wrong at present though frames are localized, '' where nothing is; `reason` why the
+    latest frame gave no fix, '' where it did."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -72,14 +80,24 @@ class NodeDiagnostics:
             self.latency_s: float | None = None
             self.age_s: float | None = None
             self._recent: deque[dict[str, float]] = deque(maxlen=RECENT)
-            self._last_image_s = self._clock()
+            self._last_image_s = self._last_new_s = self._clock()
+            self._jumped_s = -math.inf
 
-    def count(self, what: str) -> None:
-        """One more frame 'received', 'replaced' or 'late'."""
+    def receive(self, verdict: Verdict) -> None:
+        """One more frame, by what its stamp says."""
         with self._lock:
-            self.counts[what] += 1
-            if what == 'received':
-                self._last_image_s = self._clock()
+            self._last_image_s = self._clock()
+            self.counts['received'] += 1
+            self.counts['late'] += verdict == 'late'
+            if verdict != 'late':
+                self._last_new_s = self._last_image_s
+            if verdict == 'jump':
+                self._jumped_s = self._last_image_s
+
+    def count_replaced(self) -> None:
+        """One more frame that waited until a newer one took its place."""
+        with self._lock:
+            self.counts['replaced'] += 1
 
     def add_error(self, error: str) -> None:
         """A frame could not be used."""
@@ -108,23 +126,29 @@ class NodeDiagnostics:
         of the images' origin.
 
         'error': a transition was refused, or the latest frame could not be used. 'warn': no
-        images, or the latest one gave no fix. 'ok' otherwise.
+        images, or none with a later stamp; time jumped back; the latest image gave no fix, or its
+        fix is in doubt. 'ok' otherwise.
         """
         with self._lock:
             if state != 'active' and self.refusal:
                 return 'error', self.refusal
             if state != 'active':
                 return 'ok', state
-            silence_s = self._clock() - self._last_image_s
-            if silence_s > SILENCE_S:
-                return 'warn', f'no image for {silence_s:.0f} s: {source}'
+            now_s = self._clock()
+            if now_s - self._last_image_s > SILENCE_S:
+                return 'warn', f'no image for {now_s - self._last_image_s:.0f} s: {source}'
+            if now_s - self._last_new_s > SILENCE_S:
+                return 'warn', (
+                    f'for {now_s - self._last_new_s:.0f} s no image had a later stamp than those '
+                    f'before it: does the clock of the camera stand, or do several share {source}?'
+                )
             if self._problem:
                 return 'error', self._problem
-            if self.reason:
-                return 'warn', f'no fix: {self.reason}'
-            if self.distrust:
-                return 'warn', self.distrust
-            return 'ok', 'localizing'
+            if now_s - self._jumped_s < JUMP_SHOWN_S:
+                return 'warn', TIME_JUMPED
+            wrong = [f'no fix: {self.reason}'] if self.reason else []
+            wrong += [self.distrust] if self.distrust else []
+            return ('warn', '; '.join(wrong)) if wrong else ('ok', 'localizing')
 
     def values(self) -> dict[str, str | int]:
         """Everything countable, for the key-value list of diagnostics. Frames without a fix are

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.errors import ConfigError, ImageError, ViewError
+from justzoom_ros.filtering.odometry import JUMPED_BACK
 from justzoom_ros.inference.fix import Fix, FixCriteria, make_no_fix
 from justzoom_ros.inference.multi_view import Mount
 from justzoom_ros.io.motion_message import heading_from_message, pose_from_message
@@ -38,6 +39,8 @@ SURPRISED = (
     'frames move the belief more than its covariance and the odometry allow: fixes are less sure '
     'than they say (another place, camera or season than the weights were calibrated on?)'
 )
+STEADY_S = 10.0
+"""After so many seconds of samples in order a clock that jumped back is steady again."""
 ODOMETRY_KEPT = 60_000
 """Samples that wait for a frame: a minute at 1 kHz, which is as far back as odometry counts."""
 GNSS_KEPT = 1000
@@ -79,6 +82,7 @@ class FrameProcessor:
             {'odometry': ODOMETRY_KEPT, 'heading': 1, 'restart': 1, 'gnss': GNSS_KEPT}
         )
         self._tracking = motion == 'always'
+        self._clock_jumped = False
         self._report, self._reported = report, set[str]()
 
     # --- the executor's thread -----------------------------------------------------------------
@@ -104,8 +108,10 @@ class FrameProcessor:
 
     @property
     def doubt(self) -> str:
-        """Why covariances should not be trusted at present, '' where nothing speaks against
-        them."""
+        """What is wrong at present though frames are localized: a clock that jumped back, or
+        covariances that should not be trusted; '' where nothing is."""
+        if self._clock_jumped:
+            return JUMPED_BACK
         if self.tracker and self._tracking and self.tracker.adaptation.is_surprised:
             return SURPRISED
         return ''
@@ -146,6 +152,7 @@ class FrameProcessor:
         fix = self._follow(self.tracker, images, mounts, moment, criteria)
         if self.tracker.motion.unknown_s > 0:
             self._report_once(UNKNOWN_MOTION)
+        self._watch_clock(self.tracker, stamp_ns)
         if self.increments:
             self.increment = self.increments.add(fix, self.tracker.motion, self.tracker.noise)
         if self.memory:
@@ -232,7 +239,17 @@ class FrameProcessor:
     def _take_odometry(self, pose: Pose) -> None:
         if self.tracker:
             self._tracking = True
-            self._report_once(self.tracker.add_odometry(pose))
+            problem = self.tracker.add_odometry(pose)
+            self._clock_jumped = self._clock_jumped or problem == JUMPED_BACK
+            self._report_once(problem)
+
+    def _watch_clock(self, tracker: Tracker, stamp_ns: int) -> None:
+        """A clock of the odometry that jumped back is well again once it is steady and reaches up
+        to the images; the next jump is told again."""
+        odometry = tracker.odometry
+        if self._clock_jumped and odometry.steady_s >= STEADY_S and odometry.covers(stamp_ns):
+            self._clock_jumped = False
+            self._reported.discard(JUMPED_BACK)
 
     def _take_heading(self, measured: tuple[float, float]) -> None:
         if self.tracker:
@@ -258,6 +275,7 @@ class FrameProcessor:
 
     def _reset(self, tracker: Tracker) -> None:
         tracker.reset()
+        self._clock_jumped = False
         if self.increments:
             self.increments.reset()
 

@@ -28,7 +28,7 @@ from justzoom_ros.io.motion_message import prior_from_message
 from justzoom_ros.io.stamps import StampGate, to_nanoseconds
 from justzoom_ros.live.belief_memory import BeliefMemory, MemoryConfig
 from justzoom_ros.live.camera_sensors import CameraSensors
-from justzoom_ros.live.diagnostics import NodeDiagnostics, StageTimer
+from justzoom_ros.live.diagnostics import TIME_JUMPED, NodeDiagnostics, StageTimer
 from justzoom_ros.live.frame_processor import FrameProcessor, Prior
 from justzoom_ros.live.latest_worker import LatestWorker
 from justzoom_ros.live.log import RosHandler, describe_error
@@ -227,19 +227,18 @@ class LocalizeNode(LifecycleNode):
     # --- frames: the executor's thread ---------------------------------------------------------
 
     def _on_image(self, message: Any) -> None:
-        self._diagnostics.count('received')
         verdict = self._gate.judge(to_nanoseconds(message.header.stamp))
+        self._diagnostics.receive(verdict)
         if verdict == 'unset':
             return self._report(ImageError('image has no header.stamp; let the driver set it'))
         if verdict == 'late':
-            return self._diagnostics.count('late')
+            return  # counted
         if verdict == 'jump':
-            text = 'time jumped back (a bag loops?): starting anew'
-            self.get_logger().warning(text, throttle_duration_sec=LOG_PERIOD_S)
+            self.get_logger().warning(TIME_JUMPED, throttle_duration_sec=LOG_PERIOD_S)
             self._begin_anew()
         frame = Frame(self._inputs.rig(message), time.monotonic(), self._epoch)
         if self._worker and self._worker.offer(frame):
-            self._diagnostics.count('replaced')
+            self._diagnostics.count_replaced()
 
     def _on_prior(self, message: NavSatFix) -> None:
         try:

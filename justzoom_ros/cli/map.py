@@ -82,8 +82,8 @@ def _add_build(jobs: Any) -> None:
     add('--tiles', choices=('xyz', 'tms', 'zyx'), help='order of a folder of tiles: {z}/{x}/{y} '
         'with rows that run south (xyz) or north (tms), or {z}/{y}/{x} (default: as '
         'its tilemapresource.xml, layout.yaml or TileJSON says, else xyz)')  # fmt: skip
-    add('--collar', action='store_true', help='leave out a border of one colour (as black round '
-        'a rotated scan) where nothing else says that there is no imagery')  # fmt: skip
+    add('--collar', action='store_true', help='leave out a border of one colour or nearly '
+        'black, as round a rotated scan, that nothing says to be no imagery')  # fmt: skip
     add('--overwrite', action='store_true', help='replace an existing map')
     add_layer_options(parser)
     add_server_options(parser)

@@ -35,6 +35,16 @@ MIN_BORDER_SHARE = 0.05
 LOSSY_TOLERANCE = 6
 """How far (of 255) JPEG leaves the colour of a collar from what it was."""
 
+NEARLY_BLACK, DUSK = 12, 24
+"""Of 8 bits: what compression makes of black is no more than the first. Dark imagery (water, a
+shadow) fades over values up to the second, a collar ends at once."""
+
+ENDS_AT_ONCE = 0.9
+"""Least share that nearly black pixels have of those up to dusk, where they are a collar."""
+
+SPECKS_PX = 5
+"""Width of brighter specks that belong to the noise of a collar."""
+
 COLLAR_MARGIN_PX = 2
 """Pixels of the sample that are left out beside a collar: they are mixed with it."""
 
@@ -125,8 +135,8 @@ class Sample:
 class Collar:
     """A border of one colour round imagery, which may mean that there is none."""
 
-    colour: tuple[float, ...]
-    """Its value in each band."""
+    look: str
+    """Its colour in words."""
 
     share: float
     """Share (0..1) of the covered pixels that belong to it."""
@@ -139,13 +149,15 @@ class Collar:
 
     def within(self, transform: rasterio.Affine, crs: str, shape: tuple[int, int]) -> np.ndarray:
         """Where it is, bool `shape`, in pixels of another plane; with a margin round it."""
-        size = 2 * COLLAR_MARGIN_PX + 1
-        grown = cv2.dilate(self.flags.astype(np.uint8), np.ones((size, size), np.uint8))
+        margin = COLLAR_MARGIN_PX
+        # Beyond the sample, too: a map's pixel may reach over the file's edge.
+        padded = np.pad(self.flags.astype(np.uint8), margin, mode='edge')
+        grown = cv2.dilate(padded, np.ones((2 * margin + 1, 2 * margin + 1), np.uint8))
         result = np.zeros(shape, np.uint8)
         reproject(
             grown,
             result,
-            src_transform=self.sample.transform,
+            src_transform=self.sample.transform @ rasterio.Affine.translation(-margin, -margin),
             src_crs=self.sample.crs,
             dst_transform=transform,
             dst_crs=crs,
@@ -156,26 +168,59 @@ class Collar:
 
 def find_collar(sample: Sample, lossy: bool) -> Collar | None:
     """The `Collar` of a sample, None where nothing looks like one: the most frequent colour of
-    its border, where what is connected to it is a good share of the imagery. `lossy`: whether
-    the file's compression blurs colours."""
-    border = np.ones(sample.covered.shape, bool)
-    border[1:-1, 1:-1] = False
-    border &= sample.covered
-    values = sample.colour[:, border].T
-    if not len(values):
+    its border, or what is nearly black there, where what is connected to it is a good share of
+    the imagery. `lossy`: whether the file's compression blurs colours."""
+    border = _border(sample)
+    if not border.any():
         return None
-    colours, counts = np.unique(values, axis=0, return_counts=True)
+    colours, counts = np.unique(sample.colour[:, border].T, axis=0, return_counts=True)
     colour = colours[counts.argmax()]
     tolerance = LOSSY_TOLERANCE if lossy else 0
     alike = sample.covered & (np.abs(_float(sample.colour) - _float(colour)) <= tolerance).all(0)
-    if (alike & border).sum() < MIN_BORDER_SHARE * border.sum():
+    words = ', '.join(f'{value:g}' for value in colour.tolist())
+    plain = _collar(sample, f'of one colour ({words})', _reaching_border(sample, alike))
+    noisy = _nearly_black_collar(sample)
+    if plain is None or noisy is None:
+        return plain or noisy
+    if plain.share > ENDS_AT_ONCE * noisy.share:
+        return plain
+    # Of a noisy collar the colour is all over it; dark imagery beside a plain one has none of it.
+    near = cv2.dilate(alike.astype(np.uint8), np.ones((SPECKS_PX, SPECKS_PX), np.uint8)) > 0
+    return noisy if near[noisy.flags].mean() > ENDS_AT_ONCE else plain
+
+
+def _nearly_black_collar(sample: Sample) -> Collar | None:
+    """A collar that noise was added to, None where what is nearly black fades into imagery."""
+    if sample.colour.dtype != np.uint8:
         return None
-    _, labels = cv2.connectedComponents(alike.astype(np.uint8))
-    flags = alike & np.isin(labels, np.unique(labels[alike & border]))
+    brightest = sample.colour.max(axis=0)
+    flags = _reaching_border(sample, sample.covered & (brightest <= NEARLY_BLACK))
+    up_to_dusk = _reaching_border(sample, sample.covered & (brightest <= DUSK))
+    if flags.sum() < ENDS_AT_ONCE * up_to_dusk.sum():
+        return None
+    return _collar(sample, f'nearly black (0 to {NEARLY_BLACK}; or is it water?)', flags)
+
+
+def _collar(sample: Sample, look: str, flags: np.ndarray) -> Collar | None:
+    """The collar of some flags (h, w), None where they are too few for one or all there is."""
     share = float(flags.sum() / sample.covered.sum())
-    if not MIN_SHARE <= share < 1:
-        return None
-    return Collar(tuple(float(v) for v in colour), share, flags, sample)
+    return Collar(look, share, flags, sample) if MIN_SHARE <= share < 1 else None
+
+
+def _border(sample: Sample) -> np.ndarray:
+    """Flags (h, w) of the covered pixels along the four sides."""
+    border = np.ones(sample.covered.shape, bool)
+    border[1:-1, 1:-1] = False
+    return border & sample.covered
+
+
+def _reaching_border(sample: Sample, flags: np.ndarray) -> np.ndarray:
+    """Those of some flags (h, w) that are connected to the border; none where few are there."""
+    border = _border(sample)
+    if (flags & border).sum() < MIN_BORDER_SHARE * border.sum():
+        return np.zeros_like(flags)
+    _, labels = cv2.connectedComponents(flags.astype(np.uint8))
+    return flags & np.isin(labels, np.unique(labels[flags & border]))
 
 
 def _float(values: np.ndarray) -> np.ndarray:

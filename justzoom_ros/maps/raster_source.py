@@ -140,10 +140,9 @@ class RasterSource(MapSource):
         if self._options.collar:
             self._collar = collar
             return
-        colour = ', '.join(f'{value:g}' for value in collar.colour)
         log.warning(
-            f'{self.path}: {collar.share:.0%} of its imagery is of one colour ({colour}) and '
-            'reaches the border: no data? Build with --collar to leave it out'
+            f'{self.path}: {collar.share:.0%} of its imagery is {collar.look} and reaches the '
+            'border: no data? Build with --collar to leave it out'
         )
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:

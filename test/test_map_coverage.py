@@ -13,12 +13,13 @@ from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
 from rasterio.shutil import copy as raster_copy
 from rasterio.transform import Affine
+from rasterio.windows import Window
 
 from justzoom_ros.errors import MapError
-from justzoom_ros.maps import raster_file
+from justzoom_ros.maps import raster_file, raster_source
 from justzoom_ros.maps.build import build, enclosing_region
 from justzoom_ros.maps.raster_file import open_raster
-from justzoom_ros.maps.source import open_source
+from justzoom_ros.maps.source import SourceOptions, open_source
 from justzoom_ros.region import Region
 
 REGION = Region(*CENTER, 200.0, grid=4, depth=2)
@@ -331,3 +332,23 @@ def test_a_vrt_whose_file_is_missing_names_that_file(tmp_path):
     source.unlink()
     with pytest.raises(MapError, match=r'part\.tif'):
         built(tmp_path / 'all.vrt', tmp_path)
+
+
+def test_a_sample_of_a_huge_file_without_overviews_decodes_no_more_than_it_may(
+    tmp_path, monkeypatch
+):
+    """Blocks of 64 pixels, 8 by 8 of them; a sample of 4 by 4 pixels touches a quarter."""
+    source = tmp_path / 'a.tif'
+    write_raster(source, texture(512), TRANSFORM, tiled=True, blockxsize=64, blockysize=64)
+    monkeypatch.setattr(raster_source, 'DECODED_PX', 512 * 512 // 4)
+    monkeypatch.setattr(raster_source, 'MIN_SAMPLE_PX', 2)
+
+    def shape(**options):
+        with open_source(source, SourceOptions(**options)) as imagery:
+            return imagery._sample_shape(Window(0, 0, 512, 512))
+
+    assert shape() == (4, 4)
+    assert shape(collar=True) == (512, 512)
+    with rasterio.open(source, 'r+') as file:
+        file.build_overviews([2])
+    assert shape() == (512, 512)

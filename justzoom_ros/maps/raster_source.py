@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.enums import ColorInterp
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.io import DatasetReader, MemoryFile
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform
@@ -46,6 +46,11 @@ log = logging.getLogger(__name__)
 STRETCH_PERCENT = (2.0, 98.0)
 LOSSY = ('jpeg', 'webp', 'ycbcr jpeg', 'jpeg2000')
 """Compressions that blur the colour of a collar."""
+
+DECODED_PX = 2**32
+"""So many pixels of a file without overviews are decoded for a sample."""
+MIN_SAMPLE_PX = 128
+"""Least side of a sample of a large file."""
 
 
 class RasterSource(MapSource):
@@ -206,14 +211,15 @@ class RasterSource(MapSource):
         left, right = np.clip([columns.min(), columns.max()], 0, self._file.width)
         top, bottom = np.clip([rows.min(), rows.max()], 0, self._file.height)
         window = Window(left, top, max(right - left, 1), max(bottom - top, 1))
-        shape = tuple(
-            max(1, min(SAMPLE_PX, math.ceil(side))) for side in (window.height, window.width)
-        )
+        shape = self._sample_shape(window)
         with self._errors_naming():
             colour = self._file.read(
                 self._bands, window=window, out_shape=(len(self._bands), *shape)
             )
-            covered = self._file.dataset_mask(window=window, out_shape=shape) > 0
+            if all(flags == [MaskFlags.all_valid] for flags in self._file.mask_flag_enums):
+                covered = np.ones(shape, bool)  # GDAL would fill in blocks to say so
+            else:
+                covered = self._file.dataset_mask(window=window, out_shape=shape) > 0
             if (band := alpha_band(self._file)) is not None:
                 alpha = self._file.read(band, window=window, out_shape=shape)
                 covered &= alpha > self._alpha_max / 2
@@ -222,6 +228,27 @@ class RasterSource(MapSource):
         covered &= np.isfinite(colour).all(axis=0)
         colour = _white_is_high(self._file, colour)
         return Sample(colour, covered, transform, self._crs)
+
+    def _sample_shape(self, window: Window) -> tuple[int, int]:
+        """Rows and columns of a sample of a window: fewer where without overviews too many pixels
+        would be decoded for it, unless a collar is to be cut out along it."""
+        sides = math.ceil(window.height), math.ceil(window.width)
+        sample_px, blocks = SAMPLE_PX, self._file.block_shapes[0]
+        while (
+            sample_px > MIN_SAMPLE_PX
+            and _decoded_px(sides, blocks, sample_px) > DECODED_PX
+            and not (self._options.collar or self._file.overviews(1))
+        ):
+            sample_px //= 2
+        rows, columns = (max(1, min(sample_px, side)) for side in sides)
+        return rows, columns
+
+
+def _decoded_px(sides: tuple[int, int], blocks: tuple[int, int], sample_px: int) -> int:
+    """Pixels of the blocks that a sample touches."""
+    return math.prod(
+        min(side, sample_px * block) for side, block in zip(sides, blocks, strict=True)
+    )
 
 
 def _apply(affine: rasterio.Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from justzoom_ros.errors import OutputError, first_line
+from justzoom_ros.errors import OutputError, WeightsError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -125,6 +125,19 @@ def save_tensors(
         save_file(tensors, path, metadata)
     except SafetensorError as error:
         raise OSError(f'is the disk full? {first_line(error)}') from error
+
+
+def load_tensors(path: str | Path) -> 'tuple[dict[str, str], dict[str, torch.Tensor]]':
+    """(metadata, tensors on the CPU) of a safetensors file. Raises WeightsError."""
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise WeightsError(f'{path}: no such weights file')
+    try:
+        with safe_open(path, 'pt') as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f'{path}: not a readable safetensors file ({error})') from error
 
 
 def output_folder(path: str | Path) -> Path:

@@ -28,8 +28,8 @@ from PIL import Image
 from tiny import REGION, make_map, make_weights
 
 from justzoom_ros.cli.main import main
+from justzoom_ros.files import load_tensors
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.models.checkpoint import read_safetensors
 
 PLACE = ['--center', '52.5', '13.4', '--side', '256', '--depth', '2', '--crop-px', '16']
 TINY = ['--ground-px', '32', '--crop-px', '32', '--set', 'conv.channels=16,32', '--workers', '0']
@@ -112,7 +112,7 @@ def files_are_whole(folder):
     """Every visible file can be read by its kind."""
     for path in folder.rglob('*'):
         if path.suffix == '.safetensors' and not path.name.startswith('.'):
-            read_safetensors(path)
+            load_tensors(path)
         elif path.suffix == '.json' and not path.name.startswith('.'):
             json.loads(path.read_text())
         elif path.suffix == '.png':

@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
-from justzoom_ros.errors import ConfigError, ImageError, WeightsError
+from justzoom_ros.errors import ConfigError, ImageError, OutputError, WeightsError
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.forward_config import ForwardConfig
@@ -228,7 +229,16 @@ def test_weights_are_saved_in_half_and_read_again(tmp_path):
     assert torch.allclose(expected, found, atol=0.02)
 
 
+def test_weights_that_do_not_fit_on_the_disk_are_told(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise SafetensorError('I/O error: no space left')
+
+    monkeypatch.setattr('safetensors.torch.save_file', full)
+    with pytest.raises(OutputError, match='is the disk full'):
+        ForwardNetwork(SMALL).save(tmp_path / 'w.safetensors')
+
+
 def test_other_weights_are_refused(tmp_path):
     (tmp_path / 'w.safetensors').write_bytes(b'nothing')
-    with pytest.raises(WeightsError, match='cannot be read'):
+    with pytest.raises(WeightsError, match='not a readable safetensors file'):
         ForwardNetwork.load(tmp_path / 'w.safetensors')

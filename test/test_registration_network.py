@@ -126,7 +126,9 @@ def test_one_encoder_for_both_is_saved_once(tmp_path):
     torch.testing.assert_close(loaded.view_features(pixels), network.view_features(pixels))
 
 
-@pytest.mark.parametrize('damage', ['missing', 'truncated', 'foreign', 'newer', 'misfit'])
+@pytest.mark.parametrize(
+    'damage', ['missing', 'truncated', 'foreign', 'newer', 'misfit', 'card', 'list']
+)
 def test_a_file_that_is_no_use_is_named(network, tmp_path, damage):
     path = tmp_path / 'weights.safetensors'
     if damage == 'truncated':
@@ -138,6 +140,10 @@ def test_a_file_that_is_no_use_is_named(network, tmp_path, damage):
         config = json.loads(SMALL.to_json())
         config |= {'heads': 3} if damage == 'newer' else {'channels': 5}
         metadata = {'format': 'justzoom-registration', 'config': json.dumps(config)}
+        save_file({k: v.clone() for k, v in network.state_dict().items()}, path, metadata)
+    elif damage in ('card', 'list'):
+        card = '{"calibration' if damage == 'card' else '[1]'
+        metadata = {'format': 'justzoom-registration', 'config': SMALL.to_json(), 'card': card}
         save_file({k: v.clone() for k, v in network.state_dict().items()}, path, metadata)
     with pytest.raises(WeightsError, match=r'weights\.safetensors'):
         RegistrationNetwork.load(path)

@@ -24,11 +24,11 @@ from justzoom_ros.evaluation.evaluate import (
 from justzoom_ros.evaluation.image_camera import CameraKnowledge, common_camera
 from justzoom_ros.evaluation.retrieval import RetrievalLocalizer
 from justzoom_ros.evaluation.sift import SiftBaseline, SiftMatch
+from justzoom_ros.files import load_tensors
 from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.maps.satellite_map import SatelliteMap
-from justzoom_ros.models.checkpoint import read_safetensors
 from justzoom_ros.radii import RECALL_RADII_M
 from justzoom_ros.registration.forward_network import ForwardNetwork
 from justzoom_ros.registration.image_columns import heading_of
@@ -94,7 +94,7 @@ def open_method(
     looks at the map. Raises WeightsError, ConfigError, DatasetError where a scale is not known."""
     if name == SIFT:
         return SiftMethod(satellite_map, knowledge)
-    kind = '' if weights is None else read_safetensors(weights)[0].get('format', '')
+    kind = '' if weights is None else load_tensors(weights)[0].get('format', '')
     if kind == RetrievalModel.FORMAT and weights:
         retrieval = RetrievalLocalizer(satellite_map, RetrievalModel.load(weights))
         return SearchMethod(retrieval, _bytes_in(weights))
@@ -125,7 +125,7 @@ def open_method(
 
 def _bytes_in(weights: str | None) -> int:
     """What the weights of a file take in single precision."""
-    return 0 if weights is None else _bytes_of(read_safetensors(weights)[1].values())
+    return 0 if weights is None else _bytes_of(load_tensors(weights)[1].values())
 
 
 def _bytes_of(tensors: Iterable[Any]) -> int:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.files import save_tensors, writing
+from justzoom_ros.files import load_tensors, save_tensors, writing
 from justzoom_ros.models.config import PolicyConfig
 
 Tensors = dict[str, torch.Tensor]
@@ -51,7 +50,7 @@ def write_checkpoint(path: str | Path, format: str, checkpoint: Checkpoint) -> N
 def read_checkpoint(path: str | Path, format: str) -> Checkpoint:
     """Read a weights file of a format, written by this version or an earlier one. Raises
     WeightsError."""
-    metadata, tensors = read_safetensors(path)
+    metadata, tensors = load_tensors(path)
     if metadata.get('format') != format:
         raise WeightsError(
             f'{path}: not the weights asked for (format {metadata.get("format")!r}, expected '
@@ -75,14 +74,3 @@ def _present_name(name: str) -> str:
         if name.startswith(former):
             return present + name.removeprefix(former)
     return name
-
-
-def read_safetensors(path: str | Path) -> tuple[dict[str, str], Tensors]:
-    """(metadata, tensors) of a safetensors file, on the CPU. Raises WeightsError."""
-    if not Path(path).is_file():
-        raise WeightsError(f'{path}: no such weights file')
-    try:
-        with safe_open(path, 'pt') as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f'{path}: not a readable safetensors file ({error})') from error

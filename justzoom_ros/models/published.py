@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.models.checkpoint import Tensors, read_safetensors
+from justzoom_ros.files import load_tensors
+from justzoom_ros.models.checkpoint import Tensors
 from justzoom_ros.models.config import PolicyConfig
 from justzoom_ros.models.decoder import DecoderConfig
 from justzoom_ros.models.embedder import Embedder
@@ -72,7 +73,7 @@ def _state_dict(source: str | Path | Mapping[str, Any]) -> Tensors:
     if not isinstance(source, str | Path):
         state = source
     elif Path(source).suffix == '.safetensors':
-        state = read_safetensors(source)[1]
+        state = load_tensors(source)[1]
     else:
         state = _read_pth(source)
     return dict(state.get('model_state_dict', state))

@@ -4,25 +4,26 @@ Nothing in it knows a place. The camera's picture is levelled (`forward_lift`), 
 features over azimuth and depth, and those are laid on the map's cells for each heading.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from justzoom_ros.errors import ConfigError, WeightsError
-from justzoom_ros.files import writing
 from justzoom_ros.registration.column_encoder import ColumnEncoder
 from justzoom_ros.registration.encoder import Encoder
 from justzoom_ros.registration.forward_config import ForwardConfig
 from justzoom_ros.registration.network import picture_features
+from justzoom_ros.registration.weights_file import WeightsFile
 
 SHIPPED = Path(__file__).parent / 'weights' / 'forward.safetensors'
+WANTED = (
+    'the weights of a registration network for cameras that look ahead; give a file that '
+    '`justzoom train --registration --dataset` wrote'
+)
 
 
 class ForwardNetwork(nn.Module):
@@ -79,30 +80,20 @@ class ForwardNetwork(nn.Module):
         """Write weights in half precision, configuration and card, whole or not at all. Raises
         OutputError."""
         self.card = card or self.card
-        metadata = {'format': self.FORMAT, 'config': self.config.to_json()}
-        metadata['card'] = json.dumps(self.card, sort_keys=True)
-        tensors = {name: tensor.contiguous().half() for name, tensor in self.state_dict().items()}
-        with writing(path) as temporary:
-            save_file(tensors, temporary, metadata=metadata)
+        tensors = {name: tensor.half() for name, tensor in self.state_dict().items()}
+        WeightsFile(self.config.to_json(), self.card, tensors).write(path, self.FORMAT)
 
     @classmethod
     def load(cls, path: str | Path) -> 'ForwardNetwork':
         """The network of a weights file, ready to use (`eval`), in single precision. Raises
         WeightsError where the file is missing, damaged or of something else."""
+        file = WeightsFile.read(path, cls.FORMAT, WANTED)
         try:
-            with safe_open(path, framework='pt') as file:
-                metadata = file.metadata() or {}
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise WeightsError(f'{path}: weights cannot be read ({error})') from error
-        if metadata.get('format') != cls.FORMAT:
-            raise WeightsError(f'{path}: not the weights of a network for forward cameras')
-        try:
-            network = cls(ForwardConfig.from_json(metadata.get('config', '')))
-            network.load_state_dict({name: t.float() for name, t in tensors.items()})
+            network = cls(ForwardConfig.from_json(file.config))
+            network.load_state_dict({name: t.float() for name, t in file.tensors.items()})
         except (ConfigError, RuntimeError) as error:
             raise WeightsError(f'{path}: weights do not fit their configuration') from error
-        network.card = json.loads(metadata.get('card', '{}'))
+        network.card = file.card
         return network.eval()
 
     @classmethod

@@ -1,23 +1,23 @@
 """The registration network: features of a map, features of a view, and what a match is worth."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
 
 from justzoom_ros.errors import ConfigError, ImageError, WeightsError
-from justzoom_ros.files import save_tensors, writing
 from justzoom_ros.registration.config import RegistrationConfig
 from justzoom_ros.registration.encoder import Encoder
 from justzoom_ros.registration.normalize import normalize_pixels
+from justzoom_ros.registration.weights_file import WeightsFile
 
 SHIPPED = Path(__file__).parent / 'weights' / 'nadir.safetensors'
+WANTED = (
+    'the weights of a registration network; give a file that `justzoom train --registration` wrote'
+)
 LEAST_PX = 16
 """Smallest side of a picture that has features."""
 
@@ -101,13 +101,10 @@ class RegistrationNetwork(nn.Module):
     def save(self, path: str | Path, card: dict | None = None) -> None:
         """Write weights, configuration and card, whole or not at all. Raises OutputError."""
         self.card = card or self.card
-        metadata = {'format': self.FORMAT, 'config': self.config.to_json()}
-        metadata['card'] = json.dumps(self.card, sort_keys=True)
-        tensors = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        tensors = self.state_dict()
         if self.config.shared:
             tensors = {n: t for n, t in tensors.items() if not n.startswith('view_encoder.')}
-        with writing(path) as temporary:
-            save_tensors(tensors, temporary, metadata=metadata)
+        WeightsFile(self.config.to_json(), self.card, tensors).write(path, self.FORMAT)
 
     @classmethod
     def load(cls, path: str | Path) -> 'RegistrationNetwork':
@@ -115,20 +112,13 @@ class RegistrationNetwork(nn.Module):
 
         Raises WeightsError where the file is missing, damaged or of something else.
         """
+        file = WeightsFile.read(path, cls.FORMAT, WANTED)
         try:
-            with safe_open(path, framework='pt') as file:
-                metadata = file.metadata() or {}
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise WeightsError(f'{path}: weights cannot be read ({error})') from error
-        if metadata.get('format') != cls.FORMAT:
-            raise WeightsError(
-                f'{path}: not the weights of a registration network; give a file that '
-                '`justzoom train --registration` wrote'
-            )
-        network = cls(_config_of(path, metadata))
-        network.card = json.loads(metadata.get('card', '{}'))
-        network.take(tensors, path)
+            network = cls(RegistrationConfig.from_json(file.config))
+        except ConfigError as error:
+            raise WeightsError(f'{path}: {error}') from error
+        network.card = file.card
+        network.take(file.tensors, path)
         return network.eval()
 
     def take(self, tensors: dict[str, torch.Tensor], path: str | Path) -> None:
@@ -209,13 +199,6 @@ def picture_features(
         features = encode(torch.from_numpy(padded)[None].to(device))[0]
     cells = cell_mask(mask).to(device)
     return features[:, : cells.shape[0], : cells.shape[1]] * cells
-
-
-def _config_of(path, metadata):
-    try:
-        return RegistrationConfig.from_json(metadata.get('config', ''))
-    except ConfigError as error:
-        raise WeightsError(f'{path}: {error}') from error
 
 
 def _checked(pixels, mask):

@@ -4,12 +4,10 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
 
 from justzoom_ros.errors import WeightsError
-from justzoom_ros.files import save_tensors, writing
+from justzoom_ros.files import load_tensors, save_tensors, writing
 
 FORMAT = 'justzoom-registration-checkpoint'
 
@@ -42,12 +40,7 @@ def load_checkpoint(
 
     Raises WeightsError where it cannot be read or its progress has another 'identity'.
     """
-    try:
-        with safe_open(path, framework='pt') as file:
-            metadata = file.metadata() or {}
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f'{path}: checkpoint cannot be read ({error})') from error
+    metadata, tensors = load_tensors(path)
     progress = json.loads(metadata.get('progress', '{}'))
     if metadata.get('format') != FORMAT or progress.get('identity') != identity:
         raise WeightsError(

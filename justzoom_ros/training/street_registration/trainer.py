@@ -9,11 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.files import output_folder, writing
+from justzoom_ros.files import load_tensors, output_folder, save_tensors, writing
 from justzoom_ros.registration.forward_network import ForwardNetwork
 from justzoom_ros.training.street_registration.card import make_card
 from justzoom_ros.training.street_registration.judge import judge
@@ -176,13 +175,13 @@ class StreetTrainer:
         for number, state in self.optimizer.state_dict()['state'].items():
             tensors |= {f'optimizer.{number}.{name}': t for name, t in state.items()}
         with writing(self.out / CHECKPOINT) as temporary:
-            save_file({n: t.contiguous() for n, t in tensors.items()}, temporary)
+            save_tensors({n: t.contiguous() for n, t in tensors.items()}, temporary)
         with writing(self.out / STATE) as temporary:
             Path(temporary).write_text(json.dumps({'step': self.step, 'spent_s': self.spent_s}))
         self.mean.save(self.out / WEIGHTS, make_card(self.recipe, self.cache.added, self.figures))
 
     def _resume(self):
-        tensors = load_file(self.out / CHECKPOINT, device=str(self.device))
+        _, tensors = load_tensors(self.out / CHECKPOINT)
         for part, module in (('network', self.network), ('mean', self.mean)):
             first = len(part) + 1
             module.load_state_dict(

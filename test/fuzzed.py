@@ -28,7 +28,8 @@ from tiny import REGION, make_map, make_weights
 from justzoom_ros import Localizer, Region, SatelliteMap
 from justzoom_ros.bench.memory import resident_mb
 from justzoom_ros.errors import JustZoomError
-from justzoom_ros.io.bags import Bag, write_bag
+from justzoom_ros.io.bag_writing import write_bag
+from justzoom_ros.io.bags import Bag
 from justzoom_ros.io.camera_message import pinhole_from_message, range_from_message
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.image_message import PLAIN, UsedDepth, image_from_message

@@ -14,16 +14,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import BagError, DatasetError
-from justzoom_ros.io.bags import (
-    IMAGE_TYPES,
-    TRUTH_TYPES,
-    Bag,
-    Track,
-    image_message,
-    read_track,
-    truth_message,
-    write_bag,
-)
+from justzoom_ros.io.bag_writing import image_message, truth_message, write_bag
+from justzoom_ros.io.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, Track, read_track
 from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.io.image_message import image_from_message
 

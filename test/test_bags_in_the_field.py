@@ -16,14 +16,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from justzoom_ros.errors import BagError
 from justzoom_ros.io.bag_types import check_types
-from justzoom_ros.io.bags import (
-    IMAGE_TYPES,
-    TRUTH_TYPES,
-    Bag,
-    read_track,
-    truth_message,
-    write_bag,
-)
+from justzoom_ros.io.bag_writing import truth_message, write_bag
+from justzoom_ros.io.bags import IMAGE_TYPES, TRUTH_TYPES, Bag, read_track
 from justzoom_ros.io.datasets import GeoImage
 
 STORE = get_typestore(Stores.ROS2_KILTED)

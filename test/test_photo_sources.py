@@ -13,7 +13,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from justzoom_ros.errors import BagError, DatasetError
-from justzoom_ros.io.bags import odometry_message, truth_message
+from justzoom_ros.io.bag_writing import odometry_message, truth_message
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.photos.lens import Lens
 from justzoom_ros.io.photos.mount import LOOKS_FORWARD, euler, rotation_of, view_of

@@ -24,7 +24,8 @@ from justzoom_ros.evaluation.replay import ReplayedFix, localize_frames, track_f
 from justzoom_ros.evaluation.replay_results import summarize, write_results
 from justzoom_ros.evaluation.scored_fix import score_fix
 from justzoom_ros.filtering import Odometry
-from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track, write_bag
+from justzoom_ros.io.bag_writing import write_bag
+from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.sequences import (

@@ -16,7 +16,8 @@ from justzoom_ros.errors import BagError
 from justzoom_ros.evaluation.replay import keep_finished, localize_frames, track_frames
 from justzoom_ros.evaluation.sequence_calibration import observe
 from justzoom_ros.filtering.odometry import JUMPED_BACK, Odometry
-from justzoom_ros.io.bags import Bag, write_bag
+from justzoom_ros.io.bag_writing import write_bag
+from justzoom_ros.io.bags import Bag
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.image_message import UsedDepth
 from justzoom_ros.io.sequences import (

@@ -7,7 +7,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from justzoom_ros.errors import BagError, DatasetError, ImageError
-from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track, odometry_message
+from justzoom_ros.io.bag_writing import odometry_message
+from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, Track
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig
 from justzoom_ros.io.sequences import (

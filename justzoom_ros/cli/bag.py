@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from justzoom_ros.cli.topic_names import check_topics
-    from justzoom_ros.io.bags import write_bag
+    from justzoom_ros.io.bag_writing import write_bag
     from justzoom_ros.io.datasets import parse_select, read_images
 
     check_topics(args.topic, args.truth_topic)

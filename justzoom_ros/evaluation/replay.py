@@ -18,8 +18,8 @@ from justzoom_ros.evaluation.image_camera import CameraKnowledge
 from justzoom_ros.evaluation.odometry_watch import OdometryWatch
 from justzoom_ros.evaluation.sequence_camera import SequenceCamera, listen
 from justzoom_ros.inference.fix import Fix
-from justzoom_ros.io.bags import Track, sort_by_time
-from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.io.bags import Track
+from justzoom_ros.io.datasets import GeoImage, sort_by_time
 from justzoom_ros.io.sequences import (
     ClockJumpEvent,
     Event,

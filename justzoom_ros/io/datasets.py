@@ -305,3 +305,25 @@ def _tagged_image(file: Path, name: str) -> GeoImage:
     lat, lon = exif_position(file, gps)
     _check_position(name, lat, lon)
     return GeoImage(name, file, lat, lon, exif_stamp_ns(name, photo), name)
+
+
+def sort_by_time(images: Iterable[GeoImage]) -> list[GeoImage]:
+    """GeoImages in the order of their times. Raises DatasetError where one has no time, or that
+    of another."""
+    in_order = sorted(images, key=stamp_of)
+    for earlier, later in zip(in_order, in_order[1:], strict=False):
+        if earlier.stamp_ns == later.stamp_ns:
+            raise DatasetError(
+                f'{later.row}: {later.path} has the time of {earlier.path}; images of a bag '
+                'need different ones, add a column `stamp` in seconds'
+            )
+    return in_order
+
+
+def stamp_of(image: GeoImage) -> int:
+    """The time of a GeoImage in nanoseconds. Raises DatasetError where it has none."""
+    if image.stamp_ns is None:
+        raise DatasetError(
+            f'{image.row}: {image.path} has no time, in EXIF or in a column, to stamp it with'
+        )
+    return image.stamp_ns

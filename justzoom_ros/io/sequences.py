@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.errors import ImageError
-from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, BagMessage, Track, sort_by_time
+from justzoom_ros.io.bags import IMAGE_TYPES, ODOMETRY_TYPES, Bag, BagMessage, Track
 from justzoom_ros.io.camera_message import (
     Quaternion,
     orientation_from_imu,
     quaternion_of,
     range_from_message,
 )
-from justzoom_ros.io.datasets import GeoImage
+from justzoom_ros.io.datasets import GeoImage, sort_by_time
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon
 from justzoom_ros.io.image_message import UsedDepth, image_from_message
 from justzoom_ros.io.motion_message import heading_from_message, pose_from_message

@@ -117,10 +117,6 @@ class LiveNode(Client):
         while (left := until_s - time.monotonic()) > 0:
             self._spin_once(min(left, 0.002))
 
-    def publish_image(self, message: Any) -> None:
-        """Publish one image message."""
-        self._publishers[self.image_topic].publish(message)
-
     def receive_until(self, stamps_ns: Iterable[int]) -> None:
         """Take in fixes until those with these stamps are there, or the time is up."""
         self._spin_until(lambda: self.fixes.keys() >= set(stamps_ns))

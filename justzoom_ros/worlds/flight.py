@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from justzoom_ros.io.bags import SensorSample, orientation_sample, range_sample, write_bag
+from justzoom_ros.io.bag_writing import SensorSample, orientation_sample, range_sample, write_bag
 from justzoom_ros.io.camera_effects import blur, corner_distance, encode_jpeg
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.dead_reckoning import DriftConfig, dead_reckon

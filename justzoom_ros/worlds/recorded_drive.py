@@ -13,7 +13,8 @@ import numpy as np
 
 from justzoom_ros.errors import BagError
 from justzoom_ros.files import writing
-from justzoom_ros.io.bags import ODOMETRY_TYPES, TRUTH_TYPES, Bag, read_track, write_bag
+from justzoom_ros.io.bag_writing import write_bag
+from justzoom_ros.io.bags import ODOMETRY_TYPES, TRUTH_TYPES, Bag, read_track
 from justzoom_ros.io.datasets import GeoImage
 from justzoom_ros.io.sequences import OdometryEvent, SequenceTopics, events_of_bag
 from justzoom_ros.maps.nadir_camera import NadirPose

@@ -12,7 +12,8 @@ from tiny import REGION, make_map, make_weights
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import ConfigError, OutsideRegionError
-from justzoom_ros.evaluation.evaluate import evaluate, inside, summarize
+from justzoom_ros.evaluation.evaluate import evaluate, inside
+from justzoom_ros.evaluation.evaluate_figures import summarize
 from justzoom_ros.inference.tree_search import SearchConfig
 from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.localizer import Localizer

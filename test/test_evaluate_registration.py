@@ -12,7 +12,8 @@ from town_piece import FOOTPRINT_M, FOV_RAD, HEIGHT_M, POSES, make_town_map, wri
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.evaluation.evaluate import count_reasons, evaluate
+from justzoom_ros.evaluation.evaluate import evaluate
+from justzoom_ros.evaluation.evaluate_figures import count_reasons
 from justzoom_ros.evaluation.image_camera import CameraKnowledge, common_camera
 from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.localizer import Localizer

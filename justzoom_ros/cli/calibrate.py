@@ -170,7 +170,8 @@ def _report(path: str, localizer: Any, images: list[Any]) -> None:
     from dataclasses import replace
 
     from justzoom_ros.evaluation.compare_report import write_calibration_report
-    from justzoom_ros.evaluation.evaluate import evaluate, reliability_curve
+    from justzoom_ros.evaluation.evaluate import evaluate
+    from justzoom_ros.evaluation.evaluate_figures import reliability_curve
     from justzoom_ros.plots.calibration import draw_reliability
 
     curves, fitted = {}, localizer.calibration

@@ -82,7 +82,8 @@ def run(args: argparse.Namespace) -> None:
 
     from tqdm import tqdm
 
-    from justzoom_ros.evaluation.evaluate import evaluate, summarize
+    from justzoom_ros.evaluation.evaluate import evaluate
+    from justzoom_ros.evaluation.evaluate_figures import summarize
     from justzoom_ros.evaluation.evaluate_report import ViewRecorder, write_evaluation_report
     from justzoom_ros.evaluation.evaluate_results import draw, table, write_results
     from justzoom_ros.files import output_folder

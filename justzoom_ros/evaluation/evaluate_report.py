@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.evaluation import metrics, sequence_metrics
-from justzoom_ros.evaluation.evaluate import Result, Results, reliability_curve
+from justzoom_ros.evaluation.evaluate import Result, Results
+from justzoom_ros.evaluation.evaluate_figures import reliability_curve
 from justzoom_ros.evaluation.evaluate_results import percent
 from justzoom_ros.evaluation.report import metres, offset_words, worst_first
 from justzoom_ros.evaluation.report_budget import within_budget

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from justzoom_ros.evaluation import metrics
-from justzoom_ros.evaluation.evaluate import Result, Results, locate_image, summarize
+from justzoom_ros.evaluation.evaluate import Result, Results, locate_image
+from justzoom_ros.evaluation.evaluate_figures import summarize
 from justzoom_ros.evaluation.image_camera import CameraKnowledge
 from justzoom_ros.files import output_folder, write_json, writing
 from justzoom_ros.inference.posterior import CellPosterior

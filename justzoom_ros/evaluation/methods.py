@@ -19,8 +19,8 @@ from justzoom_ros.evaluation.evaluate import (
     looks_ahead,
     register_places,
     search_places,
-    summarize,
 )
+from justzoom_ros.evaluation.evaluate_figures import summarize
 from justzoom_ros.evaluation.image_camera import CameraKnowledge, common_camera
 from justzoom_ros.evaluation.retrieval import RetrievalLocalizer
 from justzoom_ros.evaluation.sift import SiftBaseline, SiftMatch

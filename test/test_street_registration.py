@@ -2,13 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from forward_tiny import SMALL
 
-from justzoom_ros.errors import DatasetError
+from justzoom_ros.errors import DatasetError, WeightsError
 from justzoom_ros.registration.forward_lift import Strip, normalize_strip, strip_directions
 from justzoom_ros.registration.forward_network import ForwardNetwork, lay_on_ground
 from justzoom_ros.registration.normalize import normalize_pixels
@@ -166,3 +167,12 @@ def test_a_run_learns_goes_on_where_it_stopped_and_leaves_weights(tmp_path, monk
     rows = [json.loads(line) for line in (tmp_path / 'run' / CURVE).read_text().splitlines()]
     assert rows[-1]['step'] == second.step
     assert ForwardNetwork.load(tmp_path / 'run' / 'forward.safetensors').config == SMALL
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    trainer = StreetTrainer(StreetRecipe(SMALL), tmp_path, [], tmp_path / 'run')
+    trainer.save()
+    again = StreetTrainer(StreetRecipe(SMALL, minutes=99.0), tmp_path, [], tmp_path / 'run')
+    assert again.step == 0
+    with pytest.raises(WeightsError, match=r'checkpoint\.safetensors'):
+        StreetTrainer(StreetRecipe(replace(SMALL, depths=13)), tmp_path, [], tmp_path / 'run')

@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from justzoom_ros.errors import DatasetError
-from justzoom_ros.files import load_tensors, output_folder, save_tensors, writing
+from justzoom_ros.files import output_folder
 from justzoom_ros.registration.forward_network import ForwardNetwork
+from justzoom_ros.training.registration.checkpoint import load_checkpoint, save_checkpoint
 from justzoom_ros.training.street_registration.card import make_card
 from justzoom_ros.training.street_registration.judge import judge
 from justzoom_ros.training.street_registration.lesson import Lesson
@@ -22,9 +23,7 @@ from justzoom_ros.training.street_registration.loss import losses_of
 from justzoom_ros.training.street_registration.recipe import StreetRecipe
 from justzoom_ros.training.street_registration.views import draw_batch
 
-CHECKPOINT, STATE, WEIGHTS, CURVE = (
-    'checkpoint.safetensors', 'state.json', 'forward.safetensors', 'curve.jsonl',
-)  # fmt: skip
+CHECKPOINT, WEIGHTS, CURVE = 'checkpoint.safetensors', 'forward.safetensors', 'curve.jsonl'
 LEAST_LESSONS = 8
 """Training begins when so many lessons are there."""
 
@@ -84,7 +83,7 @@ class StreetTrainer:
         self.generator = torch.Generator(self.device)
         self.step, self.spent_s = 0, 0.0
         self.figures: dict[str, float] = {}
-        if (self.out / STATE).is_file():
+        if (self.out / CHECKPOINT).is_file():
             self._resume()
 
     @property
@@ -170,32 +169,26 @@ class StreetTrainer:
 
     def save(self) -> None:
         """Write the checkpoint and the mean of the weights. Raises OutputError."""
-        tensors = {f'network.{n}': t for n, t in self.network.state_dict().items()}
-        tensors |= {f'mean.{n}': t for n, t in self.mean.state_dict().items()}
-        for number, state in self.optimizer.state_dict()['state'].items():
-            tensors |= {f'optimizer.{number}.{name}': t for name, t in state.items()}
-        with writing(self.out / CHECKPOINT) as temporary:
-            save_tensors({n: t.contiguous() for n, t in tensors.items()}, temporary)
-        with writing(self.out / STATE) as temporary:
-            Path(temporary).write_text(json.dumps({'step': self.step, 'spent_s': self.spent_s}))
+        progress = {'identity': self._identity, 'step': self.step, 'spent_s': self.spent_s}
+        save_checkpoint(self.out / CHECKPOINT, self._networks, self.optimizer, progress)
         self.mean.save(self.out / WEIGHTS, make_card(self.recipe, self.cache.added, self.figures))
 
-    def _resume(self):
-        _, tensors = load_tensors(self.out / CHECKPOINT)
-        for part, module in (('network', self.network), ('mean', self.mean)):
-            first = len(part) + 1
-            module.load_state_dict(
-                {n[first:]: t for n, t in tensors.items() if n.startswith(f'{part}.')}
-            )
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, tensor in tensors.items():
-            if name.startswith('optimizer.'):
-                _, number, key = name.split('.')
-                state.setdefault(int(number), {})[key] = tensor
-        groups = self.optimizer.state_dict()['param_groups']
-        self.optimizer.load_state_dict({'state': state, 'param_groups': groups})
-        said = json.loads((self.out / STATE).read_text())
+    def _resume(self) -> None:
+        """Go on from the checkpoint. Raises WeightsError where that is damaged, or of another
+        network."""
+        said = load_checkpoint(
+            self.out / CHECKPOINT, self._networks, self.optimizer, self._identity
+        )
         self.step, self.spent_s = said['step'], said['spent_s']
+
+    @property
+    def _networks(self) -> dict[str, nn.Module]:
+        return {'network': self.network, 'mean': self.mean}
+
+    @property
+    def _identity(self) -> str:
+        """What a checkpoint must be of: a recipe may change, but not what it trains."""
+        return self.recipe.network.to_json()
 
 
 def _groups(network, weight_decay):

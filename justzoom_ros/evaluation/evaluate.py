@@ -243,10 +243,7 @@ def register_places(
     knowledge.require_cameras([image for place in places for image in place])
     results = []
     for place in progress(places):
-        if len(place) > 1 and looks_ahead(localizer):
-            fix = locate_place(localizer, place, knowledge)
-        else:
-            fix = locate_image(localizer, place[0], knowledge)
+        fix = locate_place(localizer, place, knowledge)
         results.append(score(place[0], fix, localizer.region))
         if watch:
             watch(localizer.method, place[0], fix)
@@ -261,8 +258,17 @@ def looks_ahead(localizer: Localizer) -> bool:
 def locate_place(
     localizer: Localizer, place: tuple[GeoImage, ...], knowledge: CameraKnowledge
 ) -> Fix:
-    """The `Fix` of the views of a rig that look ahead, tilts unknown. Raises DatasetError naming
-    the row where one cannot be used."""
+    """The `Fix` of the views of a rig: of all where they look ahead, else of the first. Raises
+    DatasetError naming the row where one cannot be used."""
+    if len(place) > 1 and looks_ahead(localizer):
+        return _locate_rig(localizer, place, knowledge)
+    return locate_image(localizer, place[0], knowledge)
+
+
+def _locate_rig(
+    localizer: Localizer, place: tuple[GeoImage, ...], knowledge: CameraKnowledge
+) -> Fix:
+    """The `Fix` of views that look ahead, their tilts unknown."""
     mounts = [mount_of(image) for image in place]
     first = mounts[0].heading_rad
     turned = [replace(mount, heading_rad=mount.heading_rad - first) for mount in mounts]

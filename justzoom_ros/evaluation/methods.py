@@ -14,7 +14,6 @@ from justzoom_ros.errors import ConfigError, DatasetError
 from justzoom_ros.evaluation import metrics
 from justzoom_ros.evaluation.evaluate import (
     SEARCHES,
-    locate_image,
     locate_place,
     looks_ahead,
     register_places,
@@ -219,10 +218,7 @@ class RegistrationMethod:
         """A search of the whole map."""
 
         def query(place: tuple[GeoImage, ...]) -> None:
-            if looks_ahead(self._localizer) and len(place) > 1:
-                locate_place(self._localizer, place, self._knowledge)
-            else:
-                locate_image(self._localizer, place[0], self._knowledge)
+            locate_place(self._localizer, place, self._knowledge)
 
         return _median_ms(query, places)
 

@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -86,15 +85,8 @@ class RasterSource(MapSource):
         self.crs: str = self._file.crs.to_string()
         self._crs = _wrapped_crs(self._file)
 
-    def __enter__(self) -> 'RasterSource':
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
         self._memory.close()
 

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from justzoom_ros.errors import MapError
 from justzoom_ros.maps.servers.address import is_remote
@@ -44,10 +44,14 @@ class SourceOptions:
     """Order of a folder of tiles: 'xyz', 'tms' or 'zyx'; None: as its metadata says, else xyz."""
 
     collar: bool = False
-    """Whether a border of one colour, connected to the edge of a raster file, is no imagery."""
+    """Whether a border of one colour or nearly black, connected to the edge of a raster file, is
+    no imagery."""
 
     server: ServerOptions = ServerOptions()
     """How a server is asked, where the source is one."""
+
+
+Self = TypeVar('Self', bound='MapSource')
 
 
 class MapSource(Protocol):
@@ -70,14 +74,19 @@ class MapSource(Protocol):
         """Open it. Raises MapError where it cannot be used, ConfigError for options that do not
         apply."""
 
-    def __enter__(self) -> 'MapSource': ...
+    def __enter__(self: Self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what it holds: nothing, unless a source says otherwise."""
 
     def resolution_m(self, region: 'Region') -> float:
         """Metres per pixel of the source at the region's centre."""

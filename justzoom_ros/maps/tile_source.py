@@ -4,7 +4,6 @@ import math
 import os
 import re
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -70,17 +69,6 @@ class TileSource(MapSource):
         self._tile_px = self._layout.tile_px or self._size_of_a_tile()
         self.crs = self._layout.crs
         check_borders(self.path, self._layout, self._tiles, _read_rgba)
-
-    def __enter__(self) -> 'TileSource':
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        pass
 
     def prepare(self, region: Region, side_px: int) -> None:
         """Get ready to read a map of `side_px` pixels along the region's side."""

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 
 import numpy as np
 from rasterio.io import DatasetReader
@@ -83,15 +82,8 @@ class ServerSource(MapSource):
             self._stack = stack.pop_all()
         self.crs: str = self._grid.crs
 
-    def __enter__(self) -> 'ServerSource':
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End what was begun for the server's sake."""
         self._stack.close()
 
     def outline(self) -> tuple[np.ndarray, np.ndarray]:

@@ -315,10 +315,8 @@ class Localizer:
         registrar = self.require_registrar()
         if blind := self._blind(images_rgb):
             return blind
-        view, prior = self.view(images_rgb, state, mounts), None
-        if self.zoom:
-            posteriors = [self.zoom.posterior(image) for image in images_rgb]
-            prior = fuse_posteriors(posteriors, overlap_weights(mounts) if mounts else None)
+        view = self.view(images_rgb, state, mounts)
+        prior = self._zoom(images_rgb, mounts) if self.zoom else None
         posterior = registrar.posterior(view, prior)
         fix = registrar.fix(view, posterior, criteria or self.criteria)
         return self.correct(fix, criteria)
@@ -334,10 +332,15 @@ class Localizer:
             raise ConfigError(SCALE_UNKNOWN)
         if blind := self._blind(images_rgb):
             return blind
-        posteriors = [self.zoom.posterior(image) for image in images_rgb]
-        weights = overlap_weights(mounts) if mounts else None
-        fix = make_fix(fuse_posteriors(posteriors, weights), criteria or self.criteria)
+        fix = make_fix(self._zoom(images_rgb, mounts), criteria or self.criteria)
         return self.correct(fix, criteria)
+
+    def _zoom(
+        self, images_rgb: Sequence[np.ndarray], mounts: Sequence[Mount] | None
+    ) -> CellPosterior:
+        """The policy's posterior of the images of a rig or of one."""
+        found = [self.posterior(image) for image in images_rgb]
+        return fuse_posteriors(found, overlap_weights(mounts) if mounts else None)
 
     def _blind(self, images_rgb: Sequence[np.ndarray]) -> Fix | None:
         """No fix, where the pictures show nothing: a policy is sure of a lens cap too, and a

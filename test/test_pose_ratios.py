@@ -1,10 +1,9 @@
 """What a registration says of each pose, on the states of the belief filter."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
+from registration_world import Ratios
 
 from justzoom_ros import Region
 from justzoom_ros.filtering import (
@@ -26,18 +25,6 @@ MOTIONS = (
     Motion(0.0, 0.0, 1.3, 0.0, 1.0),
     Motion(23.0, -4.0, -0.4, 25.0, 2.0),
 )
-
-
-@dataclass(frozen=True)
-class Ratios:
-    """A registration's likelihood, made up."""
-
-    log_ratio: torch.Tensor
-    yaws_rad: np.ndarray
-    step_rad: float
-    cell_m: float
-    west_m: float
-    north_m: float
 
 
 def some_ratios(seed, yaws_rad, step_rad, cell_m=7.0, shape=(17, 13), west_m=-71.0, north_m=64.0):

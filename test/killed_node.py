@@ -25,7 +25,7 @@ import rclpy  # noqa: F401, loaded once for all forks
 from killed import files_are_whole, forked, prepared
 
 from justzoom_ros.bench.inputs import picture
-from justzoom_ros.bench.node import encode_jpeg
+from justzoom_ros.io.camera_effects import encode_jpeg
 from justzoom_ros.io.stamps import NS_PER_S
 from justzoom_ros.live.frame_processor import REMEMBERED
 from justzoom_ros.maps.satellite_map import SatelliteMap

@@ -15,6 +15,7 @@ from justzoom_ros.bench.timing import ratio, time_in_turns
 from justzoom_ros.cli import bench
 from justzoom_ros.cli.main import main
 from justzoom_ros.inference.tree_search import SearchConfig, search
+from justzoom_ros.io.camera_effects import encode_jpeg
 
 
 def test_things_take_turns_and_are_told_by_their_medians():
@@ -71,7 +72,7 @@ def test_best_first_keeps_what_it_promises_over_the_published_city(sure):
 
 
 def test_the_camera_image_takes_as_many_bytes_as_a_photograph():
-    frame = node.encode_jpeg(picture())
+    frame = encode_jpeg(picture())
     assert 1.0 < 8 * len(frame) / (720 * 1280) < 1.8
 
 

@@ -1,7 +1,6 @@
 """The whole node over DDS: from an image published to its fix received, what of it is the policy's
 part, what gets dropped, and whether the process grows."""
 
-import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from justzoom_ros.bench.inputs import picture
 from justzoom_ros.bench.memory import SETTLED, growth, resident_mb
+from justzoom_ros.io.camera_effects import encode_jpeg
 from justzoom_ros.live.diagnostics import STAGES
 
 if TYPE_CHECKING:
@@ -62,13 +61,6 @@ def measure_node_memory(
                 settled_mb = resident_mb(pid)
         answered = {'frames': frames, 'fixes': len(generator.arrivals)}
         return answered | growth(settled_mb, resident_mb(pid))
-
-
-def encode_jpeg(pixels: np.ndarray) -> bytes:
-    """Pixels uint8 (h, w, 3) as a camera would send them."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, 'JPEG', quality=85)
-    return file.getvalue()
 
 
 @contextmanager

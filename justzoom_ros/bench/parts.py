@@ -1,12 +1,10 @@
 """What is measured of a localizer in one process. Each part returns a dictionary for JSON."""
 
-import io
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from justzoom_ros.bench.inputs import (
     CITY,
@@ -25,6 +23,7 @@ from justzoom_ros.filtering import HistogramFilter, Motion, MotionNoise
 from justzoom_ros.inference.fix import make_fix
 from justzoom_ros.inference.preprocess import enough_px, ground_views, normalize
 from justzoom_ros.inference.tree_search import SearchConfig, search
+from justzoom_ros.io.camera_effects import encode_jpeg
 from justzoom_ros.io.image_message import image_from_message
 from justzoom_ros.models import ZoomPolicy
 from justzoom_ros.runtimes.torch_runtime import TorchRuntime
@@ -137,9 +136,7 @@ def measure_inputs(runs: int = 20) -> dict[str, Any]:
     a belief over the published city and 36 headings."""
     policy, picture_map = small_policy(), PictureMap(CITY)
     config = policy.config
-    jpeg = io.BytesIO()
-    Image.fromarray(picture()).save(jpeg, 'JPEG', quality=85)
-    message = type('Compressed', (), {'format': 'jpeg', 'data': jpeg.getvalue()})()
+    message = type('Compressed', (), {'format': 'jpeg', 'data': encode_jpeg(picture())})()
     image, half = image_from_message(message), image_from_message(message, enough_px(config))
     cells = CITY.cell_count(CITY.depth)
     belief, noise = HistogramFilter(CITY, np.ones(cells, bool)), MotionNoise()

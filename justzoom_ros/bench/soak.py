@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from justzoom_ros.bench.node import TOPIC, encode_jpeg
+from justzoom_ros.bench.node import TOPIC
 from justzoom_ros.bench.soak_figures import (
     ProcessState,
     SentFrame,
@@ -25,6 +25,7 @@ from justzoom_ros.bench.soak_figures import (
     recoveries_s,
 )
 from justzoom_ros.bench.soak_flight import CAMERA, PARAMETERS, RATE_HZ, CirclingFlight
+from justzoom_ros.io.camera_effects import encode_jpeg
 
 if TYPE_CHECKING:
     from justzoom_ros.ros.flight_generator import FlightGenerator

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from justzoom_ros.bench.inputs import picture
-from justzoom_ros.bench.node import encode_jpeg, loaded_node
+from justzoom_ros.bench.node import loaded_node
+from justzoom_ros.io.camera_effects import encode_jpeg
 
 if TYPE_CHECKING:
     from justzoom_ros.ros.load_generator import LoadGenerator

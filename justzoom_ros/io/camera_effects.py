@@ -18,6 +18,10 @@ LEAST_BLUR_PX = 0.2
 """A Gaussian narrower than this changes nothing that can be seen."""
 
 
+DRIVER_QUALITY = 85
+"""Of JPEG, as a camera's driver sends it."""
+
+
 def scale_contrast(picture: np.ndarray, factor: float) -> np.ndarray:
     """The picture with every colour `factor` times as far from the mean colour."""
     mean = np.array(cv2.mean(picture)[:3], np.float32)
@@ -59,7 +63,7 @@ def draw_noise(shape: tuple[int, ...], std: float, rng: np.random.Generator) -> 
     return cv2.randn(np.empty(shape, np.float32), np.zeros(3), np.full(3, std))
 
 
-def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+def encode_jpeg(pixels: np.ndarray, quality: int = DRIVER_QUALITY) -> bytes:
     """Pixels, uint8 (H, W, 3) RGB, as a file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, 'JPEG', quality=quality)

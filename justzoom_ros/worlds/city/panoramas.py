@@ -1,13 +1,12 @@
 """Places seen all round: from one panorama, views of any heading and field of view are cut."""
 
-import io
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from justzoom_ros.io.camera_effects import encode_jpeg
 from justzoom_ros.region import Region
 from justzoom_ros.worlds.city.camera import Panorama
 from justzoom_ros.worlds.city.light import Moment, light
@@ -40,9 +39,7 @@ def panorama_jpeg(scene: Scene, spot: Spot) -> bytes:
     """The bytes of a Spot: metered as a camera does, without a lens's faults."""
     radiance, _ = see(scene, light(spot.moment), spot.camera)
     picture = np.clip(develop(radiance, Lens()) + 0.5, 0, 255).astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, 'JPEG', quality=QUALITY)
-    return buffer.getvalue()
+    return encode_jpeg(picture, QUALITY)
 
 
 def panorama_row(spot: Spot, region: Region) -> dict[str, Any]:

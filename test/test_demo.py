@@ -244,6 +244,22 @@ def test_a_node_ends_with_who_started_it(tmp_path, ros, number):
         time.sleep(0.02)
 
 
+def test_a_node_that_a_background_job_just_started_stops_when_it_is_told(
+    tmp_path, ros, monkeypatch
+):
+    """What a shell starts in the background ignores Ctrl-C, and so do its children at first."""
+    monkeypatch.setattr(node_process, 'STOP_S', 30.0)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with own_domain(), running_node(tmp_path, tmp_path, None):
+            assert len(wait_for_node(tmp_path)) == 1
+            started_s = time.monotonic()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - started_s < 30
+    assert not node_processes(tmp_path)
+
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='only Linux tells a child')
 def test_a_child_whose_parent_has_ended_before_it_began_does_not_begin():
     words = end_with_parent.command('-c', 'print("begun")')

@@ -3,7 +3,6 @@
 import fcntl
 import os
 import random
-import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +23,7 @@ DOMAINS = range(71, 102)
 """The ports of domains up to 101 are below the ephemeral ones of Linux."""
 
 STOP_S = 15.0
-"""How long the node has to stop after SIGINT."""
+"""How long the node has to stop after SIGTERM."""
 
 
 @contextmanager
@@ -126,7 +125,7 @@ def _last_error(log: Path) -> str:
 
 
 def _stop(process: 'subprocess.Popen[bytes]') -> None:
-    process.send_signal(signal.SIGINT)
+    process.terminate()  # SIGINT is ignored below a job in the background
     try:
         process.wait(STOP_S)
     except subprocess.TimeoutExpired:

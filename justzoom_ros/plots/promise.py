@@ -29,6 +29,7 @@ def draw_coverage(
     left.set(xlabel='ellipse that should hold so many percent', ylabel='truths inside (%)')
     left.set(xlim=(0, 100), ylim=(0, 101), title='Reliability')
     right.set(xlabel='90 % radius (m)', ylabel='density', title='Sharpness')
+    right.margins(y=0.25)  # room for the legend above the bars
     for axes in (left, right):
         axes.spines[['top', 'right']].set_visible(False)
         axes.legend(frameon=False, fontsize=9)

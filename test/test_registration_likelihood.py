@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.region import Region
+from justzoom_ros.registration.area_sums import area_sums
 from justzoom_ros.registration.likelihood import (
     PoseLikelihood,
     PositionLikelihood,
     combine_scales,
     probability_elsewhere,
 )
+from justzoom_ros.registration.map_features import MapFeatures, Window
 
 
 def likelihood(values, cell_m=2.0, west_m=-10.0, north_m=8.0, **more):
@@ -44,13 +47,47 @@ def test_evidence_is_the_log_of_the_mean_ratio_over_poses_that_were_looked_at(so
     assert nothing.evidence() == pytest.approx(0, abs=1e-6)
 
 
-def test_the_probability_of_elsewhere_follows_from_the_evidence_by_bayes_rule():
-    for evidence, prior in ((1.5, 0.3), (-2.0, 0.5), (4.0, 0.97)):
-        expected = prior / (prior + (1 - prior) * np.exp(evidence))
-        assert probability_elsewhere(evidence, prior) == pytest.approx(expected)
-    assert probability_elsewhere(5.0, 0.0) == 0 and probability_elsewhere(5.0, 1.0) == 1
-    with pytest.raises(ConfigError, match='prior_elsewhere'):
-        probability_elsewhere(0.0, 1.1)
+def test_the_posterior_is_bayes_rule_over_poses_and_elsewhere(some):
+    masses, elsewhere = some.posterior_mass(prior_elsewhere=0.3)
+    looked_at = np.isfinite(some.log_ratio.numpy())
+    joint = 0.7 * ratios(some) / looked_at.sum()
+    total = joint.sum() + 0.3
+    np.testing.assert_allclose(masses, joint / total, rtol=1e-5, atol=1e-9)
+    assert elsewhere == pytest.approx(0.3 / total)
+    assert probability_elsewhere(some.evidence(), 0.3) == pytest.approx(elsewhere)
+
+
+def test_a_prior_weighs_poses_whatever_its_sum(some):
+    prior = np.random.default_rng(1).random((5, 7)) * 40
+    prior[4] = 0
+    masses, _ = some.posterior_mass(prior)
+    expected = ratios(some) * prior
+    np.testing.assert_allclose(masses, expected / expected.sum(), rtol=1e-5)
+    with pytest.raises(ConfigError, match='does not fit'):
+        some.posterior_mass(prior[:3])
+    with pytest.raises(ConfigError, match='leaves no pose'):
+        some.posterior_mass(np.zeros((5, 7)))
+    with pytest.raises(ConfigError, match='not negative'):
+        some.posterior_mass(prior - 1)
+
+
+def test_a_prior_counts_into_being_elsewhere(some):
+    prior = np.zeros((5, 7))
+    prior[3, 4] = 1
+    _, elsewhere = some.posterior_mass(prior, prior_elsewhere=0.5)
+    assert elsewhere == pytest.approx(1 / (1 + ratios(some)[:, 3, 4].mean()))
+
+
+def test_tempering_raises_ratios_to_a_power(some):
+    half = some.tempered(0.5)
+    np.testing.assert_allclose(ratios(half), np.sqrt(ratios(some)), rtol=1e-5)
+    with pytest.raises(ConfigError, match='likelihood_exponent'):
+        some.tempered(0)
+
+
+def test_headings_are_judged_over_all_places(some):
+    sums = ratios(some).sum((1, 2))
+    np.testing.assert_allclose(some.heading_marginal(), sums / sums.sum(), rtol=1e-6)
 
 
 def test_huge_ratios_neither_overflow_nor_vanish():
@@ -58,9 +95,14 @@ def test_huge_ratios_neither_overflow_nor_vanish():
     values[2, 3, 3] = 3000
     one = likelihood(values)
     assert one.evidence() == pytest.approx(3000 - log(4 * 36), rel=1e-6)
-    assert probability_elsewhere(one.evidence(), 0.5) < 1e-300
+    masses, elsewhere = one.posterior_mass(prior_elsewhere=0.5)
+    assert float(masses[2, 3, 3]) == pytest.approx(1) and elsewhere < 1e-300
     low = likelihood(values - 6000)
-    assert probability_elsewhere(low.evidence(), 0.5) == pytest.approx(1)
+    assert low.posterior_mass(prior_elsewhere=0.5)[1] == pytest.approx(1)
+    region = Region(0.0, 0.0, 12.0, 2, 1)
+    cells = likelihood(values, 2.0, -6.0, 6.0).cell_log_ratio(region)
+    assert np.isfinite(cells).all()
+    assert cells[1, 1] == pytest.approx(3000 - log(4 * 9), rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +151,59 @@ def test_heights_at_which_a_view_fits_nowhere_are_left_out():
     assert (one.scale == 1).all()
     with pytest.raises(ConfigError, match='fits nowhere'):
         combine_scales([None, None], np.log([0.5, 0.5]))
+
+
+# --- cells of a region -------------------------------------------------------------------------
+
+
+def test_sums_by_shared_area_are_those_of_a_fine_grid():
+    rng = np.random.default_rng(3)
+    values = rng.random((5, 4))
+    rows = np.array([1.0, 3, 5, 7, 9, 11]), np.array([0.0, 4, 8, 12])
+    columns = np.array([-2.0, 1, 4, 7, 10]), np.array([0.0, 4, 8])
+    expected = np.zeros((3, 2))
+    for r, c in np.ndindex(240, 240):  # twentieths of a metre
+        y, x = (r + 0.5) / 20, (c + 0.5) / 20
+        i, j = int((y - 1) // 2), int((x + 2) // 3)
+        if y >= 1 and 0 <= i < 5 and 0 <= j < 4 and x < 8:
+            expected[int(y // 4), int(x // 4)] += values[i, j] / 400
+    np.testing.assert_allclose(area_sums(values, rows, columns), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize('cell_m', [0.75, 2.0, 5.0, 30.0])
+def test_cells_of_a_region_have_the_mean_ratio_over_their_area(cell_m):
+    """Cells finer, coarser and not in step with those of the region."""
+    region = Region(0.0, 0.0, 60.0, 4, 1)
+    rng = np.random.default_rng(4)
+    n = round(60 / cell_m)
+    values = rng.normal(0, 1.5, (3, n, n))
+    one = likelihood(values, cell_m, -30.0, 30.0)
+    found = one.cell_log_ratio(region)
+    steps = 60 * 20  # twentieths of a metre
+    at = ((np.arange(steps) + 0.5) / 20 // cell_m).astype(int)
+    fine = np.exp(values).mean(0)[np.ix_(at, at)]
+    expected = fine.reshape(4, steps // 4, 4, steps // 4).mean((1, 3))
+    np.testing.assert_allclose(found, np.log(expected), atol=1e-5)
+
+
+def test_cells_where_nothing_was_looked_at_are_not_spoken_of():
+    region = Region(0.0, 0.0, 40.0, 4, 1)
+    values = np.full((2, 5, 10), 1.0)
+    values[:, :, :5] = -np.inf
+    values[:, 4, 5:] = -np.inf
+    # Cells of 2 m from (0 m, 20 m) to (20 m, 10 m): the northern row of cells, east of the middle.
+    window = likelihood(values, 2.0, 0.0, 20.0)
+    found = window.cell_log_ratio(region)
+    expected = np.zeros((4, 4))
+    expected[0, 3] = 1.0
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_windows_are_placed_on_the_map():
+    window = Window(10, 30, 20, 45)
+    whole = MapFeatures(torch.zeros(1, 100, 80), cell_m=2.0)
+    one = PoseLikelihood.of_window(torch.zeros(1, 10, 15), [0.0], window, whole)
+    assert (one.west_m, one.north_m) == (-20.0, 80.0)
 
 
 # --- peaks -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from registration_toy import ToyNetwork, ground, map_of
 
 from justzoom_ros.errors import ConfigError
 from justzoom_ros.maps.nadir_camera import NadirPose, look_down
+from justzoom_ros.region import Region
 from justzoom_ros.registration.attitude import Attitude
 from justzoom_ros.registration.camera import Camera
 from justzoom_ros.registration.map_features import Window
@@ -140,6 +141,8 @@ def test_poses_that_would_see_no_imagery_are_not_looked_at():
     check_found(found.peaks(1)[0], pose)
     looked_at = torch.isfinite(found.log_ratio)
     assert not looked_at[:, :, :70].any() and looked_at[:, 40:110, 85:120].all()
+    cells = found.cell_log_ratio(Region(0.0, 0.0, SIDE_M, 2, 1))
+    assert not cells[:, 0].any() and cells[:, 1].all()
 
 
 # --- large maps --------------------------------------------------------------------------------
@@ -187,6 +190,10 @@ def test_tiles_have_the_ratios_of_the_whole_search(view, monkeypatch):
     found = search_tiles(view, MAP, tile=64)
     whole = view.register(MAP, None, [(0.01, 0.05)])
     np.testing.assert_allclose(found.position.log_ratio, whole.position.log_ratio, atol=2e-3)
+    region = Region(0.0, 0.0, SIDE_M, 4, 2)
+    np.testing.assert_allclose(
+        found.cell_log_ratio(region), whole.cell_log_ratio(region), atol=2e-3
+    )
 
 
 def test_a_prior_says_which_tiles_are_searched(view):

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.region import Region
+from justzoom_ros.registration.area_sums import area_sums
 from justzoom_ros.registration.map_features import MapFeatures, Window
 from justzoom_ros.registration.peaks import Peak, find_peaks
 
@@ -105,12 +107,42 @@ class PoseLikelihood:
         mean = torch.logsumexp(self.log_ratio, 0) - looked_at.log()
         return PositionLikelihood(mean, self.cell_m, self.west_m, self.north_m)
 
+    def tempered(self, likelihood_exponent: float) -> 'PoseLikelihood':
+        """The same with every ratio raised to a power (0..1]: what one of many frames may say."""
+        if not 0 < likelihood_exponent <= 1:
+            raise ConfigError(
+                f'likelihood_exponent is {likelihood_exponent:g}; it must be in 0..1'
+            )
+        return replace(self, log_ratio=self.log_ratio * likelihood_exponent)
+
     # --- what it comes to ----------------------------------------------------------------------
 
     def evidence(self) -> float:
         """log p(view | on this map) - log p(view | elsewhere), every pose that was looked at
         being as probable: above zero, the view speaks for this map."""
         return _log_mean(self.log_ratio)
+
+    def posterior_mass(
+        self, prior: torch.Tensor | np.ndarray | None = None, prior_elsewhere: float = 0.0
+    ) -> tuple[torch.Tensor, float]:
+        """Probabilities of poses, float32 (K, n, m), and of being elsewhere: together they are 1.
+
+        `prior` (n, m) or (K, n, m): weights of poses, of any sum; uniform unless given.
+        `prior_elsewhere` (0..1): probability before the view that the camera is not on the map.
+        Raises ConfigError where the prior leaves nothing that was looked at.
+        """
+        log_prior = _log_prior(prior, self.log_ratio)
+        joint = self.log_ratio + log_prior
+        evidence = float(_log_sum(joint))
+        if not np.isfinite(evidence):
+            raise ConfigError('the prior leaves no pose of the map that was looked at')
+        elsewhere = _elsewhere(evidence, prior_elsewhere)
+        return torch.exp(joint - evidence) * (1 - elsewhere), elsewhere
+
+    def heading_marginal(self) -> np.ndarray:
+        """Probabilities (K,) of the headings, float64, given that the camera is on the map."""
+        rows = torch.stack([_log_sum(plane) for plane in self.log_ratio]).double()
+        return torch.softmax(rows, 0).cpu().numpy()
 
     def best_place(self) -> tuple[float, float, int]:
         """Metres east and north of the region's centre of the middle of the cell with the highest
@@ -121,6 +153,11 @@ class PoseLikelihood:
         number = 0 if self.scale is None else int(self.scale[k, row, column])
         east_m = self.west_m + (column + 0.5) * self.cell_m
         return east_m, self.north_m - (row + 0.5) * self.cell_m, number
+
+    def cell_log_ratio(self, region: Region) -> np.ndarray:
+        """Log of the mean ratio over each terminal cell of a `Region`, as
+        `PositionLikelihood.cell_log_ratio`."""
+        return self.position.cell_log_ratio(region)
 
     def peaks(self, count: int = 10, separation_m: float = 20.0) -> tuple[Peak, ...]:
         """Up to `count` `Peak`s at least `separation_m` apart, highest first."""
@@ -146,6 +183,30 @@ class PositionLikelihood:
     def evidence(self) -> float:
         """As `PoseLikelihood.evidence`, every position being as probable."""
         return _log_mean(self.log_ratio)
+
+    def cell_log_ratio(self, region: Region) -> np.ndarray:
+        """Log of the mean ratio over each terminal cell of a `Region`: float64 (N, N), row 0 in
+        the north, N = grid ** depth.
+
+        The mean over the part of a cell that was looked at; 0, a ratio that says nothing, where
+        none was. For multiplying with a policy's probabilities of the same cells.
+        """
+        ratio = self.log_ratio.double().cpu().numpy()
+        looked_at = np.isfinite(ratio)
+        highest = ratio[looked_at].max()
+        # What is 700 nats below the best is zero in double precision.
+        weights = np.where(looked_at, np.exp(np.maximum(ratio - highest, -700.0)), 0.0)
+        edges = np.linspace(0, region.side_m, region.grid**region.depth + 1)
+        rows = self._edges(ratio.shape[0], region.side_m / 2 - self.north_m), edges
+        columns = self._edges(ratio.shape[1], region.side_m / 2 + self.west_m), edges
+        areas = area_sums(looked_at.astype(float), rows, columns)
+        sums = area_sums(weights, rows, columns)
+        some = areas > 1e-9 * areas.max(initial=0)
+        means = np.where(some, sums, 1.0) / np.where(some, areas, 1.0)
+        return np.where(some, np.log(np.maximum(means, 1e-304)) + highest, 0.0)
+
+    def _edges(self, count, first_m):
+        return first_m + np.arange(count + 1) * self.cell_m
 
 
 def combine_scales(
@@ -203,13 +264,16 @@ class _ScaleMean:
 
 
 def probability_elsewhere(evidence: float, prior_elsewhere: float) -> float:
-    """Probability (0..1) that the camera is not on the map, after a view with a log `evidence`.
-    Raises ConfigError where the prior is no probability."""
-    if not 0 <= prior_elsewhere <= 1:
-        raise ConfigError(f'prior_elsewhere is {prior_elsewhere:g}; it must lie in 0..1')
-    if prior_elsewhere in (0, 1):
-        return float(prior_elsewhere)
-    odds = np.clip(log(prior_elsewhere) - log(1 - prior_elsewhere) - evidence, -700, 700)
+    """Probability (0..1) that the camera is not on the map, after a view with a log `evidence`."""
+    return _elsewhere(evidence, prior_elsewhere)
+
+
+def _elsewhere(evidence, prior):
+    if not 0 <= prior <= 1:
+        raise ConfigError(f'prior_elsewhere is {prior:g}; it must lie in 0..1')
+    if prior in (0, 1):
+        return float(prior)
+    odds = np.clip(log(prior) - log(1 - prior) - evidence, -700, 700)
     return float(1 / (1 + np.exp(-odds)))
 
 
@@ -220,3 +284,19 @@ def _log_sum(values):
 
 def _log_mean(values):
     return float(_log_sum(values)) - log(int(torch.isfinite(values).sum()))
+
+
+def _log_prior(prior, log_ratio):
+    """Logarithm of a prior that sums to one over the poses that were looked at."""
+    looked_at = torch.isfinite(log_ratio)
+    if prior is None:
+        return -log(int(looked_at.sum()))
+    prior = torch.as_tensor(prior).to(log_ratio)
+    if prior.shape not in (log_ratio.shape, log_ratio.shape[1:]):
+        raise ConfigError(
+            f'a prior of {tuple(prior.shape)} does not fit poses {tuple(log_ratio.shape)}'
+        )
+    if not (torch.isfinite(prior).all() and (prior >= 0).all()):
+        raise ConfigError('weights of a prior must be finite and not negative')
+    total = (prior * looked_at).sum(dtype=torch.float64)
+    return prior.log() - float(total.log())

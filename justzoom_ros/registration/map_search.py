@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from justzoom_ros.errors import ConfigError
+from justzoom_ros.region import Region
 from justzoom_ros.registration.correlation import TILE, background_of, tiles_of
 from justzoom_ros.registration.likelihood import PoseLikelihood, PositionLikelihood
 from justzoom_ros.registration.map_features import MapFeatures, Window
@@ -55,6 +56,10 @@ class MapSearch:
     def evidence(self) -> float:
         """As `PoseLikelihood.evidence`, over all that was looked at."""
         return self.position.evidence()
+
+    def cell_log_ratio(self, region: Region) -> np.ndarray:
+        """As `PoseLikelihood.cell_log_ratio`."""
+        return self.position.cell_log_ratio(region)
 
 
 def search_tiles(

@@ -51,6 +51,10 @@ VIEW_CELLS = 64
 """So many cells of features lie across a view at best: enough to be told from others, and no more
 to search for than needed."""
 
+UNTOLD = 0.1
+"""Probability that a policy's posterior tells nothing of a picture: it is just as sure of streets
+that it never saw. A map that is small enough to be searched whole is searched all over for it."""
+
 UNLIKELY = 1e-3
 """Mass of a policy's posterior that need not be searched."""
 
@@ -279,7 +283,11 @@ class Registrar:
             return weights
         grid = prior.to_grid()
         rows, columns = (((np.arange(n) + 0.5) * len(grid) / n).astype(int) for n in weights.shape)
-        return weights * grid[rows[:, None], columns]
+        told = weights * grid[rows[:, None], columns]
+        if max(weights.shape) > WHOLE_CELLS:
+            return told
+        even = weights * (told.sum() / weights.sum())
+        return (1 - UNTOLD) * told + UNTOLD * even
 
     def _sharpen(self, view: View, fix: Fix) -> Fix:
         """The fix moved to the top of its peak, if that is within its ellipse and a few cells."""

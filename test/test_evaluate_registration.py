@@ -8,13 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny import make_weights
-from town_piece import FOOTPRINT_M, FOV_RAD, HEIGHT_M, POSES, make_town_map, write_flight
+from town_piece import (
+    FOOTPRINT_M,
+    FOV_RAD,
+    HEIGHT_M,
+    POSES,
+    make_town_map,
+    take_view,
+    write_flight,
+)
 
 from justzoom_ros.cli.main import main
 from justzoom_ros.errors import DatasetError
 from justzoom_ros.evaluation.evaluate import evaluate
 from justzoom_ros.evaluation.evaluate_figures import count_reasons
 from justzoom_ros.evaluation.image_camera import CameraKnowledge, common_camera
+from justzoom_ros.inference.posterior import CellPosterior
 from justzoom_ros.io.datasets import GeoImage, read_images
 from justzoom_ros.localizer import Localizer
 from justzoom_ros.maps.satellite_map import SatelliteMap
@@ -168,6 +177,25 @@ def test_a_policy_and_a_camera_are_rows_of_both(town, flight, tmp_path, capsys):
     assert [line.split(' guess')[0] for line in lines if ' guess' in line] == [
         'exact', 'zoom, then register',
     ]  # fmt: skip
+
+
+def test_a_policy_that_is_sure_of_a_wrong_place_is_overruled_by_what_is_seen(town, monkeypatch):
+    camera = Camera.from_fov(FOV_RAD).with_height(HEIGHT_M)
+    registrar = Localizer.open(town, camera=camera, progress=False).require_registrar()
+    view = registrar.view(take_view(town, *POSES[0]), camera)
+    cells = 4**2 * 4**2
+    masses = np.full(cells, 1e-12)
+    masses[0] = 1 - masses[1:].sum()
+    sure = CellPosterior(town.region, np.full(cells, 2), np.arange(cells), masses)
+    found = registrar.posterior(view, sure)
+    assert found.cells.mass_within(*POSES[0][:2], 10.0) > 0.9
+    # By hand: nine parts in ten as the policy says, one evenly over the map.
+    weights = registrar._prior(sure)
+    share = np.mean(weights > weights.mean())
+    assert weights.max() / weights.min() == pytest.approx(1 + 9 / share, rel=1e-6)
+    # A map that is too large to be searched whole is searched where the policy says.
+    monkeypatch.setattr('justzoom_ros.registrar.WHOLE_CELLS', 10)
+    assert registrar._prior(sure).min() == pytest.approx(1e-12, rel=1e-3)
 
 
 def test_a_scale_that_is_not_known_is_asked_for(town, folder, capsys):

@@ -237,10 +237,10 @@ def hold_frames(node):
     begun, go_on = threading.Event(), threading.Event()
     posterior = node._loaded.localizer.zoom.posterior
 
-    def slow(image):
+    def slow(*searched):
         begun.set()
         assert go_on.wait(PATIENCE_S)
-        return posterior(image)
+        return posterior(*searched)
 
     node._loaded.localizer.zoom.posterior = slow
     return begun, go_on
@@ -325,7 +325,7 @@ def test_any_failure_while_localizing_is_told_and_survived(files, error):
     with robot(files) as (node, peer):
         posterior = node._loaded.localizer.zoom.posterior
 
-        def fail(image):
+        def fail(*_):
             node._loaded.localizer.zoom.posterior = posterior
             raise error
 

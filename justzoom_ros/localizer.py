@@ -281,11 +281,8 @@ class Localizer:
         `tilt` of one that looks ahead.
         Raises ImageError; ConfigError where registration has no scale to search at.
         """
-        camera = camera or self.camera
-        if self.registrar is None or camera is None:
-            return self._zoom_fix([image_rgb], None, criteria)
         state = CameraState(camera, attitude, heading_rad, heading_std_rad, tilt=tilt)
-        return self._register([image_rgb], None, state, criteria)
+        return self._locate([image_rgb], None, state, criteria)
 
     def locate_rig(
         self,
@@ -300,9 +297,20 @@ class Localizer:
         ConfigError for another number, or where nothing is known of the scale."""
         if len(images_rgb) != len(mounts):
             raise ConfigError(f'{len(images_rgb)} images need as many mounts, not {len(mounts)}')
-        if self.registrar is not None and (self.camera or (state and state.camera)):
-            return self._register(images_rgb, mounts, state or CameraState(), criteria)
-        return self._zoom_fix(images_rgb, mounts, criteria)
+        return self._locate(images_rgb, mounts, state or CameraState(), criteria)
+
+    def _locate(
+        self,
+        images_rgb: Sequence[np.ndarray],
+        mounts: Sequence[Mount] | None,
+        state: CameraState,
+        criteria: FixCriteria | None,
+    ) -> Fix:
+        """The fix of the images of a rig or of one: registered where there is a scale to search
+        at, else a policy's alone."""
+        if self.registrar is None or (state.camera or self.camera) is None:
+            return self._zoom_fix(images_rgb, mounts, criteria)
+        return self._register(images_rgb, mounts, state, criteria)
 
     def _register(
         self,

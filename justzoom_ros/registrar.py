@@ -175,10 +175,10 @@ class Registrar:
         one view; `state` is that of the first camera, whose lens all of them have. One that shows
         nothing is left out. Raises ImageError, ConfigError where one looks above the horizon."""
         assert state.camera is not None
+        heading = state.yaw_rad, state.yaw_std_rad
         views, turns_rad = [], []
         for image, mount in usable(images_rgb, mounts):
             one, turn_rad = state.turned(mount.heading_rad)
-            heading = state.yaw_rad, state.yaw_std_rad
             views.append(self.view(image, state.camera, one.attitude, *heading))
             turns_rad.append(turn_rad)
         return views[0] if turns_rad == [0.0] else RigView(views, turns_rad)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from forward_tiny import SMALL
 from safetensors import SafetensorError
 
 from justzoom_ros.errors import ConfigError, ImageError, OutputError, WeightsError
@@ -25,16 +26,6 @@ from justzoom_ros.registration.forward_network import (
 )
 from justzoom_ros.registration.forward_search import ForwardView, Look
 from justzoom_ros.registration.map_features import MapFeatures
-
-SMALL = ForwardConfig(
-    map=RegistrationConfig(channels=4, widths=(8, 8), blocks=(1, 1)),
-    widths=(8, 8, 16),
-    blocks=(1, 1, 1),
-    depths=8,
-    reach_m=20.0,
-    polar_width=8,
-    polar_blocks=1,
-)
 
 
 def world_picture(yaw_rad, pitch_rad, roll_rad, fov_rad, size_px=(320, 180)):

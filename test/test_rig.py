@@ -45,6 +45,17 @@ def test_cameras_are_tilted_alike_where_nobody_measures_how_the_robot_leans():
     assert state.turned(2.0) == (state, 2.0)
 
 
+def test_the_first_camera_is_itself_so_that_one_alone_is_no_rig(tmp_path):
+    mount = lean(2, 0.3) @ DOWNWARD_MOUNT @ Attitude(0.31, 0.07).level_from_camera()
+    state = CameraState(attitude=Attitude(0.43, 0.05), body_from_camera=mount)
+    assert state.turned(0.0) == (state, 0.0)
+    satellite_map = make_town_map(tmp_path)
+    camera = Camera.from_fov(FOV_RAD).with_height(HEIGHT_M)
+    localizer = Localizer.open(satellite_map, camera=camera, progress=False)
+    view = localizer.view([take_view(satellite_map, 20.0, 30.0, 0.4)], state, [Mount()])
+    assert type(view) is View
+
+
 @pytest.mark.parametrize(
     ('heading_deg', 'pitch_deg', 'roll_deg'),
     [(0, -5, 0), (180, 5, 0), (90, 0, 5), (-90, 0, -5)],

@@ -48,7 +48,7 @@ class CameraState:
 
         Raises ConfigError where it looks above the horizon, or, ahead, is tilted too far.
         """
-        if self.body_from_camera is None:
+        if self.body_from_camera is None or heading_rad == 0:
             return self, heading_rad
         c, s = cos(heading_rad), sin(heading_rad)
         turn = np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])

@@ -87,6 +87,14 @@ def test_a_misspelt_argument_is_one_line(capsys):
     assert '--fotprint' in err and '--help' in err
 
 
+@pytest.mark.parametrize('wrong', ['--footprnt', '--footprnt=60'])
+def test_an_option_that_is_nearly_right_is_told_with_the_right_one(wrong, capsys):
+    with pytest.raises(SystemExit):
+        main(['localize', 'a.jpg', '--map', 'm', wrong])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'unrecognized arguments: {wrong}; did you mean --footprint?' in line
+
+
 def test_weights_for_another_tree_are_refused(installed, tmp_path, picture, capsys):
     _, weights = installed
     from tiny import REGION

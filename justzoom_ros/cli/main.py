@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -43,7 +44,10 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_args(args, namespace)
         if unknown:
             words = sys.argv[1:] if args is None else list(args)
-            self.command(words).error(f'unrecognized arguments: {" ".join(unknown)}')
+            command = self.command(words)
+            meant = command.nearly(unknown)
+            hint = f'; did you mean {" or ".join(meant)}?' if meant else ''
+            command.error(f'unrecognized arguments: {" ".join(unknown)}{hint}')
         return found
 
     def command(self, words: Sequence[str]) -> 'Parser':
@@ -55,6 +59,14 @@ class Parser(argparse.ArgumentParser):
                 if isinstance(chosen, Parser):
                     return chosen.command(words[number + 1 :])
         return self
+
+    def nearly(self, unknown: Sequence[str]) -> list[str]:
+        """The options that some unknown ones are nearly."""
+        known, found = list(self._option_string_actions), list[str]()
+        for word in unknown:
+            if word.startswith('--'):
+                found += get_close_matches(word.partition('=')[0], known, n=1)
+        return found
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'{self.prog}: error: {message} (see {self.prog} --help)\n')

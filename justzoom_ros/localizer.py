@@ -307,20 +307,10 @@ class Localizer:
         criteria: FixCriteria | None,
     ) -> Fix:
         """The fix of the images of a rig or of one: registered where there is a scale to search
-        at, else a policy's alone."""
-        if self.registrar is None or (state.camera or self.camera) is None:
+        at, with the policy's posterior as prior where there is a policy; else a policy's alone."""
+        registrar = self.registrar
+        if registrar is None or (state.camera or self.camera) is None:
             return self._zoom_fix(images_rgb, mounts, criteria)
-        return self._register(images_rgb, mounts, state, criteria)
-
-    def _register(
-        self,
-        images_rgb: Sequence[np.ndarray],
-        mounts: Sequence[Mount] | None,
-        state: CameraState,
-        criteria: FixCriteria | None,
-    ) -> Fix:
-        """The registration's fix, with the policy's posterior as prior where there is a policy."""
-        registrar = self.require_registrar()
         if blind := self._blind(images_rgb):
             return blind
         view = self.view(images_rgb, state, mounts)
